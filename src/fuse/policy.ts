@@ -1,0 +1,93 @@
+/**
+ * What the owner of a mounted tree decides about it. The file system itself (tree.ts) mirrors a
+ * backing directory; everything particular to an application comes in through this interface.
+ *
+ * All methods run on the FUSE thread, between a request and its reply: they must be quick and must
+ * never touch the mount (that would wait for the very thread they run on).
+ *
+ * Paths are relative to the root of the mount, without a leading slash ('' is the root), as byte
+ * strings: each char is one byte (latin1), so any file name the kernel allows survives.
+ */
+
+/** Who asks: `pid` is the *thread* id of the caller, as the kernel gives it. */
+export interface Caller {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/**
+ * 0: go on. A positive errno: refuse with it. 'defer': hold the request, without a reply, until
+ * it is resumed by its token (see `resumed`); the operation is done then.
+ */
+export type Verdict = number | 'defer';
+
+/** An operation that was held back, as told to the policy. `token` resumes it. */
+export interface DeferredOperation {
+  readonly token: bigint;
+  readonly kind: 'write' | 'truncate' | 'unlink' | 'rename' | 'fsync';
+  readonly path: string;
+  /** The target of a rename. */
+  readonly newPath?: string;
+  /** The new size of a truncate. */
+  readonly size?: number;
+}
+
+/** Something that has happened to the tree. */
+export type TreeEvent =
+  /** A file was made (create, mknod, link, symlink) or a name came to be by rename. */
+  | { readonly kind: 'created'; readonly path: string }
+  | { readonly kind: 'removed'; readonly path: string }
+  | { readonly kind: 'renamed'; readonly path: string; readonly newPath: string }
+  /** O_TRUNC, truncate or ftruncate by anybody. */
+  | {
+      readonly kind: 'truncated';
+      readonly path: string;
+      readonly size: number;
+      readonly pid: number;
+    }
+  | { readonly kind: 'synced'; readonly path: string; readonly pid: number }
+  /** A handle that had been opened for writing was closed. */
+  | { readonly kind: 'released'; readonly path: string; readonly pid: number };
+
+/** A small read-only file that exists only in the mount. Its content is asked for at each open. */
+export interface VirtualFile {
+  readonly content: Buffer;
+  /** st_mtime in ms since 1970. */
+  readonly mtimeMs: number;
+}
+
+export interface TreePolicy {
+  /** A virtual file at this path, or undefined. Looked at before the backing tree. */
+  virtual(path: string): VirtualFile | undefined;
+  /** Names of virtual files to add to a listing of `dir`; `names` is what the backing tree has. */
+  virtualNames(dir: string, names: readonly string[]): string[];
+  /** Whether reads, writes and mmaps of this file may go straight to its backing file. */
+  mayPassthrough(path: string): boolean;
+
+  /** Before open(2) of an existing file; `flags` as in open(2). May not defer. */
+  open(path: string, flags: number, caller: Caller): number;
+  /** Before a name is made: create, mknod, mkdir, symlink, link. May not defer. */
+  create(path: string, caller: Caller): number;
+  /** Before chmod, chown, utimes, xattr. May not defer. */
+  setattr(path: string, caller: Caller): number;
+  /** Before a write that comes to us (no passthrough). `data` is valid during the call only. */
+  write(path: string, offset: number, data: Uint8Array, caller: Caller): Verdict;
+  truncate(path: string, size: number, caller: Caller): Verdict;
+  unlink(path: string, caller: Caller): Verdict;
+  rename(path: string, newPath: string, caller: Caller): Verdict;
+  /** `backing` is the open backing file of the handle. */
+  fsync(path: string, backing: number, caller: Caller): Verdict;
+
+  /** Takes over an operation that one of the above deferred. */
+  deferred(operation: DeferredOperation): void;
+  /**
+   * A look-up of `name` in the root of the mount: if it is the agreed sign that a deferred operation
+   * may go on, says which, and with what outcome (0: do it; else the errno to answer with).
+   * The tree then does it, replies to it, and answers the look-up itself with ENOENT.
+   */
+  resumed(name: string, caller: Caller): { token: bigint; errno: number } | undefined;
+
+  /** After the fact. */
+  event(event: TreeEvent): void;
+}
