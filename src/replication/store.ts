@@ -1,0 +1,103 @@
+/**
+ * What replication needs of the databases of this node. The engine's client implements it (see
+ * src/engine/client.ts); tests implement it in memory. All methods are asynchronous towards the
+ * engine thread; positions seen here may trail it by a message.
+ */
+import type { Position } from '../ltx/position.ts';
+
+/** Where the bytes of one LTX file are: in memory when small, else a range of a file of the log. */
+export type LtxSource =
+  | { readonly bytes: Uint8Array }
+  | { readonly path: string; readonly offset: number; readonly length: number };
+
+/** One entry of the log: the transactions minTxid..maxTxid as one LTX file. */
+export interface LogEntry {
+  readonly database: string;
+  readonly minTxid: number;
+  readonly maxTxid: number;
+  /** The position before minTxid. */
+  readonly pre: Position;
+  /** The position after maxTxid. */
+  readonly post: Position;
+  /** ms since 1970, the primary's clock, at capture. */
+  readonly timestampMs: number;
+  readonly source: LtxSource;
+}
+
+export type LogRead =
+  /** Entries that follow the position, oldest first; empty when it is the newest. The first may begin
+   * before it (a compacted entry that covers it). */
+  | { readonly kind: 'entries'; readonly entries: readonly LogEntry[] }
+  /** The log does not reach back that far, or never contained that position. */
+  | { readonly kind: 'unavailable'; readonly reason: string };
+
+/** A running cut of a database's pages: the state at `position` when it began. */
+export interface PageCut {
+  readonly position: Position;
+  readonly pageSize: number;
+  /** Size in pages at `position`. */
+  readonly pageCount: number;
+  /**
+   * The next pages that differ, at most `maxBytes` in all (at least one page): records of u32
+   * big-endian page number and the page. Pages that change while the cut runs are left out: the log entries
+   * that follow `position` carry them. undefined when there are no more: everything committed
+   * until then has been emitted as log entries before the promise resolves.
+   */
+  next(maxBytes: number): Promise<Uint8Array | undefined>;
+  /** Position at which the cut ended: only after next() said undefined. */
+  readonly end: Position | undefined;
+  close(): void;
+}
+
+/** What a replica is building when it cannot follow the log: base pages, then log entries, then the end. */
+export interface Resync {
+  pages(records: Uint8Array): Promise<void>;
+  entry(entry: ReceivedEntry): Promise<void>;
+  /** Makes all of it visible at once, checked against `position`. Rejects with CHECKSUM_MISMATCH. */
+  finish(position: Position): Promise<void>;
+  /** Throws away what was received; the database stays as it was. */
+  abort(): Promise<void>;
+}
+
+/** An entry as a replica received it: complete, its file checksum not yet verified. */
+export interface ReceivedEntry {
+  readonly database: string;
+  /** Bytes, or a spool file of its own, which the store takes over (and removes or keeps). */
+  readonly source: { readonly bytes: Uint8Array } | { readonly path: string };
+}
+
+export interface ReplicationStore {
+  /** Databases and their positions now. A dropped database is not in it. */
+  positions(): ReadonlyMap<string, Position>;
+
+  /** Calls back for each captured (or, on a replica, applied) entry, in order per database. Returns the undo. */
+  onEntry(listener: (entry: LogEntry) => void): () => void;
+  /** Calls back when a database was dropped. Returns the undo. */
+  onDrop(listener: (database: string) => void): () => void;
+
+  /** What follows `after` in the log, at most about `maxBytes` (at least one entry). */
+  readLog(database: string, after: Position, maxBytes: number): Promise<LogRead>;
+  /**
+   * Begins a cut. `theirs`: the page checksums of the peer (u64 big-endian each, page 1 first) when it has
+   * pages of the same size, else undefined for all pages.
+   */
+  cutPages(database: string, theirs: Uint8Array | undefined): Promise<PageCut>;
+
+  /** Applies an entry that follows our position. Rejects with CHECKSUM_MISMATCH, LTX_CORRUPT, DISK. */
+  apply(entry: ReceivedEntry): Promise<Position>;
+  /** The page checksums we have (u64 big-endian each), for a resync. */
+  pageChecksums(database: string): Promise<{ pageSize: number; checksums: Uint8Array } | undefined>;
+  /**
+   * Begins a resync to a state of the primary. `mine` is kept as LTX under divergence/ first when
+   * it is not part of the primary's history (`diverged`).
+   */
+  beginResync(
+    database: string,
+    base: { position: Position; pageSize: number; pageCount: number; diverged: boolean },
+  ): Promise<Resync>;
+  /** Removes a database that the primary dropped or does not have. Kept under divergence/ when `diverged`. */
+  drop(database: string, options: { diverged: boolean }): Promise<void>;
+
+  /** A directory for spool files, emptied at start. */
+  readonly spoolDir: string;
+}
