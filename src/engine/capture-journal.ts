@@ -1,0 +1,104 @@
+/**
+ * Capture of a transaction of the rollback-journal modes, at the moment its journal ends.
+ *
+ * The end of the journal (unlinked, truncated or its header zeroed) is the commit; the file system holds that
+ * operation back while this runs, so its caller still has the database locked and the file is final. The journal
+ * names the pages that were there before and may have changed; pages past the original size are
+ * new. What did not change is dropped: a ROLLBACK ends a journal too.
+ */
+import fs from 'node:fs';
+import { pageChecksum } from '../kernels/checksum.ts';
+import { parseDbHeader } from '../sqlite/db-header.ts';
+import { parseJournal } from '../sqlite/journal.ts';
+import { treePath } from '../store/layout.ts';
+import type { EngineContext } from './context.ts';
+import type { Database } from './database.ts';
+import type { Task } from './scheduler.ts';
+import { TransactionWriter } from './transaction-writer.ts';
+
+/** unchanged: rolled back, or a read; compare: only a comparison of every page can tell. */
+export type JournalCaptureResult = 'captured' | 'unchanged' | 'compare';
+
+const DB_HEADER_BYTES = 100;
+
+/** `root`: the directory that the database is reached through. */
+export function* captureJournal(
+  ctx: EngineContext,
+  db: Database,
+  root: string,
+): Task<JournalCaptureResult> {
+  const head = Buffer.alloc(DB_HEADER_BYTES);
+  const read = db.files.read('db', head, 0);
+  if (read === 0) return db.pageCount === 0 ? 'unchanged' : 'compare';
+  const header = parseDbHeader(head);
+  if (!header) return db.pageCount === 0 ? 'unchanged' : 'compare';
+  const journal = readJournal(treePath(root, `${db.name}-journal`));
+  if (!journal) return header.changeCounter === db.changeCounter ? 'unchanged' : 'compare';
+  const { pageSize } = header;
+  const pageCount = Math.floor(db.files.size('db') / pageSize);
+  if (!journal.reliable || pageSize !== db.pageSize || pageCount === 0) return 'compare';
+
+  const candidates = candidatePages(journal.pageNumbers, db.pageCount, pageCount);
+  const writer = new TransactionWriter(
+    ctx,
+    db,
+    db.nextHeader({
+      pageSize,
+      commit: pageCount,
+      transactions: 1,
+      timestampMs: ctx.wallClockMs(),
+      nodeId: ctx.nodeId,
+    }),
+  );
+  const page = Buffer.allocUnsafeSlow(pageSize);
+  try {
+    let seen = 0;
+    for (const pgno of candidates) {
+      db.files.read('db', page, (pgno - 1) * pageSize);
+      const sum = pageChecksum(pgno, page);
+      if (pgno > db.pageCount || sum !== db.sums.get(pgno)) writer.page(pgno, page, sum);
+      if (++seen % 256 === 0) yield;
+    }
+    if (writer.pageCount === 0 && pageCount === db.pageCount) {
+      writer.abort();
+      return 'unchanged';
+    }
+    writer.finish();
+  } catch (error) {
+    writer.abort();
+    throw error;
+  }
+  db.changeCounter = header.changeCounter;
+  return 'captured';
+}
+
+/** Pages of the journal that still exist, and all pages past what was there before; ascending. */
+function* candidatePages(
+  journaled: Uint32Array,
+  oldCount: number,
+  newCount: number,
+): Generator<number> {
+  for (const pgno of journaled) if (pgno <= newCount && pgno <= oldCount) yield pgno;
+  for (let pgno = oldCount + 1; pgno <= newCount; pgno++) yield pgno;
+}
+
+function readJournal(file: Buffer) {
+  let fd: number;
+  try {
+    fd = fs.openSync(file, 'r');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+  try {
+    return parseJournal({
+      size: fs.fstatSync(fd).size,
+      read(offset, length) {
+        const bytes = Buffer.allocUnsafe(length);
+        return bytes.subarray(0, fs.readSync(fd, bytes, 0, length, offset));
+      },
+    });
+  } finally {
+    fs.closeSync(fd);
+  }
+}

@@ -1,0 +1,179 @@
+/**
+ * A consistent view of all pages of a database, as a SQLite reader would have it.
+ *
+ * WAL mode: a shared lock on a read slot, whose mark keeps checkpoints and resets away from the frames up
+ * to it. Rollback mode: SHARED on the database file. Without a wal-index (the node is not
+ * mounted yet, or the app keeps it in its own memory) the view rests on nobody writing, or is refused.
+ */
+import { parseDbHeader } from '../sqlite/db-header.ts';
+import { PENDING_BYTE, SHARED_FIRST, SHARED_SIZE } from '../sqlite/locks.ts';
+import {
+  frameOffset,
+  parseWalHeader,
+  readFrames,
+  WAL_FRAME_HEADER_BYTES,
+  WAL_HEADER_BYTES,
+  type WalCursor,
+  walCursorAtStart,
+} from '../sqlite/wal.ts';
+import { beginRead, endRead } from '../sqlite/wal-locks.ts';
+import type { Database } from './database.ts';
+import { shmAccess } from './shm-access.ts';
+
+export interface ConsistentRead {
+  readonly pageSize: number;
+  readonly pageCount: number;
+  /** Where the -wal stands in this view. */
+  readonly wal: { readonly cursor: WalCursor; readonly frames: ReadonlyMap<number, number> } | undefined;
+  /** Fills `into` with a page; zeros past the end of the file. */
+  page(pgno: number, into: Buffer): void;
+  /** Asserts that nothing was written meanwhile by somebody who does not keep SQLite's rules. */
+  assertUndisturbed(): void;
+  end(): void;
+}
+
+const CHUNK_BYTES = 1 << 20;
+const BEGIN_ATTEMPTS = 100;
+
+/** 'busy' when a lock is in the way. `locked`: the caller knows that nobody can write. */
+export function beginConsistentRead(
+  db: Database,
+  options: { locked: boolean },
+): ConsistentRead | 'busy' | 'not-a-database' {
+  const unlock = lockForReading(db, options.locked);
+  if (unlock === 'busy') return 'busy';
+  try {
+    const wal = readWalView(db, unlock.mxFrame);
+    const view = openView(db, wal, unlock.release);
+    if (view === 'not-a-database') unlock.release();
+    return view;
+  } catch (error) {
+    unlock.release();
+    throw error;
+  }
+}
+
+interface ReadLock {
+  /** Frames up to here belong to the view; undefined: all that are valid. */
+  readonly mxFrame: number | undefined;
+  release(): void;
+}
+
+function lockForReading(db: Database, locked: boolean): ReadLock | 'busy' {
+  if (locked) return { mxFrame: undefined, release() {} };
+  if (!lockShared(db)) return 'busy';
+  const releaseShared = () => {
+    db.files.lock('db', 'unlock', SHARED_FIRST, SHARED_SIZE);
+  };
+  if (db.files.size('wal') === 0 || db.files.size('shm') === 0) {
+    return { mxFrame: undefined, release: releaseShared };
+  }
+  const shm = shmAccess(db.files);
+  for (let attempt = 0; attempt < BEGIN_ATTEMPTS; attempt++) {
+    const read = beginRead(shm);
+    if (read === 'busy') break;
+    if (read === 'retry') continue;
+    return {
+      mxFrame: read.header.mxFrame,
+      release() {
+        endRead(shm, read);
+        releaseShared();
+      },
+    };
+  }
+  releaseShared();
+  return 'busy';
+}
+
+/** SHARED, as SQLite takes it: through PENDING, so that a waiting writer keeps us out. */
+function lockShared(db: Database): boolean {
+  if (!db.files.lock('db', 'read', PENDING_BYTE, 1)) return false;
+  const shared = db.files.lock('db', 'read', SHARED_FIRST, SHARED_SIZE);
+  db.files.lock('db', 'unlock', PENDING_BYTE, 1);
+  return shared;
+}
+
+interface WalView {
+  readonly cursor: WalCursor;
+  readonly frames: Map<number, number>;
+  readonly commit: number;
+}
+
+/** Which frames of the -wal belong to the view. undefined when none does. */
+function readWalView(db: Database, mxFrame: number | undefined): WalView | undefined {
+  const headerBytes = Buffer.alloc(WAL_HEADER_BYTES);
+  if (mxFrame === 0 || db.files.read('wal', headerBytes, 0) < WAL_HEADER_BYTES) return undefined;
+  const header = parseWalHeader(headerBytes);
+  if (!header) return undefined;
+  const frameBytes = header.pageSize + WAL_FRAME_HEADER_BYTES;
+  const perChunk = Math.max(1, Math.floor(CHUNK_BYTES / frameBytes));
+  const chunk = Buffer.allocUnsafeSlow(perChunk * frameBytes);
+  const frames = new Map<number, number>();
+  let cursor = walCursorAtStart(header);
+  let committed: WalView | undefined;
+  let open: [number, number][] = [];
+  const limit = mxFrame ?? Number.MAX_SAFE_INTEGER;
+  while (cursor.frame < limit) {
+    const count = Math.min(perChunk, limit - cursor.frame);
+    const offset = frameOffset(cursor.frame + 1, header.pageSize);
+    const read = db.files.read('wal', chunk.subarray(0, count * frameBytes), offset);
+    const whole = Math.floor(read / frameBytes);
+    let valid = 0;
+    // One frame at a time: the cursor must be known at each commit.
+    for (; valid < whole; valid++) {
+      const next = { ...cursor };
+      let commit = 0;
+      const frame = chunk.subarray(valid * frameBytes, (valid + 1) * frameBytes);
+      const ok = readFrames(next, frame, (number, pgno, commitPages) => {
+        open.push([pgno, number]);
+        commit = commitPages;
+      });
+      if (ok === 0) break;
+      cursor = next;
+      if (commit === 0) continue;
+      for (const [pgno, number] of open) frames.set(pgno, number);
+      open = [];
+      committed = { cursor: { ...cursor }, frames, commit };
+    }
+    if (valid < count) break;
+  }
+  return committed;
+}
+
+function openView(
+  db: Database,
+  wal: WalView | undefined,
+  release: () => void,
+): ConsistentRead | 'not-a-database' {
+  const head = Buffer.alloc(100);
+  const firstFrame = wal?.frames.get(1);
+  if (wal && firstFrame !== undefined) {
+    const at = frameOffset(firstFrame, wal.cursor.pageSize) + WAL_FRAME_HEADER_BYTES;
+    db.files.read('wal', head, at);
+  } else {
+    db.files.read('db', head, 0);
+  }
+  const header = parseDbHeader(head);
+  if (!header) return 'not-a-database';
+  const { pageSize } = header;
+  const sizeBefore = db.files.size('db');
+  const pageCount = wal ? wal.commit : Math.floor(sizeBefore / pageSize);
+  return {
+    pageSize,
+    pageCount,
+    wal,
+    page(pgno, into) {
+      const frame = wal?.frames.get(pgno);
+      const read =
+        frame === undefined
+          ? db.files.read('db', into, (pgno - 1) * pageSize)
+          : db.files.read('wal', into, frameOffset(frame, pageSize) + WAL_FRAME_HEADER_BYTES);
+      if (read < into.length) into.fill(0, read);
+    },
+    assertUndisturbed() {
+      if (wal || db.files.size('db') === sizeBefore) return;
+      throw new Error(`${db.name} changed its size while it was read under a lock`);
+    },
+    end: release,
+  };
+}

@@ -1,0 +1,23 @@
+/** What the parts of the engine get from outside: settings, clock, and where news goes. */
+import type { Layout } from '../store/layout.ts';
+import type { StoredEntry } from '../store/log-files.ts';
+import type { Database } from './database.ts';
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+
+export interface EngineContext {
+  readonly layout: Layout;
+  readonly nodeId: bigint;
+  /** Whether pages are LZ4-compressed in LTX files. */
+  readonly compress: boolean;
+  /** Whether the checksum of the whole database is recomputed after each transaction. */
+  readonly strictVerify: boolean;
+  /** ms since 1970. */
+  wallClockMs(): number;
+  /** Monotonic ms. */
+  clockMs(): number;
+  random32(): number;
+  /** A captured or applied entry; `bytes` when it is small. */
+  emitEntry(database: Database, entry: StoredEntry, bytes: Uint8Array | undefined): void;
+  log(level: LogLevel, message: string, fields?: Record<string, unknown>): void;
+}

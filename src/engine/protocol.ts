@@ -1,0 +1,161 @@
+/**
+ * What is said between the engine thread and the others. Plain values only: they are cloned.
+ *
+ * main → engine: `EngineRequest`, answered by a `reply` with the same id.
+ * fuse → engine: `MountMessage`, one way; deferred operations are resumed through the file system itself.
+ * engine → main: `EngineNews`.
+ */
+import type { ErrorCode } from '../errors.ts';
+import type { DeferredOperation, TreeEvent } from '../fuse/policy.ts';
+import type { Position } from '../ltx/position.ts';
+import type { DatabaseStatus } from './database.ts';
+import type { LogLevel } from './context.ts';
+
+export type Role = 'primary' | 'replica';
+
+export interface EngineOptions {
+  readonly dataDir: string;
+  readonly mountDir: string;
+  readonly nodeId: string;
+  readonly role: Role;
+  readonly compress: boolean;
+  readonly strictVerify: boolean;
+  readonly retentionMs: number;
+  readonly retentionCheckMs: number;
+  readonly logBytesMax: number;
+  /** Patterns of databases to replicate; undefined for all. */
+  readonly databases: readonly string[] | undefined;
+  /** Wakes the engine: written to by whoever sends it a message. */
+  readonly eventFd: number;
+  /** Shared with the mount thread, see mount/shared-state.ts. */
+  readonly shared: SharedArrayBuffer;
+}
+
+/** One database, for status. */
+export interface DatabaseInfo {
+  readonly name: string;
+  readonly position: Position;
+  readonly pageSize: number;
+  readonly pageCount: number;
+  readonly journalMode: 'wal' | 'rollback';
+  readonly status: DatabaseStatus;
+  readonly walBytes: number;
+  readonly logBytes: number;
+  readonly logFiles: number;
+  readonly logFirstTxid: number;
+}
+
+export interface VerifyResult {
+  readonly name: string;
+  readonly position: Position;
+  readonly pagesChecked: number;
+  /** Pages whose content is not what the checksums say; the first few. */
+  readonly badPages: readonly number[];
+  readonly ok: boolean;
+  readonly reason?: string;
+}
+
+export type WireSource =
+  | { readonly bytes: Uint8Array }
+  | { readonly path: string; readonly offset: number; readonly length: number };
+
+export interface WireEntry {
+  readonly database: string;
+  readonly minTxid: number;
+  readonly maxTxid: number;
+  readonly pre: Position;
+  readonly post: Position;
+  readonly timestampMs: number;
+  readonly source: WireSource;
+}
+
+/** Requests and their results, by kind. */
+export interface EngineCalls {
+  /** The mount is there: open what is in it and begin. */
+  attach: { args: Record<never, never>; result: null };
+  /** Capture what is committed now; all databases when none is named. */
+  flush: { args: { database?: string }; result: null };
+  /** Close all that is open in the mount; nothing is captured afterwards. */
+  detach: { args: Record<never, never>; result: null };
+  /** After detach: writes the markers of a clean stop and ends the thread. */
+  stop: { args: Record<never, never>; result: null };
+  info: { args: Record<never, never>; result: readonly DatabaseInfo[] };
+  verify: { args: { database: string }; result: VerifyResult };
+  readLog: {
+    args: { database: string; after: Position; maxBytes: number };
+    result:
+      | { readonly kind: 'entries'; readonly entries: readonly WireEntry[] }
+      | { readonly kind: 'unavailable'; readonly reason: string };
+  };
+  cutBegin: {
+    args: { database: string; theirs: Uint8Array | undefined };
+    result: { cut: number; position: Position; pageSize: number; pageCount: number };
+  };
+  cutNext: {
+    args: { cut: number; maxBytes: number };
+    result: { readonly pages: Uint8Array } | { readonly end: Position };
+  };
+  cutClose: { args: { cut: number }; result: null };
+  apply: {
+    args: { database: string; source: { bytes: Uint8Array } | { path: string } };
+    result: Position;
+  };
+  pageChecksums: {
+    args: { database: string };
+    result: { pageSize: number; checksums: Uint8Array } | undefined;
+  };
+  resyncBegin: {
+    args: {
+      database: string;
+      position: Position;
+      pageSize: number;
+      pageCount: number;
+      diverged: boolean;
+    };
+    result: { resync: number };
+  };
+  resyncPages: { args: { resync: number; records: Uint8Array }; result: null };
+  resyncEntry: {
+    args: { resync: number; source: { bytes: Uint8Array } | { path: string } };
+    result: null;
+  };
+  resyncFinish: { args: { resync: number; position: Position }; result: null };
+  resyncAbort: { args: { resync: number }; result: null };
+  drop: { args: { database: string; diverged: boolean }; result: null };
+  /** What connected replicas still need of the logs, by database: entries past these TXIDs stay. */
+  pin: { args: { txids: Record<string, number> }; result: null };
+}
+
+export type EngineRequest = {
+  [K in keyof EngineCalls]: {
+    readonly id: number;
+    readonly call: K;
+    readonly args: EngineCalls[K]['args'];
+  };
+}[keyof EngineCalls];
+
+export type MountMessage =
+  | { readonly kind: 'deferred'; readonly operation: DeferredOperation }
+  | { readonly kind: 'event'; readonly event: TreeEvent };
+
+export interface WireError {
+  readonly code: ErrorCode | undefined;
+  readonly message: string;
+  readonly hint: string | undefined;
+  readonly stack: string | undefined;
+}
+
+export type EngineNews =
+  | { readonly kind: 'recovered'; readonly databases: readonly { name: string; position: Position }[] }
+  | { readonly kind: 'reply'; readonly id: number; readonly error?: WireError; readonly result?: unknown }
+  | { readonly kind: 'entry'; readonly entry: WireEntry }
+  | { readonly kind: 'position'; readonly database: string; readonly position: Position }
+  | { readonly kind: 'dropped'; readonly database: string }
+  | { readonly kind: 'status'; readonly database: string; readonly status: DatabaseStatus }
+  | {
+      readonly kind: 'log';
+      readonly level: LogLevel;
+      readonly message: string;
+      readonly fields: Record<string, unknown>;
+    }
+  | { readonly kind: 'fatal'; readonly error: WireError };

@@ -1,0 +1,24 @@
+/** The wal-index of a database as src/sqlite/wal-locks.ts wants it: locks and bytes of the -shm file. */
+import { WAL_LOCK_BASE } from '../sqlite/locks.ts';
+import type { ShmAccess } from '../sqlite/wal-locks.ts';
+import type { DatabaseFiles } from './files.ts';
+
+export function shmAccess(files: DatabaseFiles): ShmAccess {
+  return {
+    lock(slot, count, type) {
+      const kind = type === 'shared' ? 'read' : 'write';
+      return files.lock('shm', kind, WAL_LOCK_BASE + slot, count);
+    },
+    unlock(slot, count) {
+      files.lock('shm', 'unlock', WAL_LOCK_BASE + slot, count);
+    },
+    readShm(offset, length) {
+      const bytes = Buffer.alloc(length);
+      files.read('shm', bytes, offset);
+      return bytes;
+    },
+    writeShm(offset, bytes) {
+      files.write('shm', bytes, offset);
+    },
+  };
+}

@@ -1,0 +1,45 @@
+/** Reading the header of a live wal-index: both copies must agree, or a writer is at it. */
+import { parseWalIndexHeader, WAL_INDEX_HEADER_BYTES } from '../sqlite/wal-index.ts';
+import type { DatabaseFiles } from './files.ts';
+
+export interface WalIndexView {
+  readonly salt1: number;
+  readonly salt2: number;
+  /** The last committed frame. */
+  readonly mxFrame: number;
+  readonly pageCount: number;
+  readonly pageSize: number;
+  /** Cumulative checksum behind mxFrame. */
+  readonly frameChecksum1: number;
+  readonly frameChecksum2: number;
+  /** How many frames a checkpoint has copied into the database file. */
+  readonly backfilled: number;
+}
+
+const bytes = Buffer.alloc(WAL_INDEX_HEADER_BYTES);
+const ATTEMPTS = 20;
+
+/**
+ * undefined when there is no wal-index (nobody uses the database, or with locking_mode=EXCLUSIVE);
+ * 'unstable' when it was being written each time we looked.
+ */
+export function readWalIndex(files: DatabaseFiles): WalIndexView | 'unstable' | undefined {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const read = files.read('shm', bytes, 0);
+    if (read < WAL_INDEX_HEADER_BYTES) return undefined;
+    const { header, consistent } = parseWalIndexHeader(bytes);
+    if (!header.isInit) return undefined;
+    if (!consistent) continue;
+    return {
+      salt1: header.salt1,
+      salt2: header.salt2,
+      mxFrame: header.mxFrame,
+      pageCount: header.pageCount,
+      pageSize: header.pageSize,
+      frameChecksum1: header.frameChecksum1,
+      frameChecksum2: header.frameChecksum2,
+      backfilled: bytes.readUInt32LE(96),
+    };
+  }
+  return 'unstable';
+}

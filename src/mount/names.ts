@@ -1,0 +1,34 @@
+/** The names in a mount that mean something: companions of a database and virtual files. */
+
+export type Companion = 'wal' | 'shm' | 'journal';
+
+export interface FileRole {
+  /** Path of the database this file belongs to (the path itself when it may be one). */
+  readonly database: string;
+  readonly companion: Companion | undefined;
+}
+
+/** What a file is, by its name alone. */
+export function fileRole(path: string): FileRole {
+  if (path.endsWith('-wal')) return { database: path.slice(0, -4), companion: 'wal' };
+  if (path.endsWith('-shm')) return { database: path.slice(0, -4), companion: 'shm' };
+  if (path.endsWith('-journal')) return { database: path.slice(0, -8), companion: 'journal' };
+  return { database: path, companion: undefined };
+}
+
+export const PRIMARY_FILE = '.primary';
+export const LAG_FILE = '.lag';
+export const POSITION_SUFFIX = '-pos';
+
+const RESUME_PREFIX = '.litefs-lite-resume-';
+
+/** The name that the engine looks up in the root to let a deferred operation go on. */
+export function resumeName(token: bigint, errno: number): string {
+  return `${RESUME_PREFIX}${token.toString(16)}-${errno}`;
+}
+
+export function parseResumeName(name: string): { token: bigint; errno: number } | undefined {
+  if (!name.startsWith(RESUME_PREFIX)) return undefined;
+  const match = /^([0-9a-f]{1,16})-([0-9]{1,3})$/.exec(name.slice(RESUME_PREFIX.length));
+  return match ? { token: BigInt(`0x${match[1]}`), errno: Number(match[2]) } : undefined;
+}

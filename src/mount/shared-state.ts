@@ -1,0 +1,93 @@
+/**
+ * The few words that the mount thread, the engine and main share. A thread that is blocked in a read of /dev/fuse
+ * gets no messages; this it can look at when the next request comes.
+ *
+ *     offset  type     what
+ *     0       int32    role: 0 primary, 1 replica
+ *     4       int32    thread id of the engine: its requests are our own
+ *     8       int32    length of `answer`
+ *     12      int32    length of `primary`; -1: there is no .primary file
+ *     16      float64  lag in ms, negative: never in sync
+ *     24      float64  the primary's clock at that lag, ms since 1970
+ *     32      bytes    answer: content of the virtual file that is being resumed (64)
+ *     96      bytes    primary: content of .primary, newline included (256)
+ */
+import type { Role } from '../engine/protocol.ts';
+
+const BYTES = 352;
+const ANSWER_OFFSET = 32;
+const ANSWER_BYTES_MAX = 64;
+const PRIMARY_OFFSET = 96;
+const PRIMARY_BYTES_MAX = 256;
+
+export class SharedState {
+  readonly buffer: SharedArrayBuffer;
+  readonly #ints: Int32Array;
+  readonly #floats: Float64Array;
+  readonly #bytes: Uint8Array;
+
+  constructor(buffer = new SharedArrayBuffer(BYTES)) {
+    this.buffer = buffer;
+    this.#ints = new Int32Array(buffer, 0, 4);
+    this.#floats = new Float64Array(buffer, 16, 2);
+    this.#bytes = new Uint8Array(buffer);
+  }
+
+  get role(): Role {
+    return Atomics.load(this.#ints, 0) === 0 ? 'primary' : 'replica';
+  }
+
+  set role(role: Role) {
+    Atomics.store(this.#ints, 0, role === 'primary' ? 0 : 1);
+  }
+
+  get engineThread(): number {
+    return Atomics.load(this.#ints, 1);
+  }
+
+  set engineThread(tid: number) {
+    Atomics.store(this.#ints, 1, tid);
+  }
+
+  /** Written by the engine just before it resumes an open of a virtual file. */
+  get answer(): Buffer {
+    const length = Atomics.load(this.#ints, 2);
+    return Buffer.from(this.#bytes.slice(ANSWER_OFFSET, ANSWER_OFFSET + length));
+  }
+
+  setAnswer(text: string): void {
+    const bytes = Buffer.from(text, 'latin1').subarray(0, ANSWER_BYTES_MAX);
+    this.#bytes.set(bytes, ANSWER_OFFSET);
+    Atomics.store(this.#ints, 2, bytes.length);
+  }
+
+  /** Content of `.primary`; undefined when there is to be no such file. */
+  get primary(): Buffer | undefined {
+    const length = Atomics.load(this.#ints, 3);
+    if (length < 0) return undefined;
+    return Buffer.from(this.#bytes.slice(PRIMARY_OFFSET, PRIMARY_OFFSET + length));
+  }
+
+  setPrimary(hostname: string | undefined): void {
+    Atomics.store(this.#ints, 3, -1);
+    if (hostname === undefined) return;
+    const bytes = Buffer.from(`${hostname}\n`).subarray(0, PRIMARY_BYTES_MAX);
+    this.#bytes.set(bytes, PRIMARY_OFFSET);
+    Atomics.store(this.#ints, 3, bytes.length);
+  }
+
+  /** ms behind the primary; undefined before the first sync. */
+  get lagMs(): number | undefined {
+    return this.#floats[0] < 0 ? undefined : this.#floats[0];
+  }
+
+  /** The primary's clock when the lag was measured, ms since 1970. */
+  get lagClockMs(): number {
+    return this.#floats[1];
+  }
+
+  setLag(lagMs: number | undefined, primaryClockMs: number): void {
+    this.#floats[0] = lagMs ?? -1;
+    this.#floats[1] = primaryClockMs;
+  }
+}

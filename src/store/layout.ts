@@ -1,0 +1,87 @@
+/**
+ * Where things lie below `data.dir`. Nothing else in the program spells these names.
+ *
+ *     tree/                  mirror of the mount: databases, -wal, -shm, -journal, other files
+ *     ltx/<db>/              the log of transactions: <min>-<max>.ltx and <min>-<max>.seg files
+ *     state/<db>.sums        page checksums (page-sums-file.ts)
+ *     state/<db>.json        the marker of a clean stop (marker.ts)
+ *     divergence/<db>/       what a replica had that the primary did not
+ *     quarantine/            files that could not be understood, moved out of the way
+ *     spool/                 parts of transfers; emptied at start
+ *     lock                   held by the daemon that runs on this directory
+ *     node.json              identity, cluster and term
+ *
+ * `<db>` is the database's path in the mount with every byte outside [A-Za-z0-9._-] as %XX, so that a
+ * database in a sub-directory has one flat directory here.
+ */
+import fs from 'node:fs';
+import path from 'node:path';
+
+export interface Layout {
+  readonly root: string;
+  readonly tree: string;
+  readonly ltx: string;
+  readonly state: string;
+  readonly divergence: string;
+  readonly quarantine: string;
+  readonly spool: string;
+  readonly lock: string;
+  readonly node: string;
+}
+
+/** The paths below a data directory; makes nothing. */
+export function layoutOf(root: string): Layout {
+  return {
+    root,
+    tree: path.join(root, 'tree'),
+    ltx: path.join(root, 'ltx'),
+    state: path.join(root, 'state'),
+    divergence: path.join(root, 'divergence'),
+    quarantine: path.join(root, 'quarantine'),
+    spool: path.join(root, 'spool'),
+    lock: path.join(root, 'lock'),
+    node: path.join(root, 'node.json'),
+  };
+}
+
+/** Makes the directories (the data directory private to its owner) and empties the spool. */
+export function createLayout(layout: Layout): void {
+  fs.mkdirSync(layout.root, { recursive: true, mode: 0o700 });
+  fs.rmSync(layout.spool, { recursive: true, force: true });
+  for (const dir of [
+    layout.tree,
+    layout.ltx,
+    layout.state,
+    layout.divergence,
+    layout.quarantine,
+    layout.spool,
+  ]) {
+    fs.mkdirSync(dir, { recursive: true });
+  }
+}
+
+/** The longest file name that common file systems take, less room for our suffixes. */
+const ENCODED_NAME_BYTES_MAX = 240;
+
+/**
+ * The flat file name for a database's path (a byte string). undefined when it would be too long
+ * for a file name: such a database cannot be replicated.
+ */
+export function encodeName(database: string): string | undefined {
+  const encoded = database.replace(/[^A-Za-z0-9_-]/g, (char, at: number) =>
+    char === '.' && at > 0 ? char : `%${char.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );
+  return encoded.length <= ENCODED_NAME_BYTES_MAX ? encoded : undefined;
+}
+
+/** The inverse of encodeName. */
+export function decodeName(encoded: string): string {
+  return encoded.replace(/%([0-9a-f]{2})/g, (_, hex: string) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  );
+}
+
+/** The path of a file of the tree as bytes: names in the tree are byte strings (latin1). */
+export function treePath(root: string, name: string): Buffer {
+  return Buffer.concat([Buffer.from(`${root}/`), Buffer.from(name, 'latin1')]);
+}

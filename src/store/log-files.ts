@@ -1,0 +1,110 @@
+/** Reading the files of a log back at start: headers and trailers only, never the pages. */
+import fs from 'node:fs';
+import { errorText } from '../errors.ts';
+import { decodeHeader, HEADER_BYTES, TRAILER_BYTES } from '../ltx/header.ts';
+import type { Position } from '../ltx/position.ts';
+
+/** One LTX file of the log, and where its bytes are. */
+export interface StoredEntry {
+  readonly minTxid: number;
+  readonly maxTxid: number;
+  readonly pre: Position;
+  readonly post: Position;
+  readonly timestampMs: number;
+  readonly pageSize: number;
+  /** Size of the database in pages after it; 0 for a drop. */
+  readonly commit: number;
+  /** The part of the -wal it was captured from; all zero otherwise. */
+  readonly wal: {
+    readonly offset: number;
+    readonly size: number;
+    readonly salt1: number;
+    readonly salt2: number;
+  };
+  readonly path: string;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** The one entry of an .ltx file; none (with a warning, the file set aside) when it is damaged. */
+export function readLtxFile(file: string, warn: (message: string) => void): StoredEntry[] {
+  const fd = fs.openSync(file, 'r');
+  try {
+    const size = fs.fstatSync(fd).size;
+    return [readEntry(fd, file, 0, size)];
+  } catch (error) {
+    warn(`${file} is damaged and was set aside: ${errorText(error)}`);
+    fs.renameSync(file, `${file}.damaged`);
+    return [];
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** The entries of a segment, up to the first that is torn; the rest is cut off. */
+export function readSegment(file: string, warn: (message: string) => void): StoredEntry[] {
+  const fd = fs.openSync(file, 'r+');
+  const entries: StoredEntry[] = [];
+  try {
+    const size = fs.fstatSync(fd).size;
+    const prefix = Buffer.alloc(4);
+    let at = 0;
+    while (at + 4 <= size) {
+      fs.readSync(fd, prefix, 0, 4, at);
+      const length = prefix.readUInt32BE();
+      if (at + 4 + length > size) break;
+      try {
+        const entry = readEntry(fd, file, at + 4, length);
+        const last = entries.at(-1);
+        if (last && entry.minTxid !== last.maxTxid + 1) break;
+        entries.push(entry);
+      } catch {
+        break;
+      }
+      at += 4 + length;
+    }
+    if (at < size) {
+      warn(`${file}: ${size - at} bytes of an unfinished write were cut off`);
+      fs.ftruncateSync(fd, at);
+    }
+    return entries;
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+function readEntry(fd: number, file: string, offset: number, length: number): StoredEntry {
+  const head = Buffer.alloc(HEADER_BYTES);
+  fs.readSync(fd, head, 0, HEADER_BYTES, offset);
+  const header = decodeHeader(head);
+  const trailer = Buffer.alloc(TRAILER_BYTES);
+  fs.readSync(fd, trailer, 0, TRAILER_BYTES, offset + length - TRAILER_BYTES);
+  return {
+    minTxid: header.minTxid,
+    maxTxid: header.maxTxid,
+    pre: { txid: header.minTxid - 1, checksum: header.preChecksum },
+    post: { txid: header.maxTxid, checksum: trailer.readBigUInt64BE(0) },
+    timestampMs: header.timestampMs,
+    pageSize: header.pageSize,
+    commit: header.commit,
+    wal: {
+      offset: header.walOffset,
+      size: header.walSize,
+      salt1: header.walSalt1,
+      salt2: header.walSalt2,
+    },
+    path: file,
+    offset,
+    length,
+  };
+}
+
+/** Makes a rename or removal in a directory durable. */
+export function syncDirectory(dir: string): void {
+  const fd = fs.openSync(dir, 'r');
+  try {
+    fs.fsyncSync(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
+}

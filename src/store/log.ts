@@ -1,0 +1,379 @@
+/**
+ * The log of a database: every transaction as LTX, newest last, on disk.
+ *
+ * Two kinds of files, named by the TXIDs they hold:
+ * - `<min>-<max>.ltx`: one LTX file, large transactions and what compaction made;
+ * - `<min>.seg`: many small ones, each a u32 big-endian length and an LTX file. One file per commit
+ *   would be hundreds of thousands a day. Never renamed: others read them by path and offset.
+ *
+ * The entries in memory always form one chain: each begins where the one before ended.
+ */
+import assert from 'node:assert';
+import fs from 'node:fs';
+import path from 'node:path';
+import { LiteFsError } from '../errors.ts';
+import type { LtxHeader } from '../ltx/header.ts';
+import { ltxFileName } from '../ltx/names.ts';
+import { formatTxid, type Position } from '../ltx/position.ts';
+import { readLtxFile, readSegment, type StoredEntry, syncDirectory } from './log-files.ts';
+
+/** A segment is closed when it has grown to this, … */
+const SEGMENT_BYTES_MAX = 4 << 20;
+/** … or when its first entry is this old. */
+const SEGMENT_AGE_MS_MAX = 10_000;
+
+export type LogSlice =
+  | { readonly kind: 'entries'; readonly entries: readonly StoredEntry[] }
+  | { readonly kind: 'unavailable'; readonly reason: string };
+
+interface ActiveSegment {
+  readonly fd: number;
+  readonly path: string;
+  readonly openedMs: number;
+  bytes: number;
+  unsynced: boolean;
+}
+
+/** A run of whole files that may be merged into one. */
+export interface CompactionJob {
+  readonly entries: readonly StoredEntry[];
+  readonly bytes: number;
+}
+
+export class TransactionLog {
+  readonly dir: string;
+  #entries: StoredEntry[] = [];
+  #active: ActiveSegment | undefined;
+  #bytes = 0;
+
+  private constructor(dir: string) {
+    this.dir = dir;
+  }
+
+  /**
+   * Opens the log of a directory (made when absent). Files that break the chain are set aside as
+   * `*.orphan` and reported; a torn last entry of the active segment is cut off.
+   */
+  static open(dir: string, warn: (message: string) => void): TransactionLog {
+    fs.mkdirSync(dir, { recursive: true, mode: 0o700 });
+    const log = new TransactionLog(dir);
+    log.#load(warn);
+    return log;
+  }
+
+  /** The newest entry. */
+  get last(): StoredEntry | undefined {
+    return this.#entries.at(-1);
+  }
+
+  /** The oldest entry. */
+  get first(): StoredEntry | undefined {
+    return this.#entries[0];
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get entryCount(): number {
+    return this.#entries.length;
+  }
+
+  /** The number of files on disk. */
+  get fileCount(): number {
+    let count = 0;
+    let before = '';
+    for (const entry of this.#entries) {
+      if (entry.path !== before) count++;
+      before = entry.path;
+    }
+    return count;
+  }
+
+  /** Appends a small LTX file. Throws DISK when it cannot be written; the log is then as before. */
+  append(bytes: Uint8Array, header: LtxHeader, post: Position, nowMs: number): StoredEntry {
+    this.#assertNext(header);
+    const active = this.#openActive(header.minTxid, nowMs);
+    const record = Buffer.allocUnsafe(4 + bytes.length);
+    record.writeUInt32BE(bytes.length);
+    record.set(bytes, 4);
+    try {
+      for (let at = 0; at < record.length; ) {
+        at += fs.writeSync(active.fd, record, at, record.length - at, active.bytes + at);
+      }
+    } catch (error) {
+      fs.ftruncateSync(active.fd, active.bytes);
+      throw diskError(`could not append to the log in ${this.dir}`, error);
+    }
+    const entry: StoredEntry = {
+      ...positionsOf(header, post),
+      path: active.path,
+      offset: active.bytes + 4,
+      length: bytes.length,
+    };
+    active.bytes += record.length;
+    active.unsynced = true;
+    this.#push(entry, record.length);
+    if (active.bytes >= SEGMENT_BYTES_MAX) this.seal();
+    return this.#entries.at(-1) as StoredEntry;
+  }
+
+  /** Takes over a finished LTX file (on the same file system). */
+  appendFile(file: string, header: LtxHeader, post: Position): StoredEntry {
+    this.#assertNext(header);
+    this.seal();
+    const target = path.join(this.dir, ltxFileName(header.minTxid, header.maxTxid));
+    try {
+      fs.renameSync(file, target);
+    } catch (error) {
+      throw diskError(`could not move a transaction into the log in ${this.dir}`, error);
+    }
+    const length = fs.statSync(target).size;
+    this.#push({ ...positionsOf(header, post), path: target, offset: 0, length }, length);
+    return this.#entries.at(-1) as StoredEntry;
+  }
+
+  /** What follows a position, oldest first, about `maxBytes` of it (at least one entry). */
+  read(after: Position, maxBytes: number): LogSlice {
+    const start = this.#find(after);
+    if (typeof start === 'string') return { kind: 'unavailable', reason: start };
+    let end = start;
+    for (let bytes = 0; end < this.#entries.length && (end === start || bytes < maxBytes); end++) {
+      bytes += this.#entries[end].length;
+    }
+    return { kind: 'entries', entries: this.#entries.slice(start, end) };
+  }
+
+  /** Whether the history in the log passes through this position. */
+  contains(position: Position): boolean {
+    return typeof this.#find(position) === 'number';
+  }
+
+  /** Closes the active segment: the next small entry begins a new one. */
+  seal(): void {
+    const active = this.#active;
+    if (!active) return;
+    this.#active = undefined;
+    if (active.unsynced) fs.fdatasyncSync(active.fd);
+    fs.closeSync(active.fd);
+    if (active.bytes === 0) fs.rmSync(active.path, { force: true });
+  }
+
+  /** Closes the active segment when it is old enough. */
+  sealIfOld(nowMs: number): void {
+    if (this.#active && nowMs - this.#active.openedMs >= SEGMENT_AGE_MS_MAX) this.seal();
+  }
+
+  /** Flushes what was appended to the disk. */
+  sync(): void {
+    if (!this.#active?.unsynced) return;
+    fs.fdatasyncSync(this.#active.fd);
+    this.#active.unsynced = false;
+  }
+
+  /** Forgets everything: the next entry may begin anywhere. */
+  reset(): void {
+    this.seal();
+    for (const file of new Set(this.#entries.map((entry) => entry.path))) {
+      fs.rmSync(file, { force: true });
+    }
+    this.#entries = [];
+    this.#bytes = 0;
+  }
+
+  /**
+   * Removes whole files whose newest entry is older than `beforeMs`, keeping the last file and
+   * every file that holds transactions past `keepAfterTxid` (what a connected replica needs), unless the
+   * log is larger than `bytesMax`.
+   */
+  trim(beforeMs: number, keepAfterTxid: number, bytesMax: number): number {
+    let removed = 0;
+    for (;;) {
+      const file = this.first?.path;
+      if (!file) break;
+      let count = 0;
+      while (count < this.#entries.length && this.#entries[count].path === file) count++;
+      if (count === this.#entries.length) break;
+      const newest = this.#entries[count - 1];
+      if (newest.timestampMs >= beforeMs) break;
+      if (newest.maxTxid > keepAfterTxid && this.#bytes <= bytesMax) break;
+      fs.rmSync(file, { force: true });
+      for (const entry of this.#entries.splice(0, count)) this.#bytes -= entry.length;
+      removed++;
+    }
+    return removed;
+  }
+
+  /**
+   * The oldest run of at least `minFiles` neighbouring closed files (or segments with many entries)
+   * worth merging, at most `bytesMax` of them.
+   */
+  compactionJob(minEntries: number, bytesMax: number): CompactionJob | undefined {
+    const active = this.#active?.path;
+    const closed = this.#entries.filter((entry) => entry.path !== active);
+    let run: StoredEntry[] = [];
+    let bytes = 0;
+    const worthIt = () => run.length >= minEntries;
+    for (let i = 0; i < closed.length; ) {
+      let end = i;
+      let size = 0;
+      while (end < closed.length && closed[end].path === closed[i].path) size += closed[end++].length;
+      if (bytes + size > bytesMax && run.length > 0) {
+        if (worthIt()) break;
+        run = [];
+        bytes = 0;
+      }
+      if (size <= bytesMax) {
+        run.push(...closed.slice(i, end));
+        bytes += size;
+      }
+      i = end;
+    }
+    return worthIt() ? { entries: run, bytes } : undefined;
+  }
+
+  /** Puts one merged LTX file in the place of the entries of a job. */
+  replace(job: CompactionJob, file: string): void {
+    const first = this.#entries.findIndex((entry) => entry.minTxid === job.entries[0].minTxid);
+    const newest = job.entries.at(-1) as StoredEntry;
+    const last = this.#entries.findIndex((entry) => entry.maxTxid === newest.maxTxid);
+    if (first < 0 || last - first + 1 !== job.entries.length) {
+      fs.rmSync(file, { force: true });
+      return;
+    }
+    const target = path.join(this.dir, ltxFileName(job.entries[0].minTxid, newest.maxTxid));
+    fs.renameSync(file, target);
+    syncDirectory(this.dir);
+    const length = fs.statSync(target).size;
+    const merged: StoredEntry = {
+      minTxid: job.entries[0].minTxid,
+      maxTxid: newest.maxTxid,
+      pre: job.entries[0].pre,
+      post: newest.post,
+      timestampMs: newest.timestampMs,
+      pageSize: newest.pageSize,
+      commit: newest.commit,
+      wal: newest.wal,
+      path: target,
+      offset: 0,
+      length,
+    };
+    for (const old of this.#entries.splice(first, job.entries.length, merged)) {
+      this.#bytes -= old.length;
+      if (old.path !== target) fs.rmSync(old.path, { force: true });
+    }
+    this.#bytes += length;
+  }
+
+  close(): void {
+    this.seal();
+  }
+
+  #push(entry: StoredEntry, bytes: number): void {
+    this.#entries.push(entry);
+    this.#bytes += bytes;
+  }
+
+  #assertNext(header: LtxHeader): void {
+    const last = this.last;
+    if (!last) return;
+    assert(
+      header.minTxid === last.maxTxid + 1 && header.preChecksum === last.post.checksum,
+      `log of ${this.dir}: ${header.minTxid} after ${last.maxTxid}`,
+    );
+  }
+
+  /** The index of the entry that follows a position, or the reason why there is none. */
+  #find(after: Position): number | string {
+    const last = this.last;
+    if (!last) return 'the log is empty';
+    if (after.txid > last.maxTxid) return 'that transaction is not in the log';
+    if (after.txid < (this.first as StoredEntry).minTxid - 1) return 'the log no longer has it';
+    let low = 0;
+    let high = this.#entries.length;
+    while (low < high) {
+      const mid = (low + high) >>> 1;
+      if (this.#entries[mid].maxTxid <= after.txid) low = mid + 1;
+      else high = mid;
+    }
+    const before = this.#entries[low - 1];
+    const next = this.#entries[low];
+    const known = before?.maxTxid === after.txid ? before.post : next?.pre;
+    if (known && known.txid === after.txid && known.checksum !== after.checksum) {
+      return 'that transaction has another checksum here';
+    }
+    return low;
+  }
+
+  #openActive(minTxid: number, nowMs: number): ActiveSegment {
+    if (!this.#active) {
+      try {
+        const file = path.join(this.dir, `${formatTxid(minTxid)}.seg`);
+        const fd = fs.openSync(file, 'w', 0o600);
+        this.#active = { fd, path: file, openedMs: nowMs, bytes: 0, unsynced: false };
+      } catch (error) {
+        throw diskError(`could not open the log in ${this.dir}`, error);
+      }
+    }
+    return this.#active;
+  }
+
+  #load(warn: (message: string) => void): void {
+    const found: StoredEntry[][] = [];
+    for (const name of fs.readdirSync(this.dir)) {
+      const file = path.join(this.dir, name);
+      if (name.endsWith('.tmp')) fs.rmSync(file, { force: true });
+      else if (name.endsWith('.seg')) found.push(readSegment(file, warn));
+      else if (name.endsWith('.ltx')) found.push(readLtxFile(file, warn));
+    }
+    const groups = found.filter((group) => group.length > 0);
+    groups.sort((a, b) => a[0].minTxid - b[0].minTxid || (b.at(-1)?.maxTxid ?? 0) - (a.at(-1)?.maxTxid ?? 0));
+    let chain: StoredEntry[] = [];
+    for (const group of groups) {
+      const last = chain.at(-1);
+      const whole = group.at(-1) as StoredEntry;
+      if (last && whole.maxTxid <= last.maxTxid) {
+        // A crash between writing a merged file and removing what it replaced.
+        fs.rmSync(whole.path, { force: true });
+        continue;
+      }
+      const joins =
+        !last || (group[0].minTxid === last.maxTxid + 1 && group[0].pre.checksum === last.post.checksum);
+      if (!joins) {
+        warn(`the log in ${this.dir} has a gap before transaction ${group[0].minTxid}`);
+        for (const file of new Set(chain.map((entry) => entry.path))) {
+          fs.renameSync(file, `${file}.orphan`);
+        }
+        chain = [];
+      }
+      chain.push(...group);
+    }
+    this.#entries = chain;
+    this.#bytes = chain.reduce((sum, entry) => sum + entry.length, 0);
+  }
+}
+
+function positionsOf(header: LtxHeader, post: Position) {
+  return {
+    minTxid: header.minTxid,
+    maxTxid: header.maxTxid,
+    pre: { txid: header.minTxid - 1, checksum: header.preChecksum },
+    post,
+    timestampMs: header.timestampMs,
+    pageSize: header.pageSize,
+    commit: header.commit,
+    wal: {
+      offset: header.walOffset,
+      size: header.walSize,
+      salt1: header.walSalt1,
+      salt2: header.walSalt2,
+    },
+  };
+}
+
+function diskError(message: string, cause: unknown): LiteFsError {
+  return new LiteFsError('DISK', `${message}: ${(cause as Error).message}`, {
+    hint: 'Free space on the disk of data.dir; replication goes on by itself.',
+    cause,
+  });
+}
