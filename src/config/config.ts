@@ -1,0 +1,174 @@
+/**
+ * The configuration as the program uses it: defaults filled in, units in the names, addresses
+ * parsed, paths absolute; and the rules that concern more than one field.
+ */
+import { resolve, sep } from 'node:path';
+import type { ConfigFile } from './schema.ts';
+import { type Address, formatAddress } from './values.ts';
+
+export interface ExecCommand {
+  /** Program and arguments, at least one word. */
+  readonly argv: readonly string[];
+  /** Run it only when lease.candidate is true. */
+  readonly ifCandidate: boolean;
+}
+
+export interface Config {
+  /** false: stay up after an error at start. */
+  readonly exitOnError: boolean;
+  readonly skipSync: boolean;
+  readonly strictVerify: boolean;
+  /** In order; each but the last must succeed, the last one stays. Empty: nothing to run. */
+  readonly exec: readonly ExecCommand[];
+  readonly data: {
+    readonly dir: string;
+    readonly compress: boolean;
+    readonly retentionMs: number;
+    /** Per database; 0: no limit. */
+    readonly retentionBytes: number;
+    readonly retentionMonitorIntervalMs: number;
+  };
+  readonly fuse: {
+    readonly dir: string;
+    readonly allowOther: boolean;
+    readonly debug: boolean;
+    readonly passthrough: 'auto' | 'on' | 'off';
+    readonly waitForOldHandlesMs: number;
+  };
+  readonly http: { readonly addr: Address };
+  readonly replication: {
+    readonly addr: Address;
+    /** Where a replica connects to; always known on one, on the primary when the file says it. */
+    readonly primary: { readonly host: string; readonly port: number } | undefined;
+    readonly secret: string | undefined;
+  };
+  readonly lease: {
+    /** As in the file; undefined means the name of the machine. */
+    readonly hostname: string | undefined;
+    readonly advertiseUrl: string | undefined;
+    /** true: this node is the primary. */
+    readonly candidate: boolean;
+    readonly reconnectDelayMs: number;
+    /** undefined: all. */
+    readonly databases: readonly string[] | undefined;
+  };
+  readonly log: {
+    readonly format: 'auto' | 'text' | 'json';
+    readonly timestamp: boolean;
+    readonly debug: boolean;
+  };
+}
+
+/** What is wrong with the file at a path of keys: a sentence without its subject. */
+export interface ConfigProblem {
+  readonly path: readonly PropertyKey[];
+  /** Whether the key or its value is to blame. */
+  readonly at: 'key' | 'value';
+  readonly text: string;
+}
+
+/** The typed configuration. Relative directories are relative to `cwd`. */
+export function resolveConfig(file: ConfigFile, cwd: string): Config {
+  const { data, fuse, lease, replication } = file;
+  const advertised = lease['advertise-url'];
+  return {
+    exitOnError: file['exit-on-error'],
+    skipSync: file['skip-sync'],
+    strictVerify: file['strict-verify'],
+    exec: file.exec.map((entry) => ({ argv: entry.cmd, ifCandidate: entry['if-candidate'] })),
+    data: {
+      dir: resolve(cwd, data.dir),
+      compress: data.compress,
+      retentionMs: data.retention,
+      retentionBytes: data['retention-bytes'],
+      retentionMonitorIntervalMs: data['retention-monitor-interval'],
+    },
+    fuse: {
+      dir: resolve(cwd, fuse.dir),
+      allowOther: fuse['allow-other'],
+      debug: fuse.debug,
+      passthrough: fuse.passthrough,
+      waitForOldHandlesMs: fuse['wait-for-old-handles'],
+    },
+    http: { addr: file.http.addr },
+    replication: {
+      addr: replication.addr,
+      primary:
+        replication.primary ??
+        (advertised === undefined
+          ? undefined
+          : { host: hostOf(advertised), port: replication.addr.port }),
+      secret: replication.secret,
+    },
+    lease: {
+      hostname: lease.hostname,
+      advertiseUrl: advertised,
+      candidate: lease.candidate,
+      reconnectDelayMs: lease['reconnect-delay'],
+      databases: lease.databases,
+    },
+    log: file.log,
+  };
+}
+
+/** The host of a URL that parsed; an IPv6 address without its brackets. */
+function hostOf(url: string): string {
+  return new URL(url).hostname.replace(/^\[|\]$/g, '');
+}
+
+/** Contradictions between fields that are each right by themselves. */
+export function contradictions(file: ConfigFile, config: Config): ConfigProblem[] {
+  const problems: ConfigProblem[] = [];
+  const blame = (path: string, text: string) =>
+    problems.push({ path: path.split('.'), at: 'value', text });
+
+  if (!config.lease.candidate && config.replication.primary === undefined) {
+    blame(
+      'lease.candidate',
+      'is false, so this node is a replica and must know its primary: write ' +
+        'lease.advertise-url: "http://<primary>:20202", or replication.primary: "<primary>:20204"',
+    );
+  } else if (!config.lease.candidate && config.replication.primary?.port === 0) {
+    blame(
+      'replication.addr',
+      'has port 0, which cannot be the primary\'s: write replication.primary: "<primary>:20204"',
+    );
+  }
+
+  if (config.fuse.dir === config.data.dir) {
+    blame('fuse.dir', `is the same as data.dir (${config.data.dir}): give each its own directory`);
+  } else if (isInside(config.fuse.dir, config.data.dir)) {
+    blame('fuse.dir', `lies in data.dir (${config.data.dir}): mount somewhere outside of it`);
+  }
+
+  const listeners: [string, Address | undefined][] = [
+    ['http.addr', config.http.addr],
+    ['replication.addr', config.replication.addr],
+    ['proxy.addr', file.proxy.addr],
+  ];
+  for (const [index, [name, address]] of listeners.entries()) {
+    const other = listeners.slice(0, index).find(([, earlier]) => clash(earlier, address));
+    if (other && address) {
+      blame(name, `${formatAddress(address)} is taken by ${other[0]}: give each its own port`);
+    }
+  }
+
+  if (file.proxy.addr) {
+    for (const needed of ['target', 'db'] as const) {
+      if (file.proxy[needed] === undefined) {
+        blame('proxy.addr', `needs proxy.${needed} beside it`);
+      }
+    }
+  }
+  return problems;
+}
+
+function isInside(path: string, directory: string): boolean {
+  return path.startsWith(directory.endsWith(sep) ? directory : directory + sep);
+}
+
+/** Whether two listeners cannot exist together: one port, and one host or no host. */
+function clash(a: Address | undefined, b: Address | undefined): boolean {
+  if (!a || !b || a.port === 0 || a.port !== b.port) return false;
+  return a.host === undefined || b.host === undefined || a.host === b.host;
+}

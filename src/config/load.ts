@@ -1,0 +1,164 @@
+/**
+ * From a config file to a Config: find it, read it, expand variables, parse, check; every problem
+ * found is reported at once, each as `file:line:column: what is wrong: what to write`.
+ */
+import { closeSync, openSync, readSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { LineCounter } from 'yaml';
+import { errorText, LiteFsError } from '../errors.ts';
+import { type Config, type ConfigProblem, contradictions, resolveConfig } from './config.ts';
+import { type ConfigDocument, parseConfigDocument } from './document.ts';
+import { type Environment, expandVariables, type SourceProblem, unexpanded } from './expand.ts';
+import { ineffectiveFields } from './json-schema.ts';
+import { problemsOf } from './problems.ts';
+import { configFileSchema } from './schema.ts';
+
+/** A config file is a page or two; what is larger is some other file. */
+const FILE_BYTES_MAX = 1 << 20;
+
+export interface LoadedConfig {
+  readonly config: Config;
+  /** The file, as it is named in messages. */
+  readonly file: string;
+  /** Sentences for the log. */
+  readonly warnings: readonly string[];
+}
+
+export interface Surroundings {
+  readonly env: Environment;
+  /** Where ./litefs.yml and relative directories are. */
+  readonly cwd: string;
+  /** false: `$` is an ordinary character (-no-expand-env). */
+  readonly expandEnv: boolean;
+}
+
+/** Where a config file is looked for, in this order, when none is named. */
+export function searchPath(surroundings: Pick<Surroundings, 'env' | 'cwd'>): string[] {
+  const { env, cwd } = surroundings;
+  return [
+    '/etc/litefs-lite.yml',
+    join(cwd, 'litefs.yml'),
+    ...(env.HOME ? [join(env.HOME, 'litefs.yml')] : []),
+    '/etc/litefs.yml',
+  ];
+}
+
+/** The first file of the search path that exists, or undefined. */
+export function findConfigFile(candidates: readonly string[]): string | undefined {
+  return candidates.find((path) => statSync(path, { throwIfNoEntry: false }) !== undefined);
+}
+
+/**
+ * Loads the file at `path` (`-config`), or the first of the search path.
+ * @throws LiteFsError CONFIG: no file, unreadable, or wrong; its message may have several lines.
+ */
+export function loadConfig(path: string | undefined, surroundings: Surroundings): LoadedConfig {
+  const candidates = searchPath(surroundings);
+  const file = path === undefined ? findConfigFile(candidates) : resolve(surroundings.cwd, path);
+  if (file === undefined) {
+    throw new LiteFsError('CONFIG', `no config file: looked for ${candidates.join(', ')}`, {
+      hint: 'write one of them, or name yours: litefs-lite mount -config FILE',
+    });
+  }
+  return parseConfig(readConfigFile(file), file, surroundings);
+}
+
+function readConfigFile(file: string): string {
+  const bytes = Buffer.alloc(FILE_BYTES_MAX + 1);
+  let length = 0;
+  try {
+    const fd = openSync(file, 'r');
+    try {
+      for (let read = -1; read !== 0; length += read) {
+        read = readSync(fd, bytes, { offset: length });
+      }
+    } finally {
+      closeSync(fd);
+    }
+  } catch (error) {
+    throw new LiteFsError('CONFIG', `cannot read the config file ${file}: ${errorText(error)}`, {
+      cause: error,
+    });
+  }
+  if (length > FILE_BYTES_MAX) {
+    throw new LiteFsError('CONFIG', `config file ${file} is larger than 1 MiB`, {
+      hint: 'is it the right file?',
+    });
+  }
+  return bytes.toString('utf8', 0, length);
+}
+
+/**
+ * The configuration in a text. `file` names it in messages.
+ * @throws LiteFsError CONFIG with one line for each problem.
+ */
+export function parseConfig(
+  source: string,
+  file: string,
+  surroundings: Surroundings,
+): LoadedConfig {
+  const expanded = surroundings.expandEnv
+    ? expandVariables(source, surroundings.env)
+    : unexpanded(source);
+  failIfAny(expanded.problems, source, file);
+
+  const document = parseConfigDocument(expanded.text);
+  const inSource = (offset: number): number => expanded.sourceOffset(offset);
+  failIfAny(
+    document.problems.map(({ offset, text }) => ({ offset: inSource(offset), text })),
+    source,
+    file,
+  );
+  const failIfWrong = (problems: readonly ConfigProblem[]): void =>
+    failIfAny(
+      problems.map(({ path, at, text }) => ({
+        offset: inSource(document.offsetOf(path, at)),
+        text: `${subject(document, path)} ${text}`,
+      })),
+      source,
+      file,
+    );
+
+  const parsed = configFileSchema.safeParse(document.value);
+  if (!parsed.success) {
+    failIfWrong(problemsOf(parsed.error.issues, document.value));
+    throw new Error('the schema refused a config without saying why');
+  }
+  const config = resolveConfig(parsed.data, surroundings.cwd);
+  failIfWrong(contradictions(parsed.data, config));
+  return { config, file, warnings: warningsFor(document) };
+}
+
+/** The dotted name of what is wrong; not past a list that is not there (an `exec: text` has no [0]). */
+function subject(document: ConfigDocument, path: readonly PropertyKey[]): string {
+  const present = document.presentPath(path).length;
+  const cut = path.findIndex((key, depth) => depth >= present && typeof key === 'number');
+  const name = path
+    .slice(0, cut === -1 ? undefined : cut)
+    .map((key) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`))
+    .join('');
+  return name.slice(1) || 'the file';
+}
+
+function failIfAny(problems: readonly SourceProblem[], source: string, file: string): void {
+  if (problems.length === 0) return;
+  const lines = new LineCounter();
+  lines.addNewLine(0);
+  for (const newline of source.matchAll(/\n/g)) lines.addNewLine(newline.index + 1);
+  const messages = [...problems]
+    .sort((a, b) => a.offset - b.offset)
+    .map(({ offset, text }) => {
+      const { line, col } = lines.linePos(offset);
+      return `${file}:${line}:${col}: ${text}`;
+    });
+  throw new LiteFsError('CONFIG', [...new Set(messages)].join('\n'));
+}
+
+function warningsFor(document: ConfigDocument): string[] {
+  const set = ineffectiveFields().filter(
+    ({ path }) => document.presentPath(path).length === path.length,
+  );
+  if (set.length === 0) return [];
+  const list = set.map(({ path, reason }) => `${path.join('.')} (${reason})`).join(', ');
+  return [`settings without effect in litefs-lite: ${list}`];
+}

@@ -1,0 +1,233 @@
+/**
+ * The config file: every field with its type, default and meaning. The one source for validation,
+ * JSON Schema (`litefs-lite config schema`) and whatever else describes the file.
+ *
+ * Fields are LiteFS's (v0.5.14), by their names and defaults, and ours. One that LiteFS has and
+ * that changes nothing here is marked `ineffective`, with the reason: the file is accepted, and a warning says so.
+ */
+import { z } from 'zod';
+import { Fault } from './fault.ts';
+import {
+  command,
+  duration,
+  flag,
+  httpUrl,
+  listenAddress,
+  peerAddress,
+  scalar,
+  size,
+  text,
+} from './values.ts';
+
+/** A group of keys. An empty one (`data:` and nothing below it) is as good as none. */
+function section<T extends z.core.$ZodLooseShape>(shape: T) {
+  return z.preprocess((value) => value ?? {}, z.strictObject(shape)).prefault({});
+}
+
+const patterns = () => z.array(text()).prefault([]);
+
+const NO_LITEFS_CLOUD = 'LiteFS Cloud is gone';
+const NO_TRACE = 'there is no trace log; log.debug shows more';
+const STATIC_ONLY = 'the primary is assigned in the config';
+
+const WITHOUT_CONSUL =
+  'write type: static, candidate: true on the one node that writes (false on all others), ' +
+  'and advertise-url: "http://<that node>:20202"';
+
+const exec = z
+  .preprocess(
+    (value) => (typeof value === 'string' ? [{ cmd: value }] : value),
+    z.array(
+      z.strictObject({
+        cmd: command().describe(
+          'The command and its arguments; split into words, not run by a shell.',
+        ),
+        'if-candidate': flag()
+          .prefault(false)
+          .describe('Only on a node with lease.candidate: true.'),
+      }),
+    ),
+  )
+  .prefault([])
+  .meta({
+    orText: true,
+    description:
+      'The application: started when this node is primary or in sync, stopped with it; its exit ' +
+      'status is ours. A command, or a list of them: run in order, each but the last must succeed, the last one stays.',
+  });
+
+const data = section({
+  dir: text()
+    .prefault('/var/lib/litefs')
+    .describe('Where databases and the log of transactions are kept.'),
+  compress: flag().prefault(true).describe('Compress pages in the log of transactions (LZ4).'),
+  retention: duration()
+    .prefault('10m')
+    .describe(
+      'How long transactions stay in the log; a replica away for longer gets whole pages instead. ' +
+        'The newest is always kept.',
+    ),
+  'retention-bytes': size()
+    .prefault('2GiB')
+    .describe(
+      'The most that the log of one database may hold, also when a connected replica still needs ' +
+        'older transactions; 0 is no limit. The newest is always kept.',
+    ),
+  'retention-monitor-interval': duration()
+    .prefault('1m')
+    .describe('How often the log is searched for transactions to remove or to merge.'),
+}).describe('Storage.');
+
+const fuse = section({
+  dir: text().prefault('/litefs').describe('The mount point: where applications open databases.'),
+  'allow-other': flag()
+    .prefault(false)
+    .describe('Let users other than the one that runs the daemon use the mount.'),
+  debug: flag().prefault(false).describe('Log every request of the file system. Slow.'),
+  passthrough: z
+    .enum(['auto', 'on', 'off'])
+    .prefault('auto')
+    .describe(
+      'Let the kernel read and write database files without asking the daemon (Linux 6.9 or ' +
+        'newer, as root). auto: when it can; on: refuse to start when it cannot.',
+    ),
+  'wait-for-old-handles': duration()
+    .prefault('10s')
+    .describe(
+      'After a crash: how long to wait at start for processes that still write to files of the ' +
+        'earlier mount. Then the start fails, and names them.',
+    ),
+}).describe('The mount.');
+
+const http = section({
+  addr: listenAddress()
+    .prefault(':20202')
+    .describe('Where the API listens; `litefs-lite status` asks there.'),
+  'snapshot-timeout': duration().prefault('0').meta({
+    description: 'LiteFS: how long sending a snapshot may take.',
+    ineffective: 'a snapshot is sent for as long as it makes progress',
+  }),
+}).describe('The HTTP API.');
+
+const replication = section({
+  addr: listenAddress().prefault(':20204').describe('Where replicas connect to this node, by TCP.'),
+  primary: peerAddress()
+    .optional()
+    .describe(
+      "Where a replica connects to. Default: the host of lease.advertise-url with replication.addr's port.",
+    ),
+  secret: text()
+    .optional()
+    .describe(
+      'What all nodes share and a stranger does not know: who cannot prove it is not let in. Best kept in an environment variable.',
+    ),
+}).describe('Replication between nodes.');
+
+const proxy = section({
+  addr: listenAddress().optional().describe('Where the proxy listens.'),
+  target: text().optional().describe('The application behind the proxy, host:port.'),
+  db: text().optional().describe('The database whose position decides whether a read must wait.'),
+  'max-lag': duration().prefault('10s').describe('The health check fails beyond this lag.'),
+  debug: flag().prefault(false).describe('Log each request.'),
+  passthrough: patterns().describe('Paths that go to the target untouched; * stands for anything.'),
+  'always-forward': patterns().describe('Paths that count as writes whatever the method.'),
+  'primary-redirect-timeout': duration()
+    .prefault('5s')
+    .describe('How long a write waits for a primary to be known.'),
+  'read-timeout': duration().prefault('0').describe('For a whole request; 0 is none.'),
+  'read-header-timeout': duration().prefault('10s').describe("For a request's headers."),
+  'write-timeout': duration().prefault('0').describe('For an answer; 0 is none.'),
+  'idle-timeout': duration().prefault('30s').describe('For an unused connection.'),
+}).meta({ description: 'The HTTP proxy.', ineffective: 'this version has no proxy' });
+
+const lease = section({
+  type: scalar(parseLeaseType, { type: 'string', enum: ['static'] })
+    .prefault('static')
+    .describe('How the primary is chosen: static, by lease.candidate.'),
+  hostname: text()
+    .optional()
+    .describe(
+      'The name of this node, which .primary shows on replicas. Default: the name of the machine.',
+    ),
+  'advertise-url': httpUrl()
+    .optional()
+    .describe("The primary's URL, the same on all nodes. A replica finds the primary by its host."),
+  candidate: flag().prefault(true).describe('true: this node is the primary. On exactly one node.'),
+  promote: flag()
+    .prefault(false)
+    .meta({ description: 'LiteFS: become primary after the start.', ineffective: STATIC_ONLY }),
+  'reconnect-delay': duration()
+    .prefault('1s')
+    .describe('How long a replica waits before it connects again; grows while that fails.'),
+  'demote-delay': duration().prefault('10s').meta({
+    description: 'LiteFS: how long a demoted node stays out of the election.',
+    ineffective: STATIC_ONLY,
+  }),
+  databases: z.array(text()).optional().describe('The databases to replicate. Default: all.'),
+  consul: scalar(() => new Fault(`has no place here: remove it; ${WITHOUT_CONSUL}`), { not: {} })
+    .optional()
+    .describe('LiteFS: the Consul lease, which does not exist here.'),
+}).describe('Which node is the primary.');
+
+const backup = section({
+  type: z.string().optional().describe('LiteFS: litefs-cloud or file.'),
+  path: z.string().optional().describe('LiteFS: where to, for a file backup.'),
+  url: z.string().optional().describe('LiteFS: the backup service.'),
+  cluster: z.string().optional().describe('LiteFS: the name of the cluster there.'),
+  'auth-token': z.string().optional().describe('LiteFS: the token for it.'),
+}).meta({ description: 'LiteFS: backup to LiteFS Cloud.', ineffective: NO_LITEFS_CLOUD });
+
+const log = section({
+  format: z
+    .enum(['auto', 'text', 'json'])
+    .prefault('auto')
+    .describe('auto: text on a terminal, JSON to a pipe, a file or the journal.'),
+  timestamp: flag()
+    .prefault(false)
+    .describe('Begin lines of text with the time; JSON always has it.'),
+  debug: flag().prefault(false).describe('Log more.'),
+}).describe('Logging, to standard error.');
+
+const tracing = section({
+  enabled: flag().prefault(true).describe('LiteFS: write the trace log.'),
+  path: z.string().optional().describe('LiteFS: its file.'),
+  'max-size': z.number().optional().describe('LiteFS: when to begin a new file, MB.'),
+  'max-count': z.number().optional().describe('LiteFS: how many files to keep.'),
+  compress: flag().prefault(true).describe('LiteFS: compress old files.'),
+}).meta({ description: 'LiteFS: the trace log.', ineffective: NO_TRACE });
+
+export const configFileSchema = z
+  .strictObject({
+    'exit-on-error': flag()
+      .prefault(true)
+      .describe('false: stay up after an error at start, to look into it.'),
+    'skip-sync': flag()
+      .prefault(false)
+      .describe('Start exec at once, without waiting to be primary or in sync.'),
+    'strict-verify': flag()
+      .prefault(false)
+      .describe('Compute the checksum of the whole database anew after each transaction. Slow.'),
+    exec,
+    data,
+    fuse,
+    http,
+    replication,
+    lease,
+    log,
+    proxy,
+    backup,
+    tracing,
+  })
+  .describe("The configuration of litefs-lite; a superset of LiteFS's litefs.yml.");
+
+/** The file's content with defaults, values parsed (durations in ms), keys as in the file. */
+export type ConfigFile = z.output<typeof configFileSchema>;
+
+function parseLeaseType(value: unknown): 'static' | Fault {
+  if (value === 'static') return 'static';
+  return new Fault(
+    value === 'consul'
+      ? `cannot be consul, nothing here needs Consul: ${WITHOUT_CONSUL}`
+      : 'must be static',
+  );
+}

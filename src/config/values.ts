@@ -1,0 +1,171 @@
+/**
+ * The kinds of scalar a config file holds beyond text and numbers, as they are written and as the
+ * program uses them:
+ *
+ *   duration   "10m", "1s", "1h30m", "500ms", "7d", 0     ms (a number)
+ *   size       "512MiB", "2GB", 1048576                   bytes (a number)
+ *   address    ":20202", "10.0.0.1:20202", "[::1]:20202"  { host, port }
+ *   flag       true, false; also yes, no, on, off         boolean
+ *   command    "serve --name 'a b'"                       its words
+ *
+ * Parsers return a Fault, not an exception, for text a person got wrong.
+ */
+import { z } from 'zod';
+import { Fault } from './fault.ts';
+import { splitWords } from './words.ts';
+
+/** Where to listen or to dial. Without a host: all interfaces. */
+export interface Address {
+  readonly host: string | undefined;
+  /** 0 to 65535; 0 listens on any free port. */
+  readonly port: number;
+}
+
+const MS_PER_UNIT: Record<string, number> = {
+  ns: 1e-6,
+  us: 1e-3,
+  µs: 1e-3,
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
+const DURATION_PATTERN = '^([0-9]+(\\.[0-9]+)?(ns|us|µs|ms|s|m|h|d))+$';
+/** 100 years: what is longer is a slip, and sums stay far from 2^53. */
+const DURATION_MS_MAX = 36_525 * MS_PER_UNIT.d;
+
+/** A duration in whole ms, rounded up. Go's syntax, and `d` for days. */
+export function parseDuration(value: unknown): number | Fault {
+  if (value === 0 || value === '0') return 0;
+  if (typeof value === 'number') {
+    return new Fault(`is a number without a unit: write "${value}s", "${value}m" or "${value}ms"`);
+  }
+  if (typeof value !== 'string' || !new RegExp(DURATION_PATTERN).test(value)) {
+    return new Fault('is not a duration: write one like "10s", "5m", "1h30m" or "500ms"');
+  }
+  let ms = 0;
+  for (const [, number, unit] of value.matchAll(/([0-9.]+)([a-zµ]+)/g)) {
+    ms += Number(number) * MS_PER_UNIT[unit];
+  }
+  if (ms > DURATION_MS_MAX) return new Fault('is longer than 100 years');
+  return Math.ceil(ms);
+}
+
+const BYTES_PER_UNIT: Record<string, number> = {
+  b: 1,
+  kb: 1e3,
+  mb: 1e6,
+  gb: 1e9,
+  tb: 1e12,
+  kib: 2 ** 10,
+  mib: 2 ** 20,
+  gib: 2 ** 30,
+  tib: 2 ** 40,
+};
+
+/** A size in whole bytes. Units of 1000 (MB) and of 1024 (MiB); a bare number is bytes. */
+export function parseSize(value: unknown): number | Fault {
+  const match = /^([0-9]+(?:\.[0-9]+)?) *([kmgt]?i?b)?$/i.exec(String(value));
+  const unit = match && BYTES_PER_UNIT[(match[2] ?? 'b').toLowerCase()];
+  if (!match || unit === undefined || unit === null) {
+    return new Fault('is not a size: write one like "512MiB" or "2GB"');
+  }
+  const bytes = Math.ceil(Number(match[1]) * unit);
+  if (!Number.isSafeInteger(bytes)) return new Fault('is too large a size');
+  return bytes;
+}
+
+/** An address to listen on: `:port` or `host:port`. */
+export function parseListenAddress(value: unknown): Address | Fault {
+  const match = typeof value === 'string' && /^(?:\[([^\]]+)\]|([^:[\]\s/]*)):(\d+)$/.exec(value);
+  if (!match) {
+    const port = /^\d{1,5}$/.test(String(value)) ? String(value) : '20202';
+    return new Fault(`is not an address: write ":${port}" or "192.168.1.5:${port}"`);
+  }
+  const port = Number(match[3]);
+  if (port > 65_535) return new Fault('has a port beyond 65535');
+  return { host: match[1] ?? (match[2] || undefined), port };
+}
+
+/** An address to dial: `host:port`, both needed. */
+export function parsePeerAddress(value: unknown): { host: string; port: number } | Fault {
+  const address = parseListenAddress(value);
+  if (address instanceof Fault || address.host === undefined || address.port === 0) {
+    return new Fault(
+      'is not an address to connect to: write "host:port", such as "box1.lan:20204"',
+    );
+  }
+  return { host: address.host, port: address.port };
+}
+
+/** The inverse of parseListenAddress. */
+export function formatAddress(address: Address): string {
+  const host = address.host ?? '';
+  return `${host.includes(':') ? `[${host}]` : host}:${address.port}`;
+}
+
+function parseCommand(value: unknown): string[] | Fault {
+  return typeof value === 'string' ? splitWords(value) : new Fault('is not a command line');
+}
+
+/** A URL by which other nodes reach something. */
+function parseHttpUrl(value: unknown): string | Fault {
+  const url = typeof value === 'string' ? URL.parse(value) : null;
+  if (!url || !/^https?:$/.test(url.protocol) || url.hostname === '') {
+    return new Fault('is not a URL: write one like "http://box1.lan:20202"');
+  }
+  return url.href;
+}
+
+/** YAML 1.1 words for booleans, which LiteFS's parser takes where it expects one. */
+const YAML_1_1_FLAGS: Record<string, boolean> = { yes: true, on: true, no: false, off: false };
+
+/** A zod schema for a value that `parse` understands, described to editors by `jsonSchema`. */
+export function scalar<T>(
+  parse: (value: unknown) => T | Fault,
+  jsonSchema: Record<string, unknown>,
+) {
+  return z
+    .unknown()
+    .transform((value, context): T => {
+      const parsed = value === undefined ? new Fault('is missing') : parse(value);
+      if (!(parsed instanceof Fault)) return parsed;
+      context.issues.push({ code: 'custom', message: parsed.text, input: value });
+      return z.NEVER;
+    })
+    .meta(jsonSchema);
+}
+
+export const duration = () =>
+  scalar(parseDuration, {
+    anyOf: [{ type: 'string', pattern: DURATION_PATTERN }, { const: 0 }],
+  });
+
+export const size = () =>
+  scalar(parseSize, {
+    anyOf: [
+      { type: 'string', pattern: '^[0-9]+(\\.[0-9]+)? *([kKmMgGtT]?[iI]?[bB])?$' },
+      { type: 'integer', minimum: 0 },
+    ],
+  });
+
+export const listenAddress = () =>
+  scalar(parseListenAddress, { type: 'string', pattern: '^(\\[.+\\]|[^:]*):[0-9]+$' });
+
+export const peerAddress = () =>
+  scalar(parsePeerAddress, { type: 'string', pattern: '^(\\[.+\\]|[^:]+):[0-9]+$' });
+
+export const flag = () =>
+  z.preprocess(
+    (value) => (typeof value === 'string' ? (YAML_1_1_FLAGS[value.toLowerCase()] ?? value) : value),
+    z.boolean(),
+  );
+
+/** Text that must say something: an empty value is more often a variable that was not set. */
+export const text = () => z.string().min(1);
+
+/** A command line, as its words (see words.ts). */
+export const command = () => scalar(parseCommand, { type: 'string', minLength: 1 });
+
+export const httpUrl = () => scalar(parseHttpUrl, { type: 'string', pattern: '^https?://' });
