@@ -25,7 +25,7 @@ export type Verdict = number | 'defer';
 /** An operation that was held back, as told to the policy. `token` resumes it. */
 export interface DeferredOperation {
   readonly token: bigint;
-  readonly kind: 'write' | 'truncate' | 'unlink' | 'rename' | 'fsync';
+  readonly kind: 'open' | 'write' | 'truncate' | 'unlink' | 'rename' | 'fsync';
   readonly path: string;
   /** The target of a rename. */
   readonly newPath?: string;
@@ -50,7 +50,7 @@ export type TreeEvent =
   /** A handle that had been opened for writing was closed. */
   | { readonly kind: 'released'; readonly path: string; readonly pid: number };
 
-/** A small read-only file that exists only in the mount. Its content is asked for at each open. */
+/** A small read-only file that exists only in the mount. */
 export interface VirtualFile {
   readonly content: Buffer;
   /** st_mtime in ms since 1970. */
@@ -58,8 +58,13 @@ export interface VirtualFile {
 }
 
 export interface TreePolicy {
-  /** A virtual file at this path, or undefined. Looked at before the backing tree. */
+  /** A virtual file at this path, or undefined; for its attributes. Looked at before the backing tree. */
   virtual(path: string): VirtualFile | undefined;
+  /**
+   * Its content, for one open: reads through that handle all see it. May defer; asked again,
+   * `resumed`, when the open goes on.
+   */
+  openVirtual(path: string, resumed: boolean): VirtualFile | 'defer';
   /** Names of virtual files to add to a listing of `dir`; `names` is what the backing tree has. */
   virtualNames(dir: string, names: readonly string[]): string[];
   /** Whether reads, writes and mmaps of this file may go straight to its backing file. */

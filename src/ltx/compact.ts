@@ -1,0 +1,101 @@
+/**
+ * Merges neighbouring LTX files into one: of each page the newest image, nothing past the final size.
+ * The result takes a database from before the first to after the last in one step.
+ */
+import assert from 'node:assert';
+import { LtxDecoder, type LtxPage } from './decoder.ts';
+import { LtxEncoder } from './encoder.ts';
+import { corrupt, type LtxHeader } from './header.ts';
+import { MinHeap } from './min-heap.ts';
+import type { ByteSink, ByteSource } from './sources.ts';
+
+const PAGES_PER_STEP = 256;
+
+interface Input {
+  readonly decoder: LtxDecoder;
+  /** Its place in the chain: the higher, the newer. */
+  readonly age: number;
+  page: LtxPage | undefined;
+}
+
+/** Whether two neighbours can be merged: one page size, and no drop between them. */
+export function canCompact(a: LtxHeader, b: LtxHeader): boolean {
+  return a.pageSize === b.pageSize && a.commit > 0 && b.commit > 0;
+}
+
+/**
+ * `inputs` oldest first, each following the one before. A generator that yields now and then, so that
+ * others can run; its result is the header of the merged file. Throws LTX_CORRUPT.
+ */
+export function* compact(
+  inputs: readonly ByteSource[],
+  sink: ByteSink,
+  options: { compress: boolean },
+): Generator<void, LtxHeader, void> {
+  assert(inputs.length > 0);
+  const open: Input[] = inputs.map((source, age) => ({
+    decoder: new LtxDecoder(source),
+    age,
+    page: undefined,
+  }));
+  checkChain(open);
+  const header = mergedHeader(open);
+  const encoder = new LtxEncoder(sink, header, options);
+  const heap = new MinHeap<Input>(comesFirst);
+  for (const input of open) advance(heap, input);
+  let written = 0;
+  for (let pages = 1, newest = heap.pop(); newest?.page; pages++, newest = heap.pop()) {
+    const { pgno, data } = newest.page;
+    if (pgno > written && pgno <= header.commit) {
+      encoder.page(pgno, data);
+      written = pgno;
+    }
+    advance(heap, newest);
+    if (pages % PAGES_PER_STEP === 0) yield;
+  }
+  let post = 0n;
+  for (const input of open) post = input.decoder.finish().postChecksum;
+  encoder.finish(post);
+  return header;
+}
+
+/** By page number; of one page the newest image comes first, and the others are skipped. */
+function comesFirst(a: Input, b: Input): boolean {
+  const [pageA, pageB] = [a.page?.pgno ?? 0, b.page?.pgno ?? 0];
+  return pageA < pageB || (pageA === pageB && a.age > b.age);
+}
+
+function advance(heap: MinHeap<Input>, input: Input): void {
+  input.page = input.decoder.next();
+  if (input.page) heap.push(input);
+}
+
+function checkChain(inputs: readonly Input[]): void {
+  for (let i = 1; i < inputs.length; i++) {
+    const before = inputs[i - 1].decoder.header;
+    const { header } = inputs[i].decoder;
+    assert(canCompact(before, header), 'files that cannot be merged');
+    if (header.minTxid !== before.maxTxid + 1) {
+      throw corrupt(`begins with transaction ${header.minTxid}, not ${before.maxTxid + 1}`);
+    }
+  }
+}
+
+function mergedHeader(inputs: readonly Input[]): LtxHeader {
+  const first = inputs[0].decoder.header;
+  const last = inputs[inputs.length - 1].decoder.header;
+  return {
+    flags: last.flags | first.flags,
+    pageSize: last.pageSize,
+    commit: last.commit,
+    minTxid: first.minTxid,
+    maxTxid: last.maxTxid,
+    timestampMs: last.timestampMs,
+    preChecksum: first.preChecksum,
+    walOffset: 0,
+    walSize: 0,
+    walSalt1: 0,
+    walSalt2: 0,
+    nodeId: last.nodeId,
+  };
+}
