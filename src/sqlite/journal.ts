@@ -82,7 +82,7 @@ class RecordScan {
   readonly #first: JournalHeader;
   readonly #recordBytes: number;
   readonly #lockPage: number;
-  #index: Map<number, number> | undefined;
+  #lastFound = 0;
   #chunk: Uint8Array = new Uint8Array(0);
   #chunkStart = 0;
 
@@ -105,6 +105,7 @@ class RecordScan {
       const limit = counted ? header.recordCount : Number.POSITIVE_INFINITY;
       const records = this.#segment(at + sectorSize, limit, header.nonce);
       if (counted && records < limit) return false;
+      if (header.recordCount === RECORDS_TO_END) break;
       const end = at + sectorSize + records * this.#recordBytes;
       at = Math.ceil(end / sectorSize) * sectorSize;
     }
@@ -113,9 +114,12 @@ class RecordScan {
 
   /** The journal's copy of a page, undefined when there is none. */
   page(pgno: number): Uint8Array | undefined {
-    this.#index ??= new Map(this.pageNumbers.map((number, i) => [number, this.#offsets[i]]));
-    const offset = this.#index.get(pgno);
-    return offset === undefined ? undefined : this.#file.read(offset + 4, this.#first.pageSize);
+    // Trunk pages are used up, and so journaled, in the order in which they are asked for.
+    let index = this.pageNumbers.indexOf(pgno, this.#lastFound);
+    if (index < 0) index = this.pageNumbers.indexOf(pgno);
+    if (index < 0) return undefined;
+    this.#lastFound = index;
+    return this.#file.read(this.#offsets[index] + 4, this.#first.pageSize);
   }
 
   /** Notes the valid records from `start` on, `limit` at most, and returns how many they are. */
