@@ -139,7 +139,7 @@ test('what was encoded is read again, in pieces as well; a flipped bit ends the 
       );
       assert.deepEqual(pieces, cursor);
 
-      // All but the commit field of the checksum bytes is covered; each bit of a frame matters.
+      // Salts, page number, commit field, checksum and page: each bit of a frame matters.
       const bit = flip % (body.length * 8);
       const broken = Buffer.from(bytes);
       broken[32 + (bit >> 3)] ^= 1 << (bit & 7);
