@@ -40,8 +40,9 @@ const READ_BYTES = 1 << 18;
 
 /**
  * undefined when the file has no valid header: empty, zeroed, or begun and never synced.
- * `unchanged` reads pages of the database as they are; it is asked only for pages without a record, and
- * only with auto_vacuum. Without it, such a journal is not reliable when there is a freelist.
+ * `unchanged` reads pages of the database as they are; it is asked only for trunk pages of the freelist
+ * without a record, and only with auto_vacuum. When it does not have one (none given, or a VACUUM has cut
+ * the page off), the journal is not reliable.
  */
 export function parseJournal(
   file: JournalFile,

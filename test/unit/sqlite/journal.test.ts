@@ -20,8 +20,9 @@ function capture(db: Sqlite.Database, statements: string, stale = Buffer.alloc(1
   fs.writeFileSync(`${db.name}-journal`, stale);
   fs.linkSync(`${db.name}-journal`, link);
   db.exec(statements);
-  assert(!fs.existsSync(`${db.name}-journal`), 'the transaction has ended');
   const bytes = fs.readFileSync(link);
+  // Still there when the statements changed nothing.
+  if (bytes[0] === 0) fs.unlinkSync(`${db.name}-journal`);
   fs.unlinkSync(link);
   const after = fs.readFileSync(db.name);
   return { bytes, before, after };
@@ -142,9 +143,16 @@ test('whatever a transaction does, the journal tells', (t) => {
           const captured = capture(db, sql, stale);
           // The next transaction finds its journal as PERSIST would leave it.
           stale = Buffer.from(captured.bytes).fill(0, 0, 28);
-          if (captured.bytes[0] === 0) continue;
+          if (captured.bytes[0] === 0) {
+            assert(captured.before.equals(captured.after));
+            continue;
+          }
           const journal = parse(captured);
-          assert(journal.reliable);
+          if (!journal.reliable) {
+            // VACUUM may cut off trunk pages without a record: the freelist cannot be followed.
+            assert(sql === 'VACUUM' && autoVacuum !== 'none');
+            continue;
+          }
           assert.deepEqual(missed(captured, journal.pageNumbers, 512), []);
         }
         db.close();
