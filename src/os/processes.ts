@@ -1,0 +1,118 @@
+/**
+ * Who uses a file or a mount, by /proc. Nothing here asks a FUSE server anything: links in
+ * /proc/PID/fd are read, and what they lead to is identified by statx(AT_STATX_DONT_SYNC), which is
+ * answered from the kernel's memory.
+ *
+ * A line of /proc/PID/maps: `start-end perms offset major:minor inode path`, numbers in hex but the
+ * inode.
+ */
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { AT_FDCWD, AT_STATX_DONT_SYNC, cString, statx } from './libc.ts';
+import { makeDev } from './mounts.ts';
+
+const STATX_INO = 0x100;
+
+export interface ProcessUse {
+  readonly pid: number;
+  /** Name of the program, at most 15 chars. */
+  readonly command: string;
+  /** What it uses. */
+  readonly path: string;
+}
+
+/** One thing that a process holds on to. */
+interface Held {
+  readonly path: string;
+  readonly dev: number | undefined;
+  readonly ino: number;
+}
+
+const identity = Buffer.alloc(256);
+
+/** What a link in /proc leads to; undefined when the process is gone or hides it. */
+function followed(link: string): Held | undefined {
+  let path: string;
+  try {
+    path = readlinkSync(link);
+  } catch {
+    return undefined;
+  }
+  // Pipes, sockets and the like have no path.
+  if (!path.startsWith('/')) return undefined;
+  if (statx(AT_FDCWD, cString(link), AT_STATX_DONT_SYNC, STATX_INO, identity) < 0) {
+    // A mount that is not ours to look into still tells its device.
+    if (statx(AT_FDCWD, cString(link), AT_STATX_DONT_SYNC, 0, identity) < 0) {
+      return { path, dev: undefined, ino: 0 };
+    }
+  }
+  return {
+    path,
+    dev: makeDev(identity.readUInt32LE(136), identity.readUInt32LE(140)),
+    ino: Number(identity.readBigUInt64LE(32)),
+  };
+}
+
+function* mapped(pid: string): Generator<Held> {
+  const pattern = /^\S+ \S+ \S+ ([0-9a-f]+):([0-9a-f]+) (\d+) +(\/.*)$/gm;
+  for (const match of textOf(`/proc/${pid}/maps`).matchAll(pattern)) {
+    const dev = makeDev(Number.parseInt(match[1], 16), Number.parseInt(match[2], 16));
+    yield { dev, ino: Number(match[3]), path: match[4] };
+  }
+}
+
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+function namesIn(dir: string): string[] {
+  try {
+    return readdirSync(dir);
+  } catch {
+    return [];
+  }
+}
+
+function* heldBy(pid: string): Generator<Held> {
+  for (const name of ['cwd', 'root']) {
+    const held = followed(`/proc/${pid}/${name}`);
+    if (held) yield held;
+  }
+  for (const fd of namesIn(`/proc/${pid}/fd`)) {
+    const held = followed(`/proc/${pid}/fd/${fd}`);
+    if (held) yield held;
+  }
+  yield* mapped(pid);
+}
+
+function scan(matches: (held: Held) => boolean): ProcessUse[] {
+  const found: ProcessUse[] = [];
+  for (const pid of namesIn('/proc')) {
+    if (!/^\d+$/.test(pid)) continue;
+    const paths = new Set<string>();
+    for (const held of heldBy(pid)) if (matches(held)) paths.add(held.path);
+    if (paths.size === 0) continue;
+    const command = textOf(`/proc/${pid}/comm`).trimEnd();
+    for (const path of paths) found.push({ pid: Number(pid), command, path });
+  }
+  return found;
+}
+
+/**
+ * Processes with something open, mapped or as a working directory in a tree.
+ * @param where the path of a directory, or the device number (st_dev) of a mount, which also finds
+ *   users of one that was detached
+ */
+export function processesUsing(where: string | number): ProcessUse[] {
+  if (typeof where === 'number') return scan((held) => held.dev === where);
+  const inside = where.endsWith('/') ? where : `${where}/`;
+  return scan((held) => held.path === where || held.path.startsWith(inside));
+}
+
+/** Processes that have the file open or mapped. */
+export function processesWithFileOpen(dev: number, ino: number): ProcessUse[] {
+  return scan((held) => held.dev === dev && held.ino === ino);
+}
