@@ -9,7 +9,7 @@
 import fs from 'node:fs';
 import { pageChecksum } from '../kernels/checksum.ts';
 import { parseDbHeader } from '../sqlite/db-header.ts';
-import { parseJournal } from '../sqlite/journal.ts';
+import { type JournalFile, type PageSource, parseJournal } from '../sqlite/journal.ts';
 import { treePath } from '../store/layout.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
@@ -21,18 +21,17 @@ export type JournalCaptureResult = 'captured' | 'unchanged' | 'compare';
 
 const DB_HEADER_BYTES = 100;
 
-/** `root`: the directory that the database is reached through. */
-export function* captureJournal(
-  ctx: EngineContext,
-  db: Database,
-  root: string,
-): Task<JournalCaptureResult> {
+/** Captures what the journal of a database tells; to be called while its end is held back. */
+export function* captureJournal(ctx: EngineContext, db: Database): Task<JournalCaptureResult> {
   const head = Buffer.alloc(DB_HEADER_BYTES);
   const read = db.files.read('db', head, 0);
   if (read === 0) return db.pageCount === 0 ? 'unchanged' : 'compare';
   const header = parseDbHeader(head);
   if (!header) return db.pageCount === 0 ? 'unchanged' : 'compare';
-  const journal = readJournal(treePath(root, `${db.name}-journal`));
+  const journal = readJournal(treePath(ctx.layout.tree, `${db.name}-journal`), (pgno) => {
+    const page = Buffer.allocUnsafe(header.pageSize);
+    return page.subarray(0, db.files.read('db', page, (pgno - 1) * page.length));
+  });
   if (!journal) return header.changeCounter === db.changeCounter ? 'unchanged' : 'compare';
   const { pageSize } = header;
   const pageCount = Math.floor(db.files.size('db') / pageSize);
@@ -82,7 +81,7 @@ function* candidatePages(
   for (let pgno = oldCount + 1; pgno <= newCount; pgno++) yield pgno;
 }
 
-function readJournal(file: Buffer) {
+function readJournal(file: Buffer, unchanged: PageSource) {
   let fd: number;
   try {
     fd = fs.openSync(file, 'r');
@@ -91,13 +90,14 @@ function readJournal(file: Buffer) {
     throw error;
   }
   try {
-    return parseJournal({
+    const journal: JournalFile = {
       size: fs.fstatSync(fd).size,
       read(offset, length) {
         const bytes = Buffer.allocUnsafe(length);
         return bytes.subarray(0, fs.readSync(fd, bytes, 0, length, offset));
       },
-    });
+    };
+    return parseJournal(journal, unchanged);
   } finally {
     fs.closeSync(fd);
   }

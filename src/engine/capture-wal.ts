@@ -15,12 +15,12 @@
  */
 import { pageChecksum } from '../kernels/checksum.ts';
 import {
-  type WalCursor,
   frameOffset,
   parseWalHeader,
   readFrames,
   WAL_FRAME_HEADER_BYTES,
   WAL_HEADER_BYTES,
+  type WalCursor,
   walCursorAtStart,
 } from '../sqlite/wal.ts';
 import type { EngineContext } from './context.ts';

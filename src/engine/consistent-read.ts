@@ -16,6 +16,7 @@ import {
   type WalCursor,
   walCursorAtStart,
 } from '../sqlite/wal.ts';
+import type { WalIndexHeader } from '../sqlite/wal-index.ts';
 import { beginRead, endRead } from '../sqlite/wal-locks.ts';
 import type { Database } from './database.ts';
 import { shmAccess } from './shm-access.ts';
@@ -24,11 +25,13 @@ export interface ConsistentRead {
   readonly pageSize: number;
   readonly pageCount: number;
   /** Where the -wal stands in this view. */
-  readonly wal: { readonly cursor: WalCursor; readonly frames: ReadonlyMap<number, number> } | undefined;
+  readonly wal:
+    | { readonly cursor: WalCursor; readonly frames: ReadonlyMap<number, number> }
+    | undefined;
   /** Fills `into` with a page; zeros past the end of the file. */
   page(pgno: number, into: Buffer): void;
-  /** Asserts that nothing was written meanwhile by somebody who does not keep SQLite's rules. */
-  assertUndisturbed(): void;
+  /** Whether nobody has begun to write meanwhile in a way that our locks did not keep out. */
+  isUndisturbed(): boolean;
   end(): void;
 }
 
@@ -43,7 +46,7 @@ export function beginConsistentRead(
   const unlock = lockForReading(db, options.locked);
   if (unlock === 'busy') return 'busy';
   try {
-    const wal = readWalView(db, unlock.mxFrame);
+    const wal = unlock.wal === 'scan' ? scanWal(db, unlock.mxFrame) : unlock.wal;
     const view = openView(db, wal, unlock.release);
     if (view === 'not-a-database') unlock.release();
     return view;
@@ -56,25 +59,30 @@ export function beginConsistentRead(
 interface ReadLock {
   /** Frames up to here belong to the view; undefined: all that are valid. */
   readonly mxFrame: number | undefined;
+  /** scan: the frames are to be read. Else what is known of the -wal: all of it is in the database file. */
+  readonly wal: WalView | 'scan' | undefined;
   release(): void;
 }
 
 function lockForReading(db: Database, locked: boolean): ReadLock | 'busy' {
-  if (locked) return { mxFrame: undefined, release() {} };
+  if (locked) return { mxFrame: undefined, wal: 'scan', release() {} };
   if (!lockShared(db)) return 'busy';
   const releaseShared = () => {
     db.files.lock('db', 'unlock', SHARED_FIRST, SHARED_SIZE);
   };
   if (db.files.size('wal') === 0 || db.files.size('shm') === 0) {
-    return { mxFrame: undefined, release: releaseShared };
+    return { mxFrame: undefined, wal: 'scan', release: releaseShared };
   }
   const shm = shmAccess(db.files);
   for (let attempt = 0; attempt < BEGIN_ATTEMPTS; attempt++) {
     const read = beginRead(shm);
     if (read === 'busy') break;
     if (read === 'retry') continue;
+    const { header } = read;
     return {
-      mxFrame: read.header.mxFrame,
+      mxFrame: header.mxFrame,
+      // Through slot 0 a writer may start the -wal over at any time: nothing of it may be read.
+      wal: read.slot === 0 ? backfilledView(header) : 'scan',
       release() {
         endRead(shm, read);
         releaseShared();
@@ -99,8 +107,26 @@ interface WalView {
   readonly commit: number;
 }
 
+/** A -wal of which everything is in the database file. */
+function backfilledView(header: WalIndexHeader): WalView | undefined {
+  if (header.mxFrame === 0) return undefined;
+  return {
+    cursor: {
+      pageSize: header.pageSize,
+      bigEndian: header.bigEndian,
+      salt1: header.salt1,
+      salt2: header.salt2,
+      frame: header.mxFrame,
+      checksum1: header.frameChecksum1,
+      checksum2: header.frameChecksum2,
+    },
+    frames: new Map(),
+    commit: header.pageCount,
+  };
+}
+
 /** Which frames of the -wal belong to the view. undefined when none does. */
-function readWalView(db: Database, mxFrame: number | undefined): WalView | undefined {
+export function scanWal(db: Database, mxFrame: number | undefined): WalView | undefined {
   const headerBytes = Buffer.alloc(WAL_HEADER_BYTES);
   if (mxFrame === 0 || db.files.read('wal', headerBytes, 0) < WAL_HEADER_BYTES) return undefined;
   const header = parseWalHeader(headerBytes);
@@ -170,9 +196,10 @@ function openView(
           : db.files.read('wal', into, frameOffset(frame, pageSize) + WAL_FRAME_HEADER_BYTES);
       if (read < into.length) into.fill(0, read);
     },
-    assertUndisturbed() {
-      if (wal || db.files.size('db') === sizeBefore) return;
-      throw new Error(`${db.name} changed its size while it was read under a lock`);
+    isUndisturbed() {
+      return (
+        wal !== undefined || (db.files.size('db') === sizeBefore && db.files.size('wal') === 0)
+      );
     },
     end: release,
   };

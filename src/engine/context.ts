@@ -19,5 +19,7 @@ export interface EngineContext {
   random32(): number;
   /** A captured or applied entry; `bytes` when it is small. */
   emitEntry(database: Database, entry: StoredEntry, bytes: Uint8Array | undefined): void;
+  /** The position moved without an entry: after a resync, or at start. */
+  emitPosition(database: Database): void;
   log(level: LogLevel, message: string, fields?: Record<string, unknown>): void;
 }

@@ -7,10 +7,11 @@ import type { LtxHeader } from '../ltx/header.ts';
 import { type Position, ZERO_POSITION } from '../ltx/position.ts';
 import type { WalCursor } from '../sqlite/wal.ts';
 import type { Layout } from '../store/layout.ts';
-import type { StoredEntry } from '../store/log-files.ts';
 import { TransactionLog } from '../store/log.ts';
+import type { StoredEntry } from '../store/log-files.ts';
 import { PageSums } from '../store/page-sums.ts';
-import { DatabaseFiles } from './files.ts';
+import { DatabaseFiles, type Roots } from './files.ts';
+import { ReplicaIndex } from './wal-index-writer.ts';
 
 /** What the outside is told of a database. */
 export type DatabaseStatus =
@@ -22,8 +23,12 @@ export type DatabaseStatus =
 export interface WalFollow {
   /** undefined: no generation of the -wal has been seen since the last checkpoint of everything. */
   cursor: WalCursor | undefined;
-  /** The newest captured frame of each page in this generation. */
+  /** The newest captured (on a replica: applied) frame of each page in this generation. */
   readonly frames: Map<number, number>;
+  /** On a replica: the page of each frame, in order. */
+  pages: number[];
+  /** On a replica: frames known to be in the database file. */
+  backfilled: number;
 }
 
 /** Is told of the pages that a new entry changes (a running cut of pages, see cut.ts). */
@@ -42,13 +47,19 @@ export class Database {
   /** The flat name of its files below data.dir. */
   readonly encoded: string;
   readonly log: TransactionLog;
-  readonly sums: PageSums;
-  files: DatabaseFiles;
+  sums = new PageSums();
+  readonly files: DatabaseFiles;
+  /** The wal-index, as a replica writes it. */
+  readonly index: ReplicaIndex;
+  /** Something may have changed that no journal and no -wal told of: only a comparison helps. */
+  suspect = false;
+  /** On a replica: page 1 asks for a rollback journal, but readers keep the -wal in use. */
+  leavesWal = false;
   position: Position = ZERO_POSITION;
   /** 0 while the database is empty or dropped. */
   pageSize = 0;
   status: DatabaseStatus = { state: 'ok' };
-  readonly wal: WalFollow = { cursor: undefined, frames: new Map() };
+  readonly wal: WalFollow = { cursor: undefined, frames: new Map(), pages: [], backfilled: 0 };
   readonly changeListeners = new Set<ChangeListener>();
   /** The change counter of page 1 as last captured or applied; tells journal-less commits. */
   changeCounter = 0;
@@ -57,12 +68,12 @@ export class Database {
   /** Whether the sums file on disk is behind. */
   sumsSavedTxid = 0;
 
-  constructor(name: string, encoded: string, layout: Layout, root: string, parts: { log: TransactionLog; sums: PageSums }) {
+  constructor(name: string, encoded: string, layout: Layout, roots: Roots, log: TransactionLog) {
     this.name = name;
     this.encoded = encoded;
-    this.log = parts.log;
-    this.sums = parts.sums;
-    this.files = new DatabaseFiles(root, name);
+    this.log = log;
+    this.files = new DatabaseFiles(roots, name);
+    this.index = new ReplicaIndex(this.files);
     this.sumsFile = path.join(layout.state, `${encoded}.sums`);
     this.markerFile = path.join(layout.state, `${encoded}.json`);
   }
@@ -78,6 +89,8 @@ export class Database {
   forgetWal(): void {
     this.wal.cursor = undefined;
     this.wal.frames.clear();
+    this.wal.pages = [];
+    this.wal.backfilled = 0;
   }
 
   /** The header that every transaction of this database begins with. */
@@ -105,14 +118,14 @@ export class Database {
   }
 }
 
-/** Opens the log of a database and makes its state object; the sums come from recovery. */
+/** Opens the log of a database and makes its state object; position and sums come from recovery. */
 export function openDatabase(
   name: string,
   encoded: string,
   layout: Layout,
-  root: string,
+  roots: Roots,
   warn: (message: string) => void,
 ): Database {
   const log = TransactionLog.open(path.join(layout.ltx, encoded), warn);
-  return new Database(name, encoded, layout, root, { log, sums: new PageSums() });
+  return new Database(name, encoded, layout, roots, log);
 }

@@ -7,9 +7,9 @@
  */
 import { pageChecksum } from '../kernels/checksum.ts';
 import { parseDbHeader } from '../sqlite/db-header.ts';
+import { beginConsistentRead, type ConsistentRead } from './consistent-read.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
-import { beginConsistentRead, type ConsistentRead } from './consistent-read.ts';
 import type { Task } from './scheduler.ts';
 import { TransactionWriter, writeDrop } from './transaction-writer.ts';
 
@@ -28,6 +28,7 @@ export function* captureDifference(
   options: { locked: boolean },
 ): Task<DiffResult> {
   if (db.files.size('db') === 0 && db.files.size('wal') === 0) {
+    db.suspect = false;
     if (db.pageCount === 0) return 'unchanged';
     db.forgetWal();
     writeDrop(ctx, db);
@@ -36,7 +37,7 @@ export function* captureDifference(
   const read = beginConsistentRead(db, options);
   if (read === 'busy' || read === 'not-a-database') return read;
   try {
-    return yield* compareAll(ctx, db, read);
+    return yield* compareAll(ctx, db, read, options);
   } finally {
     read.end();
   }
@@ -46,6 +47,7 @@ function* compareAll(
   ctx: EngineContext,
   db: Database,
   read: ConsistentRead,
+  options: { locked: boolean },
 ): Task<DiffResult> {
   const { pageSize, pageCount } = read;
   const writer = new TransactionWriter(
@@ -70,7 +72,10 @@ function* compareAll(
       }
       if (pgno % PAGES_PER_STEP === 0) yield;
     }
-    read.assertUndisturbed();
+    if (!options.locked && !read.isUndisturbed()) {
+      writer.abort();
+      return 'busy';
+    }
     const same = comparable && writer.pageCount === 0 && pageCount === db.pageCount;
     if (same) writer.abort();
     else writer.finish();
@@ -80,6 +85,7 @@ function* compareAll(
       for (const [pgno, frame] of read.wal.frames) db.wal.frames.set(pgno, frame);
     }
     read.page(1, page);
+    db.suspect = false;
     db.changeCounter = parseDbHeader(page)?.changeCounter ?? 0;
     return same ? 'unchanged' : 'captured';
   } catch (error) {

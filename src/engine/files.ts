@@ -1,49 +1,59 @@
 /**
- * The open files of one database, through the mount, as any SQLite client has them.
+ * The open files of one database.
  *
- * Opened when first needed and closed when the file behind the name is replaced, when the database goes
+ * Locks, writes and the -shm go through the mount, as with any SQLite client. The database and its -wal are *read*
+ * from the backing tree: the content is the same (the mount writes through), and a read there can never
+ * wait for a directory that an operation we hold back has locked.
+ *
+ * Opened when first needed; closed when the file behind the name is replaced, when the database goes
  * idle, and before unmounting. Locks are OFD locks: POSIX locks would vanish with any other
  * descriptor of the same file in this process.
  */
 import fs from 'node:fs';
-import { ofdLock } from '../os/locks.ts';
+import { ofdLock, ofdTest } from '../os/locks.ts';
 import { treePath } from '../store/layout.ts';
 
 export type FileKind = 'db' | 'wal' | 'shm';
 
+/** Where the files are; both the same while the node is not mounted. */
+export interface Roots {
+  readonly mount: string;
+  readonly tree: string;
+}
+
 const SUFFIX: Record<FileKind, string> = { db: '', wal: '-wal', shm: '-shm' };
 
 export class DatabaseFiles {
-  readonly #root: string;
+  readonly #roots: Roots;
   readonly #name: string;
   readonly #fds = new Map<FileKind, number>();
+  /** Descriptors of the backing tree, for reading. */
+  readonly #backing = new Map<FileKind, number>();
 
-  /** `root`: the directory that holds the database, the mount (or the backing tree before mounting). */
-  constructor(root: string, name: string) {
-    this.#root = root;
+  constructor(roots: Roots, name: string) {
+    this.#roots = roots;
     this.#name = name;
   }
 
   path(kind: FileKind): Buffer {
-    return treePath(this.#root, this.#name + SUFFIX[kind]);
+    return treePath(this.#roots.mount, this.#name + SUFFIX[kind]);
+  }
+
+  backingPath(kind: FileKind): Buffer {
+    return treePath(this.#roots.tree, this.#name + SUFFIX[kind]);
   }
 
   get anyOpen(): boolean {
-    return this.#fds.size > 0;
+    return this.#fds.size + this.#backing.size > 0;
   }
 
-  /** The descriptor, opened for reading and writing; undefined when there is no such file. */
+  /** The descriptor in the mount, for reading and writing; undefined when there is no such file. */
   fd(kind: FileKind): number | undefined {
     const open = this.#fds.get(kind);
     if (open !== undefined) return open;
-    try {
-      const fd = fs.openSync(this.path(kind), fs.constants.O_RDWR | fs.constants.O_NOFOLLOW);
-      this.#fds.set(kind, fd);
-      return fd;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      throw error;
-    }
+    const fd = openIfThere(this.path(kind), fs.constants.O_RDWR);
+    if (fd !== undefined) this.#fds.set(kind, fd);
+    return fd;
   }
 
   /** As fd(), but the file is made when it is absent. */
@@ -57,18 +67,18 @@ export class DatabaseFiles {
   }
 
   exists(kind: FileKind): boolean {
-    return this.#fds.has(kind) || fs.existsSync(this.path(kind));
+    return fs.existsSync(this.backingPath(kind));
   }
 
   /** Size in bytes; 0 when there is no such file. */
   size(kind: FileKind): number {
-    const fd = this.fd(kind);
+    const fd = this.#readFd(kind);
     return fd === undefined ? 0 : fs.fstatSync(fd).size;
   }
 
   /** Reads up to into.length bytes at an offset; returns how many there were (0 without a file). */
   read(kind: FileKind, into: Uint8Array, offset: number): number {
-    const fd = this.fd(kind);
+    const fd = this.#readFd(kind);
     if (fd === undefined) return 0;
     let at = 0;
     while (at < into.length) {
@@ -81,7 +91,8 @@ export class DatabaseFiles {
 
   write(kind: FileKind, bytes: Uint8Array, offset: number): void {
     const fd = this.fd(kind);
-    if (fd === undefined) throw new Error(`${this.#name}${SUFFIX[kind]} is not there to be written`);
+    if (fd === undefined)
+      throw new Error(`${this.#name}${SUFFIX[kind]} is not there to be written`);
     for (let at = 0; at < bytes.length; ) {
       at += fs.writeSync(fd, bytes, at, bytes.length - at, offset + at);
     }
@@ -109,20 +120,53 @@ export class DatabaseFiles {
     return fd !== undefined && ofdLock(fd, type, start, length);
   }
 
-  /** Whether the open descriptor is still what the name stands for. */
-  isCurrent(kind: FileKind): boolean {
-    const fd = this.#fds.get(kind);
-    if (fd === undefined) return true;
-    const named = fs.lstatSync(this.path(kind), { throwIfNoEntry: false });
-    return named !== undefined && named.ino === fs.fstatSync(fd).ino;
+  /** Whether lock() would succeed; locks nothing. true without a file. */
+  couldLock(kind: FileKind, type: 'read' | 'write', start: number, length: number): boolean {
+    const fd = this.fd(kind);
+    return fd === undefined || ofdTest(fd, type, start, length);
   }
 
-  /** Drops the locks held through the descriptor with it. */
-  close(kind?: FileKind): void {
-    for (const [open, fd] of this.#fds) {
-      if (kind !== undefined && kind !== open) continue;
-      this.#fds.delete(open);
-      fs.closeSync(fd);
+  /** Closes what no longer stands for its name: replaced, or removed. */
+  closeReplaced(): void {
+    for (const kind of ['db', 'wal', 'shm'] as const) {
+      const fd = this.#backing.get(kind) ?? this.#fds.get(kind);
+      if (fd === undefined) continue;
+      const named = fs.lstatSync(this.backingPath(kind), { throwIfNoEntry: false });
+      // The mount has inode numbers of its own: only the backing file's can be compared.
+      const same = this.#backing.has(kind)
+        ? named?.ino === fs.fstatSync(fd).ino
+        : named !== undefined && fs.fstatSync(fd).nlink > 0;
+      if (!same) this.close(kind);
     }
+  }
+
+  /** Drops the locks held through the descriptors with them. */
+  close(kind?: FileKind): void {
+    for (const fds of [this.#fds, this.#backing]) {
+      for (const [open, fd] of fds) {
+        if (kind !== undefined && kind !== open) continue;
+        fds.delete(open);
+        fs.closeSync(fd);
+      }
+    }
+  }
+
+  /** The -shm lives in the page cache of the mount; the rest is read from below. */
+  #readFd(kind: FileKind): number | undefined {
+    if (kind === 'shm') return this.fd(kind);
+    const open = this.#backing.get(kind);
+    if (open !== undefined) return open;
+    const fd = openIfThere(this.backingPath(kind), fs.constants.O_RDONLY);
+    if (fd !== undefined) this.#backing.set(kind, fd);
+    return fd;
+  }
+}
+
+function openIfThere(path: Buffer, flags: number): number | undefined {
+  try {
+    return fs.openSync(path, flags | fs.constants.O_NOFOLLOW);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
   }
 }

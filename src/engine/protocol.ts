@@ -8,8 +8,8 @@
 import type { ErrorCode } from '../errors.ts';
 import type { DeferredOperation, TreeEvent } from '../fuse/policy.ts';
 import type { Position } from '../ltx/position.ts';
-import type { DatabaseStatus } from './database.ts';
 import type { LogLevel } from './context.ts';
+import type { DatabaseStatus } from './database.ts';
 
 export type Role = 'primary' | 'replica';
 
@@ -146,8 +146,16 @@ export interface WireError {
 }
 
 export type EngineNews =
-  | { readonly kind: 'recovered'; readonly databases: readonly { name: string; position: Position }[] }
-  | { readonly kind: 'reply'; readonly id: number; readonly error?: WireError; readonly result?: unknown }
+  | {
+      readonly kind: 'recovered';
+      readonly databases: readonly { name: string; position: Position }[];
+    }
+  | {
+      readonly kind: 'reply';
+      readonly id: number;
+      readonly error?: WireError;
+      readonly result?: unknown;
+    }
   | { readonly kind: 'entry'; readonly entry: WireEntry }
   | { readonly kind: 'position'; readonly database: string; readonly position: Position }
   | { readonly kind: 'dropped'; readonly database: string }

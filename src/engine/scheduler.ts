@@ -14,6 +14,18 @@ export type Task<T = unknown> = Generator<Pause, T, void>;
 
 export type TaskDone<T> = (error: unknown, result: T | undefined) => void;
 
+/** A task out of a function that gives its result at once, or a task. */
+export function* asTask<T>(start: () => Task<T> | T): Task<T> {
+  const begun = start();
+  return isTask(begun) ? yield* begun : begun;
+}
+
+function isTask<T>(value: Task<T> | T): value is Task<T> {
+  return (
+    typeof value === 'object' && value !== null && Symbol.iterator in value && 'throw' in value
+  );
+}
+
 interface Job {
   readonly start: () => Task;
   readonly done: TaskDone<unknown>;

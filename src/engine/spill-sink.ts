@@ -1,6 +1,6 @@
 /** Where an LTX file is made: in memory while it is small, then in a file. */
 import fs from 'node:fs';
-import type { ByteSink } from '../ltx/encoder.ts';
+import type { ByteSink } from '../ltx/sources.ts';
 
 /** Entries up to this size travel between threads as bytes and live in segments. */
 export const SMALL_ENTRY_BYTES_MAX = 256 << 10;

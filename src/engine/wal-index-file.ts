@@ -1,4 +1,5 @@
 /** Reading the header of a live wal-index: both copies must agree, or a writer is at it. */
+import { DMS_BYTE, WAL_LOCK_BASE, WAL_WRITE_SLOT } from '../sqlite/locks.ts';
 import { parseWalIndexHeader, WAL_INDEX_HEADER_BYTES } from '../sqlite/wal-index.ts';
 import type { DatabaseFiles } from './files.ts';
 
@@ -20,10 +21,12 @@ const bytes = Buffer.alloc(WAL_INDEX_HEADER_BYTES);
 const ATTEMPTS = 20;
 
 /**
- * undefined when there is no wal-index (nobody uses the database, or with locking_mode=EXCLUSIVE);
- * 'unstable' when it was being written each time we looked.
+ * undefined when there is no wal-index in use: nobody has the database open, or an app keeps the index in its own
+ * memory (locking_mode=EXCLUSIVE). Every connection that uses the file holds a shared lock on its "deadman
+ * switch" byte; without one, the file is a left-over. 'unstable': it was being written each time we looked.
  */
 export function readWalIndex(files: DatabaseFiles): WalIndexView | 'unstable' | undefined {
+  if (files.couldLock('shm', 'write', DMS_BYTE, 1)) return undefined;
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const read = files.read('shm', bytes, 0);
     if (read < WAL_INDEX_HEADER_BYTES) return undefined;
@@ -42,4 +45,9 @@ export function readWalIndex(files: DatabaseFiles): WalIndexView | 'unstable' | 
     };
   }
   return 'unstable';
+}
+
+/** Whether somebody is in a write transaction, or checkpoints and resets the -wal. */
+export function isBeingWritten(files: DatabaseFiles): boolean {
+  return files.exists('shm') && !files.couldLock('shm', 'read', WAL_LOCK_BASE + WAL_WRITE_SLOT, 1);
 }

@@ -20,9 +20,12 @@ export const PRIMARY_FILE = '.primary';
 export const LAG_FILE = '.lag';
 export const POSITION_SUFFIX = '-pos';
 
-const RESUME_PREFIX = '.litefs-lite-resume-';
+const RESUME_PREFIX = 'user.litefs-lite.resume.';
 
-/** The name that the engine looks up in the root to let a deferred operation go on. */
+/**
+ * The extended attribute of the root that the engine asks for to let a deferred operation go on. (A look-up of a
+ * name would wait for the directory, which the kernel keeps locked during an unlink.)
+ */
 export function resumeName(token: bigint, errno: number): string {
   return `${RESUME_PREFIX}${token.toString(16)}-${errno}`;
 }

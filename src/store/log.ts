@@ -79,15 +79,20 @@ export class TransactionLog {
     return this.#entries.length;
   }
 
-  /** The number of files on disk. */
-  get fileCount(): number {
-    let count = 0;
-    let before = '';
-    for (const entry of this.#entries) {
-      if (entry.path !== before) count++;
-      before = entry.path;
-    }
-    return count;
+  /** Whether there is a segment that grows. */
+  get isOpen(): boolean {
+    return this.#active !== undefined;
+  }
+
+  /** The files on disk, oldest first. */
+  files(): string[] {
+    return [...new Set(this.#entries.map((entry) => entry.path))];
+  }
+
+  /** Entries that follow a transaction, oldest first; the first may begin before it. */
+  entriesAfter(txid: number): readonly StoredEntry[] {
+    const first = this.#entries.findIndex((entry) => entry.maxTxid > txid);
+    return first < 0 ? [] : this.#entries.slice(first);
   }
 
   /** Appends a small LTX file. Throws DISK when it cannot be written; the log is then as before. */
@@ -184,9 +189,9 @@ export class TransactionLog {
   /**
    * Removes whole files whose newest entry is older than `beforeMs`, keeping the last file and
    * every file that holds transactions past `keepAfterTxid` (what a connected replica needs), unless the
-   * log is larger than `bytesMax`.
+   * log is larger than `bytesMax` (0: no limit); and in any case those past `keepAlwaysTxid`.
    */
-  trim(beforeMs: number, keepAfterTxid: number, bytesMax: number): number {
+  trim(beforeMs: number, keepAfterTxid: number, bytesMax: number, keepAlwaysTxid: number): number {
     let removed = 0;
     for (;;) {
       const file = this.first?.path;
@@ -195,8 +200,9 @@ export class TransactionLog {
       while (count < this.#entries.length && this.#entries[count].path === file) count++;
       if (count === this.#entries.length) break;
       const newest = this.#entries[count - 1];
-      if (newest.timestampMs >= beforeMs) break;
-      if (newest.maxTxid > keepAfterTxid && this.#bytes <= bytesMax) break;
+      const tooLarge = bytesMax > 0 && this.#bytes > bytesMax;
+      if (newest.maxTxid > keepAlwaysTxid) break;
+      if (!tooLarge && (newest.timestampMs >= beforeMs || newest.maxTxid > keepAfterTxid)) break;
       fs.rmSync(file, { force: true });
       for (const entry of this.#entries.splice(0, count)) this.#bytes -= entry.length;
       removed++;
@@ -205,31 +211,43 @@ export class TransactionLog {
   }
 
   /**
-   * The oldest run of at least `minFiles` neighbouring closed files (or segments with many entries)
-   * worth merging, at most `bytesMax` of them.
+   * The oldest run of neighbouring closed files that are worth merging: from `entriesMin` entries on, at most
+   * `entriesMax` (or one file) and `bytesMax`, with one page size and no drop among them.
    */
-  compactionJob(minEntries: number, bytesMax: number): CompactionJob | undefined {
+  compactionJob(
+    entriesMin: number,
+    entriesMax: number,
+    bytesMax: number,
+  ): CompactionJob | undefined {
     const active = this.#active?.path;
-    const closed = this.#entries.filter((entry) => entry.path !== active);
     let run: StoredEntry[] = [];
     let bytes = 0;
-    const worthIt = () => run.length >= minEntries;
-    for (let i = 0; i < closed.length; ) {
+    const finished = () => run.length >= entriesMin;
+    for (let i = 0; i < this.#entries.length; ) {
       let end = i;
       let size = 0;
-      while (end < closed.length && closed[end].path === closed[i].path) size += closed[end++].length;
-      if (bytes + size > bytesMax && run.length > 0) {
-        if (worthIt()) break;
+      const file = this.#entries[i].path;
+      while (end < this.#entries.length && this.#entries[end].path === file) {
+        size += this.#entries[end++].length;
+      }
+      const group = this.#entries.slice(i, end);
+      i = end;
+      const joins =
+        file !== active &&
+        size <= bytesMax &&
+        canMerge(group, run.at(-1)?.pageSize ?? group[0].pageSize);
+      const tooMuch =
+        run.length > 0 && (bytes + size > bytesMax || run.length + group.length > entriesMax);
+      if (!joins || tooMuch) {
+        if (finished()) break;
         run = [];
         bytes = 0;
+        if (!joins) continue;
       }
-      if (size <= bytesMax) {
-        run.push(...closed.slice(i, end));
-        bytes += size;
-      }
-      i = end;
+      run.push(...group);
+      bytes += size;
     }
-    return worthIt() ? { entries: run, bytes } : undefined;
+    return finished() ? { entries: run, bytes } : undefined;
   }
 
   /** Puts one merged LTX file in the place of the entries of a job. */
@@ -327,7 +345,9 @@ export class TransactionLog {
       else if (name.endsWith('.ltx')) found.push(readLtxFile(file, warn));
     }
     const groups = found.filter((group) => group.length > 0);
-    groups.sort((a, b) => a[0].minTxid - b[0].minTxid || (b.at(-1)?.maxTxid ?? 0) - (a.at(-1)?.maxTxid ?? 0));
+    groups.sort(
+      (a, b) => a[0].minTxid - b[0].minTxid || (b.at(-1)?.maxTxid ?? 0) - (a.at(-1)?.maxTxid ?? 0),
+    );
     let chain: StoredEntry[] = [];
     for (const group of groups) {
       const last = chain.at(-1);
@@ -338,7 +358,8 @@ export class TransactionLog {
         continue;
       }
       const joins =
-        !last || (group[0].minTxid === last.maxTxid + 1 && group[0].pre.checksum === last.post.checksum);
+        !last ||
+        (group[0].minTxid === last.maxTxid + 1 && group[0].pre.checksum === last.post.checksum);
       if (!joins) {
         warn(`the log in ${this.dir} has a gap before transaction ${group[0].minTxid}`);
         for (const file of new Set(chain.map((entry) => entry.path))) {
@@ -369,6 +390,11 @@ function positionsOf(header: LtxHeader, post: Position) {
       salt2: header.walSalt2,
     },
   };
+}
+
+/** Neither a drop nor another page size among them. */
+function canMerge(entries: readonly StoredEntry[], pageSize: number): boolean {
+  return entries.every((entry) => entry.commit > 0 && entry.pageSize === pageSize);
 }
 
 function diskError(message: string, cause: unknown): LiteFsError {

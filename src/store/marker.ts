@@ -17,15 +17,6 @@ export interface Marker {
   readonly position: Position;
   readonly database: FileLook;
   readonly wal: FileLook | null;
-  /** Where the capture stood in the -wal; null without one. */
-  readonly cursor: {
-    readonly salt1: number;
-    readonly salt2: number;
-    readonly frame: number;
-    readonly checksum1: number;
-    readonly checksum2: number;
-    readonly bigEndian: boolean;
-  } | null;
 }
 
 /** null when there is no such file. */

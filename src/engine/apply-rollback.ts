@@ -1,0 +1,107 @@
+/**
+ * Writing a replica's database file itself, under SQLite's locks: the rollback-journal modes, and what
+ * cannot be appended to a -wal. There is no journal: the entry is in the log already, and is redone from there.
+ */
+import { parseDbHeader } from '../sqlite/db-header.ts';
+import { PENDING_BYTE, SHARED_FIRST, SHARED_SIZE } from '../sqlite/locks.ts';
+import { checkpointAll } from './checkpoint.ts';
+import type { EngineContext } from './context.ts';
+import type { Database } from './database.ts';
+import type { Task } from './scheduler.ts';
+
+export interface PageWrites {
+  readonly pageSize: number;
+  /** Size of the database afterwards. */
+  readonly pageCount: number;
+  /** Calls `write` for each page. */
+  pages(write: (pgno: number, data: Uint8Array) => void): Task<void>;
+  /** Called when the locks are held, before the first write: may throw, then nothing has happened. */
+  beforeWriting(): void;
+}
+
+const LOCK_REST_MS = 1;
+/** PENDING, RESERVED and the shared range, which lie side by side. */
+const LOCK_BYTES = SHARED_FIRST + SHARED_SIZE - PENDING_BYTE;
+const FILE_MODE = 0o644;
+/** After this long with readers in the way, the log says so. */
+const PATIENCE_MS = 5000;
+
+/** Writes pages under an EXCLUSIVE lock, which waits for readers to end. Tells what page 1 says then. */
+export function* writePages(
+  ctx: EngineContext,
+  db: Database,
+  writes: PageWrites,
+): Task<{ walMode: boolean }> {
+  if (writes.pageCount > 0) db.files.create('db', FILE_MODE);
+  const unlock = yield* lockExclusive(ctx, db);
+  try {
+    writes.beforeWriting();
+    yield* writes.pages((pgno, data) => {
+      db.files.write('db', data, (pgno - 1) * writes.pageSize);
+    });
+    const bytes = writes.pageCount * writes.pageSize;
+    if (bytes > 0 && db.files.size('db') !== bytes) db.files.truncate('db', bytes);
+    const head = Buffer.alloc(100);
+    db.files.read('db', head, 0);
+    return { walMode: parseDbHeader(head)?.writeVersion === 2 };
+  } finally {
+    unlock();
+  }
+}
+
+/** As a writer that commits: PENDING keeps new readers out, then EXCLUSIVE when the last has left. */
+export function* lockExclusive(ctx: EngineContext, db: Database): Task<() => void> {
+  if (!db.files.exists('db')) return () => {};
+  const startedMs = ctx.clockMs();
+  let told = false;
+  const wait = () => {
+    if (told || ctx.clockMs() - startedMs < PATIENCE_MS) return LOCK_REST_MS;
+    told = true;
+    ctx.log('warn', `${db.name}: a transaction waits for readers to finish`, { database: db.name });
+    return LOCK_REST_MS;
+  };
+  while (!db.files.lock('db', 'write', PENDING_BYTE, 1)) yield wait();
+  while (!db.files.lock('db', 'write', PENDING_BYTE, LOCK_BYTES)) yield wait();
+  return () => {
+    db.files.lock('db', 'unlock', PENDING_BYTE, LOCK_BYTES);
+  };
+}
+
+/**
+ * Moves everything from the -wal into the file and removes -wal and -shm. Waits until nobody
+ * reads: a reader in WAL mode holds a shared lock on the file.
+ */
+export function* leaveWalMode(ctx: EngineContext, db: Database): Task<void> {
+  const unlock = yield* lockExclusive(ctx, db);
+  try {
+    yield* removeWal(db);
+  } finally {
+    unlock();
+  }
+}
+
+/** The same, unless somebody reads just now: then the -wal stays in use until the next try. */
+export function* tryLeaveWalMode(db: Database): Task<void> {
+  if (!db.files.lock('db', 'write', PENDING_BYTE, LOCK_BYTES)) return;
+  try {
+    yield* removeWal(db);
+  } finally {
+    db.files.lock('db', 'unlock', PENDING_BYTE, LOCK_BYTES);
+  }
+}
+
+function* removeWal(db: Database): Task<void> {
+  yield* checkpointAll(db);
+  db.forgetWal();
+  db.leavesWal = false;
+  db.files.unlink('shm');
+  db.files.unlink('wal');
+}
+
+/** Removes the files of a dropped database; who still reads keeps what it has open. */
+export function dropFiles(db: Database): void {
+  db.forgetWal();
+  db.files.unlink('shm');
+  db.files.unlink('wal');
+  db.files.unlink('db');
+}

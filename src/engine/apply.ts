@@ -1,0 +1,193 @@
+/**
+ * Applies received transactions on a replica, as many at a time as have come. Each is checked
+ * (received.ts), stored in the log, which is the redo log as well, and made visible the way the database's
+ * journal mode asks for: appended to the -wal, or written to the file under SQLite's locks.
+ */
+import assert from 'node:assert';
+import { randomUUID } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { LtxDecoder } from '../ltx/decoder.ts';
+import type { Position } from '../ltx/position.ts';
+import { DB_HEADER_BYTES, parseDbHeader } from '../sqlite/db-header.ts';
+import { dropFiles, leaveWalMode, tryLeaveWalMode, writePages } from './apply-rollback.ts';
+import { checkpointIfLarge } from './checkpoint.ts';
+import type { EngineContext } from './context.ts';
+import { readCurrentPage } from './current-page.ts';
+import type { Database } from './database.ts';
+import { type LtxInput, withLtxInput } from './ltx-input.ts';
+import { type CheckedEntry, checkEntry } from './received.ts';
+import type { Task } from './scheduler.ts';
+import { ensureWal, WalAppender } from './wal-appender.ts';
+
+export interface PendingApply {
+  readonly input: LtxInput;
+  done(error: unknown, position: Position | undefined): void;
+}
+
+/** Transactions that become visible with one publish, at most. */
+const BATCH_ENTRIES_MAX = 256;
+const PAGES_PER_STEP = 256;
+const LOCK_REST_MS = 1;
+
+/** Applies the whole queue, in order. After a failure what follows it is refused with the same error. */
+export function* applyQueue(ctx: EngineContext, db: Database, queue: PendingApply[]): Task<void> {
+  while (queue.length > 0) {
+    const batch = queue.splice(0, BATCH_ENTRIES_MAX);
+    let settled = 0;
+    try {
+      if (db.wal.cursor) {
+        settled = yield* appendBatch(ctx, db, batch);
+      } else {
+        yield* applyAlone(ctx, db, batch[0]);
+        settled = 1;
+      }
+      queue.unshift(...batch.slice(settled));
+    } catch (error) {
+      for (const pending of batch.slice(settled)) {
+        if (!(error instanceof BatchError)) pending.done(error, undefined);
+        else if (!error.settled.has(pending)) pending.done(error.cause, undefined);
+      }
+      for (const pending of queue.splice(0)) {
+        pending.done(error instanceof BatchError ? error.cause : error, undefined);
+      }
+    }
+  }
+}
+
+/** A failure in the middle of a batch, of which the beginning has been applied. */
+class BatchError extends Error {
+  readonly settled: ReadonlySet<PendingApply>;
+
+  constructor(cause: unknown, settled: ReadonlySet<PendingApply>) {
+    super('a transaction of a batch failed', { cause });
+    this.settled = settled;
+  }
+}
+
+/**
+ * Appends what can be appended to the -wal and publishes it at once. Returns how many entries were taken: an
+ * entry of another page size, or a drop, ends the batch before it.
+ */
+function* appendBatch(
+  ctx: EngineContext,
+  db: Database,
+  batch: readonly PendingApply[],
+): Task<number> {
+  const appender = yield* beginAppend(ctx, db);
+  const taken: [PendingApply, CheckedEntry][] = [];
+  let failure: { error: unknown } | undefined;
+  let pageCount = db.pageCount;
+  try {
+    for (const pending of batch) {
+      const checked = yield* checkEntry(db.name, pending.input, db);
+      const { commit, pageSize } = checked.header;
+      if (commit === 0 || pageSize !== db.pageSize) break;
+      yield* appendPages(appender, pending.input, checked);
+      record(ctx, db, pending.input, checked);
+      pageCount = commit;
+      taken.push([pending, checked]);
+    }
+  } catch (error) {
+    failure = { error };
+  }
+  if (taken.length === 0) appender.abort();
+  else appender.publish(pageCount);
+  for (const [pending] of taken) pending.done(undefined, db.position);
+  if (failure) throw new BatchError(failure.error, new Set(taken.map(([pending]) => pending)));
+  if (taken.length === 0) {
+    // A drop or a new page size: that is for the file itself, see applyAlone.
+    yield* leaveWalMode(ctx, db);
+    return 0;
+  }
+  yield* checkpointIfLarge(ctx, db);
+  if (taken.some(([, { pgnos }]) => pgnos[0] === 1)) db.leavesWal = saysRollback(db);
+  if (db.leavesWal) yield* tryLeaveWalMode(db);
+  return taken.length;
+}
+
+function* beginAppend(ctx: EngineContext, db: Database): Task<WalAppender> {
+  for (;;) {
+    const appender = WalAppender.begin(ctx, db, db.pageSize);
+    if (appender) return appender;
+    yield LOCK_REST_MS;
+  }
+}
+
+function* appendPages(appender: WalAppender, input: LtxInput, checked: CheckedEntry): Task<void> {
+  const mark = appender.mark();
+  try {
+    yield* withLtxInput(input, function* (source): Task<void> {
+      const decoder = new LtxDecoder(source);
+      const last = checked.pgnos.length;
+      let count = 0;
+      for (let page = decoder.next(); page; page = decoder.next()) {
+        appender.frame(page.pgno, page.data, ++count === last ? checked.header.commit : 0);
+        if (count % PAGES_PER_STEP === 0) yield;
+      }
+      assert.equal(count, last, 'pages of an entry that was read twice');
+      if (last === 0) appender.repeatFirstPage(checked.header.commit);
+    });
+  } catch (error) {
+    appender.rewind(mark);
+    throw error;
+  }
+}
+
+/** One entry outside of WAL mode: a new database, a rollback-journal mode, a new page size, a drop. */
+function* applyAlone(ctx: EngineContext, db: Database, pending: PendingApply): Task<void> {
+  const checked = yield* checkEntry(db.name, pending.input, db);
+  const { header } = checked;
+  const input = yield* writePages(ctx, db, {
+    pageSize: header.pageSize,
+    pageCount: header.commit,
+    *pages(write) {
+      yield* withLtxInput(pending.input, function* (source): Task<void> {
+        const decoder = new LtxDecoder(source);
+        for (let page = decoder.next(), count = 1; page; page = decoder.next(), count++) {
+          write(page.pgno, page.data);
+          if (count % PAGES_PER_STEP === 0) yield;
+        }
+      });
+    },
+    beforeWriting: () => record(ctx, db, pending.input, checked),
+  });
+  if (header.commit === 0) dropFiles(db);
+  else if (input.walMode) ensureWal(ctx, db, header.pageSize);
+  pending.done(undefined, db.position);
+}
+
+/** Stores the entry in the log and moves the database's state on to it. */
+function record(ctx: EngineContext, db: Database, input: LtxInput, checked: CheckedEntry): void {
+  const { header, post } = checked;
+  // A compacted entry that begins before our position is what the log starts with from now on.
+  if (header.minTxid !== db.position.txid + 1) db.log.reset();
+  const entry =
+    'bytes' in input
+      ? db.log.append(input.bytes, header, post, ctx.clockMs())
+      : db.log.appendFile(keepFile(ctx, input.path), header, post);
+  if (db.pageSize !== header.pageSize) db.sums.clear();
+  db.pageSize = header.pageSize;
+  db.sums.resize(header.commit);
+  for (let i = 0; i < checked.pgnos.length; i++) {
+    db.sums.set(checked.pgnos[i], checked.sums[i]);
+    for (const listener of db.changeListeners) listener.changed(checked.pgnos[i]);
+  }
+  assert(db.sums.checksum === post.checksum, `checksum of ${db.name} after ${post.txid}`);
+  db.position = post;
+  ctx.emitEntry(db, entry, 'bytes' in input ? input.bytes : undefined);
+}
+
+/** The log takes the file over; the pages are still read from it: a second name keeps it. */
+function keepFile(ctx: EngineContext, file: string): string {
+  const second = path.join(ctx.layout.spool, `log-${randomUUID()}`);
+  fs.linkSync(file, second);
+  return second;
+}
+
+/** Whether page 1 asks for a rollback-journal mode. */
+function saysRollback(db: Database): boolean {
+  const head = Buffer.alloc(DB_HEADER_BYTES);
+  readCurrentPage(db, 1, head);
+  return parseDbHeader(head)?.writeVersion === 1;
+}

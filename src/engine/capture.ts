@@ -1,0 +1,77 @@
+/**
+ * Capture on a primary: brings the log of a database up to what is committed, by whatever means its
+ * present state allows. The one entrance to capture-wal.ts, capture-journal.ts and diff.ts.
+ */
+import fs from 'node:fs';
+import { isDatabaseHeader, parseDbHeader } from '../sqlite/db-header.ts';
+import { treePath } from '../store/layout.ts';
+import { captureJournal } from './capture-journal.ts';
+import { captureWal } from './capture-wal.ts';
+import type { EngineContext } from './context.ts';
+import type { Database } from './database.ts';
+import { captureDifference } from './diff.ts';
+import type { Task } from './scheduler.ts';
+import { isBeingWritten } from './wal-index-file.ts';
+
+/**
+ * done: everything committed is captured; writing: somebody is at it; busy: locks keep us from reading it;
+ * damaged: the file is no database any more.
+ */
+export type CaptureOutcome = 'done' | 'writing' | 'busy' | 'damaged';
+
+/**
+ * `locked`: the caller knows that nobody can write the database file now (its writer waits for us).
+ */
+export function* capture(
+  ctx: EngineContext,
+  db: Database,
+  options: { locked: boolean },
+): Task<CaptureOutcome> {
+  db.files.closeReplaced();
+  if (db.suspect) return yield* compare(ctx, db, options, 'it was changed past its journal');
+  // Asked first: who holds the lock now may have published before we read the index.
+  const writing = isBeingWritten(db.files);
+  const result = yield* captureWal(ctx, db);
+  if (result.kind === 'lost') return yield* compare(ctx, db, options, result.reason);
+  if (db.position.txid === 0 && db.files.size('db') > 0) {
+    return yield* compare(ctx, db, options, 'it is new');
+  }
+  return writing ? 'writing' : 'done';
+}
+
+/** The end of a journal: to be called while that operation is held back. */
+export function* captureAtJournalEnd(ctx: EngineContext, db: Database): Task<CaptureOutcome> {
+  db.files.closeReplaced();
+  const result = db.suspect ? 'compare' : yield* captureJournal(ctx, db);
+  if (result !== 'compare') return 'done';
+  return yield* compare(ctx, db, { locked: true }, 'its journal does not tell what changed');
+}
+
+/**
+ * The database file was written. Tells what that means: explained by a journal or a -wal, or only a
+ * comparison can find it (journal_mode=MEMORY or OFF, or a program that is not SQLite).
+ */
+export function isUnexplainedWrite(ctx: EngineContext, db: Database): boolean {
+  if (db.files.size('wal') > 0 || fs.existsSync(treePath(ctx.layout.tree, `${db.name}-journal`))) {
+    return false;
+  }
+  const head = Buffer.alloc(100);
+  if (db.files.read('db', head, 0) < head.length || !isDatabaseHeader(head)) return true;
+  // In WAL mode only a checkpoint writes here, and the -wal that it emptied may be gone by now.
+  return parseDbHeader(head)?.writeVersion !== 2;
+}
+
+function* compare(
+  ctx: EngineContext,
+  db: Database,
+  options: { locked: boolean },
+  reason: string,
+): Task<CaptureOutcome> {
+  const before = db.position.txid;
+  const result = yield* captureDifference(ctx, db, options);
+  if (result === 'captured' && before > 0) {
+    ctx.log('debug', `compared every page of ${db.name}: ${reason}`, { database: db.name });
+  }
+  if (result === 'not-a-database') return 'damaged';
+  return result === 'busy' ? 'busy' : 'done';
+}

@@ -1,0 +1,133 @@
+/**
+ * Checkpoints of a replica's -wal by SQLite's rules: copy what no reader needs in the -wal any more into the
+ * database file, and start the -wal over when all of it is there and nobody reads from it.
+ *
+ * Not by a SQLite connection: that would hold POSIX locks in our process, and would not tell us what it did.
+ */
+import assert from 'node:assert';
+import { WAL_CKPT_SLOT, WAL_READ_SLOT, WAL_WRITE_SLOT } from '../sqlite/locks.ts';
+import {
+  encodeWalHeader,
+  frameOffset,
+  parseWalHeader,
+  WAL_FRAME_HEADER_BYTES,
+  WAL_HEADER_BYTES,
+  walCursorAtStart,
+} from '../sqlite/wal.ts';
+import {
+  BACKFILL_OFFSET,
+  parseWalIndexHeader,
+  WAL_INDEX_HEADER_BYTES,
+} from '../sqlite/wal-index.ts';
+import { checkpointLimit, tryRestart } from '../sqlite/wal-locks.ts';
+import type { EngineContext } from './context.ts';
+import type { Database } from './database.ts';
+import type { Task } from './scheduler.ts';
+import { shmAccess } from './shm-access.ts';
+
+/** SQLite's own default: 1000 pages of 4 KiB. */
+const CHECKPOINT_BYTES = 4 << 20;
+/** A -wal that has grown past this is cut back when it is started over. */
+const WAL_KEEP_BYTES = 16 << 20;
+const PAGES_PER_STEP = 256;
+
+/** Checkpoints when the -wal has grown enough since the last time that it could. */
+export function* checkpointIfLarge(ctx: EngineContext, db: Database): Task<void> {
+  const { cursor } = db.wal;
+  if (!cursor) return;
+  const frameBytes = cursor.pageSize + WAL_FRAME_HEADER_BYTES;
+  if ((cursor.frame - db.wal.backfilled) * frameBytes < CHECKPOINT_BYTES) return;
+  const complete = yield* checkpoint(db);
+  if (complete) restartWal(ctx, db);
+}
+
+/** Copies all of the -wal; the caller holds EXCLUSIVE on the database, so there are no readers. */
+export function* checkpointAll(db: Database): Task<void> {
+  if (!db.wal.cursor || db.wal.cursor.frame === 0) return;
+  const complete = yield* checkpoint(db);
+  assert(complete, `${db.name}: a checkpoint without readers was not complete`);
+}
+
+/** As far as readers allow; whether that was all. */
+export function* checkpoint(db: Database): Task<boolean> {
+  const shm = shmAccess(db.files);
+  if (!shm.lock(WAL_CKPT_SLOT, 1, 'exclusive')) return false;
+  try {
+    const bytes = shm.readShm(0, WAL_INDEX_HEADER_BYTES);
+    const { header, checkpoint: done, consistent } = parseWalIndexHeader(bytes);
+    if (!consistent) return false;
+    const limit = checkpointLimit(shm, header);
+    if (limit > done.backfill) {
+      if (!shm.lock(WAL_READ_SLOT(0), 1, 'exclusive')) return false;
+      try {
+        db.files.sync('wal');
+        yield* backfill(db, done.backfill, limit, header.pageCount);
+        if (limit === header.mxFrame) {
+          const size = header.pageCount * header.pageSize;
+          if (db.files.size('db') > size) db.files.truncate('db', size);
+        }
+        db.files.sync('db');
+        const value = Buffer.alloc(4);
+        value.writeUInt32LE(limit);
+        shm.writeShm(BACKFILL_OFFSET, value);
+      } finally {
+        shm.unlock(WAL_READ_SLOT(0), 1);
+      }
+    }
+    db.wal.backfilled = limit;
+    return limit === header.mxFrame;
+  } finally {
+    shm.unlock(WAL_CKPT_SLOT, 1);
+  }
+}
+
+/** Copies the newest image of each page in frames from+1 … limit, in the order of pages. */
+function* backfill(db: Database, from: number, limit: number, pageCount: number): Task<void> {
+  const { pageSize } = db;
+  const newest = new Map<number, number>();
+  for (let frame = limit; frame > from; frame--) {
+    const pgno = db.wal.pages[frame - 1];
+    if (pgno <= pageCount && !newest.has(pgno)) newest.set(pgno, frame);
+  }
+  const page = Buffer.allocUnsafe(pageSize);
+  let count = 0;
+  for (const pgno of Uint32Array.from(newest.keys()).sort()) {
+    const frame = newest.get(pgno) as number;
+    const offset = frameOffset(frame, pageSize) + WAL_FRAME_HEADER_BYTES;
+    const read = db.files.read('wal', page, offset);
+    assert.equal(read, pageSize, `frame ${frame} of ${db.name}-wal`);
+    db.files.write('db', page, (pgno - 1) * pageSize);
+    if (++count % PAGES_PER_STEP === 0) yield;
+  }
+}
+
+/** Starts the -wal over, unless somebody reads from it. */
+function restartWal(ctx: EngineContext, db: Database): void {
+  const shm = shmAccess(db.files);
+  if (!shm.lock(WAL_WRITE_SLOT, 1, 'exclusive')) return;
+  try {
+    const bytes = shm.readShm(0, WAL_INDEX_HEADER_BYTES);
+    const { header, consistent } = parseWalIndexHeader(bytes);
+    if (!consistent) return;
+    const restarted = tryRestart(shm, header, ctx.random32());
+    if (!restarted) return;
+    const before = Buffer.alloc(WAL_HEADER_BYTES);
+    db.files.read('wal', before, 0);
+    const fresh = encodeWalHeader({
+      bigEndian: restarted.bigEndian,
+      pageSize: db.pageSize,
+      checkpointSequence: ((parseWalHeader(before)?.checkpointSequence ?? 0) + 1) >>> 0,
+      salt1: restarted.salt1,
+      salt2: restarted.salt2,
+    });
+    if (db.files.size('wal') > WAL_KEEP_BYTES) db.files.truncate('wal', 0);
+    db.files.write('wal', fresh, 0);
+    db.forgetWal();
+    const parsed = parseWalHeader(fresh);
+    assert(parsed, 'a -wal header that we wrote is not one');
+    db.wal.cursor = walCursorAtStart(parsed);
+    db.index.restarted();
+  } finally {
+    shm.unlock(WAL_WRITE_SLOT, 1);
+  }
+}

@@ -1,0 +1,201 @@
+/**
+ * The engine as the main thread sees it: requests with promises, news as events, and the
+ * ReplicationStore that replication works on.
+ */
+import type { MessagePort } from 'node:worker_threads';
+import { LiteFsError } from '../errors.ts';
+import type { Position } from '../ltx/position.ts';
+import type {
+  LogEntry,
+  LogRead,
+  PageCut,
+  ReceivedEntry,
+  ReplicationStore,
+  Resync,
+} from '../replication/store.ts';
+import type { DatabaseStatus } from './database.ts';
+import type { EngineCalls, EngineNews, EngineRequest, WireError } from './protocol.ts';
+
+type Call = keyof EngineCalls;
+type Args<K extends Call> = EngineCalls[K]['args'];
+type Result<K extends Call> = EngineCalls[K]['result'];
+
+interface Pending {
+  resolve(value: unknown): void;
+  reject(error: Error): void;
+}
+
+/** How the client reaches the engine. */
+export interface EnginePort {
+  readonly port: MessagePort;
+  /** Wakes the engine from its wait. */
+  wake(): void;
+}
+
+export class EngineClient implements ReplicationStore {
+  readonly spoolDir: string;
+  readonly #link: EnginePort;
+  readonly #pending = new Map<number, Pending>();
+  readonly #positions = new Map<string, Position>();
+  readonly #statuses = new Map<string, DatabaseStatus>();
+  readonly #entryListeners = new Set<(entry: LogEntry) => void>();
+  readonly #dropListeners = new Set<(database: string) => void>();
+  #nextId = 1;
+  #dead: Error | undefined;
+
+  constructor(link: EnginePort, spoolDir: string) {
+    this.#link = link;
+    this.spoolDir = spoolDir;
+  }
+
+  /** Sends a request. Rejects with the engine's error, or when the engine has ended. */
+  call<K extends Call>(call: K, args: Args<K>, transfer: ArrayBuffer[] = []): Promise<Result<K>> {
+    if (this.#dead) return Promise.reject(this.#dead);
+    const id = this.#nextId++;
+    const request = { id, call, args } as EngineRequest;
+    return new Promise((resolve, reject) => {
+      this.#pending.set(id, { resolve: resolve as (value: unknown) => void, reject });
+      this.#link.port.postMessage(request, transfer);
+      this.#link.wake();
+    });
+  }
+
+  /** Takes a piece of news that is about databases or an answer; false when it is for others. */
+  accept(news: EngineNews): boolean {
+    switch (news.kind) {
+      case 'reply':
+        this.#settle(news.id, news.error, news.result);
+        return true;
+      case 'entry':
+        this.#positions.set(news.entry.database, news.entry.post);
+        for (const listener of this.#entryListeners) listener(news.entry);
+        return true;
+      case 'position':
+        this.#positions.set(news.database, news.position);
+        return true;
+      case 'dropped':
+        this.#positions.delete(news.database);
+        this.#statuses.delete(news.database);
+        for (const listener of this.#dropListeners) listener(news.database);
+        return true;
+      case 'status':
+        this.#statuses.set(news.database, news.status);
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  /** Rejects all that is under way: the engine has ended. */
+  fail(error: Error): void {
+    this.#dead = error;
+    for (const { reject } of this.#pending.values()) reject(error);
+    this.#pending.clear();
+  }
+
+  /** Databases that are not well, and why. */
+  statuses(): ReadonlyMap<string, DatabaseStatus> {
+    return this.#statuses;
+  }
+
+  positions(): ReadonlyMap<string, Position> {
+    return this.#positions;
+  }
+
+  onEntry(listener: (entry: LogEntry) => void): () => void {
+    this.#entryListeners.add(listener);
+    return () => this.#entryListeners.delete(listener);
+  }
+
+  onDrop(listener: (database: string) => void): () => void {
+    this.#dropListeners.add(listener);
+    return () => this.#dropListeners.delete(listener);
+  }
+
+  readLog(database: string, after: Position, maxBytes: number): Promise<LogRead> {
+    return this.call('readLog', { database, after, maxBytes });
+  }
+
+  async cutPages(database: string, theirs: Uint8Array | undefined): Promise<PageCut> {
+    const begun = await this.call('cutBegin', { database, theirs });
+    const { cut, position, pageSize, pageCount } = begun;
+    let end: Position | undefined;
+    return {
+      position,
+      pageSize,
+      pageCount,
+      next: async (maxBytes) => {
+        const step = await this.call('cutNext', { cut, maxBytes });
+        if ('pages' in step) return step.pages;
+        end = step.end;
+        return undefined;
+      },
+      get end() {
+        return end;
+      },
+      close: () => {
+        this.call('cutClose', { cut }).catch(() => {});
+      },
+    };
+  }
+
+  apply(entry: ReceivedEntry): Promise<Position> {
+    return this.call('apply', { database: entry.database, source: entry.source });
+  }
+
+  pageChecksums(
+    database: string,
+  ): Promise<{ pageSize: number; checksums: Uint8Array } | undefined> {
+    return this.call('pageChecksums', { database });
+  }
+
+  async beginResync(
+    database: string,
+    base: { position: Position; pageSize: number; pageCount: number; diverged: boolean },
+  ): Promise<Resync> {
+    const { resync } = await this.call('resyncBegin', { database, ...base });
+    return {
+      pages: async (records) => {
+        await this.call('resyncPages', { resync, records });
+      },
+      entry: async (entry) => {
+        await this.call('resyncEntry', { resync, source: entry.source });
+      },
+      finish: async (position) => {
+        await this.call('resyncFinish', { resync, position });
+      },
+      abort: async () => {
+        await this.call('resyncAbort', { resync });
+      },
+    };
+  }
+
+  async drop(database: string, options: { diverged: boolean }): Promise<void> {
+    await this.call('drop', { database, diverged: options.diverged });
+  }
+
+  #settle(id: number, error: WireError | undefined, result: unknown): void {
+    const pending = this.#pending.get(id);
+    if (!pending) return;
+    this.#pending.delete(id);
+    if (error) pending.reject(fromWire(error));
+    else pending.resolve(result);
+  }
+}
+
+/** An error as it crosses between threads. */
+export function toWire(error: unknown): WireError {
+  if (error instanceof LiteFsError) {
+    return { code: error.code, message: error.message, hint: error.hint, stack: error.stack };
+  }
+  const plain = error instanceof Error ? error : new Error(String(error));
+  return { code: undefined, message: plain.message, hint: undefined, stack: plain.stack };
+}
+
+/** The inverse of toWire. */
+export function fromWire(wire: WireError): Error {
+  if (wire.code) return new LiteFsError(wire.code, wire.message, { hint: wire.hint });
+  const error = new Error(wire.message);
+  if (wire.stack) error.stack = wire.stack;
+  return error;
+}

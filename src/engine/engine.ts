@@ -1,0 +1,294 @@
+/**
+ * The engine: the only owner of what is known of the databases. It runs synchronously on a thread of its own:
+ * worker.ts feeds it messages and calls step() until there is nothing to do.
+ */
+import { randomInt } from 'node:crypto';
+import fs from 'node:fs';
+import { errorText, LiteFsError } from '../errors.ts';
+import { type Position, ZERO_POSITION } from '../ltx/position.ts';
+import { resumeName } from '../mount/names.ts';
+import { SharedState } from '../mount/shared-state.ts';
+import { getxattrExists } from '../os/xattr.ts';
+import { parseDbHeader } from '../sqlite/db-header.ts';
+import { decodeName, layoutOf } from '../store/layout.ts';
+import type { StoredEntry } from '../store/log-files.ts';
+import { applyQueue, type PendingApply } from './apply.ts';
+import { toWire } from './client.ts';
+import type { EngineContext } from './context.ts';
+import type { Database, DatabaseStatus } from './database.ts';
+import { Follower } from './follower.ts';
+import type { LtxInput } from './ltx-input.ts';
+import { Maintenance } from './maintenance.ts';
+import { writeMarkers } from './markers.ts';
+import { MountEvents } from './mount-events.ts';
+import type {
+  EngineNews,
+  EngineOptions,
+  EngineRequest,
+  MountMessage,
+  WireEntry,
+} from './protocol.ts';
+import { quarantine } from './quarantine.ts';
+import { recoverDatabase } from './recover.ts';
+import { Registry } from './registry.ts';
+import { type Handlers, requestHandlers } from './requests.ts';
+import { asTask, Scheduler, type Task } from './scheduler.ts';
+import { emptySpool } from './transaction-writer.ts';
+import { scanTree } from './tree-scan.ts';
+import { ensureWal } from './wal-appender.ts';
+import { TreeWatcher } from './watcher.ts';
+
+export class Engine {
+  readonly ctx: EngineContext;
+  readonly registry: Registry;
+  readonly scheduler: Scheduler;
+  readonly follower: Follower;
+  readonly shared: SharedState;
+  readonly options: EngineOptions;
+  /** Where databases are reached: the tree itself until attach(). */
+  readonly #roots: { mount: string; tree: string };
+  readonly #events: MountEvents;
+  readonly #maintenance: Maintenance;
+  readonly #handlers: Handlers;
+  readonly #post: (news: EngineNews) => void;
+  readonly #queuedApplies = new Map<string, PendingApply[]>();
+  #watcher: TreeWatcher | undefined;
+  #state: 'recovering' | 'attached' | 'detached' | 'stopped' = 'recovering';
+
+  constructor(options: EngineOptions, post: (news: EngineNews) => void) {
+    this.options = options;
+    this.#post = post;
+    this.shared = new SharedState(options.shared);
+    const layout = layoutOf(options.dataDir);
+    this.#roots = { mount: layout.tree, tree: layout.tree };
+    this.ctx = {
+      layout,
+      nodeId: BigInt(`0x${options.nodeId}`),
+      compress: options.compress,
+      strictVerify: options.strictVerify,
+      wallClockMs: () => Date.now(),
+      clockMs: () => performance.now(),
+      random32: () => randomInt(2 ** 32),
+      emitEntry: (db, entry, bytes) => this.#emitEntry(db, entry, bytes),
+      emitPosition: (db) => {
+        post({ kind: 'position', database: db.name, position: db.position });
+      },
+      log: (level, message, fields = {}) => post({ kind: 'log', level, message, fields }),
+    };
+    this.scheduler = new Scheduler(this.ctx.clockMs);
+    this.registry = new Registry(layout, this.#roots, options.databases, (message) =>
+      this.ctx.log('warn', message),
+    );
+    this.follower = new Follower(this.ctx, this.scheduler, (db, status) =>
+      this.setStatus(db, status),
+    );
+    this.#events = new MountEvents({
+      ctx: this.ctx,
+      registry: this.registry,
+      scheduler: this.scheduler,
+      follower: this.follower,
+      watcher: () => this.#watcher,
+      captures: () => this.captures,
+      resume: (token, answer) => this.#resume(token, answer),
+      emitDropped: (db) => post({ kind: 'dropped', database: db.name }),
+    });
+    this.#maintenance = new Maintenance(this.ctx, this.registry, this.scheduler, options);
+    this.#handlers = requestHandlers(this, this.#maintenance);
+  }
+
+  get role(): 'primary' | 'replica' {
+    return this.shared.role;
+  }
+
+  get captures(): boolean {
+    return this.#state === 'attached' && this.role === 'primary';
+  }
+
+  get isStopped(): boolean {
+    return this.#state === 'stopped';
+  }
+
+  /** Descriptors to wait on besides the messages. Not while we look by ourselves all the time. */
+  get pollFds(): readonly number[] {
+    return this.#watcher && !this.follower.isHot ? [this.#watcher.fd] : [];
+  }
+
+  /** Before mounting: brings every database into a known state. */
+  recover(): void {
+    emptySpool(this.ctx.layout.spool);
+    const names = new Set(scanTree(this.ctx.layout.tree).databases);
+    for (const encoded of fs.readdirSync(this.ctx.layout.ltx)) names.add(decodeName(encoded));
+    for (const name of names) {
+      const db = this.registry.open(name);
+      if (!db) continue;
+      try {
+        for (const _ of recoverDatabase(this.ctx, db, this.role));
+      } catch (error) {
+        if (!(error instanceof LiteFsError) || error.code !== 'DATABASE_CORRUPT') throw error;
+        quarantine(this.ctx, db, errorText(error));
+        this.registry.forget(db);
+      }
+      db.files.close();
+    }
+    this.#post({
+      kind: 'recovered',
+      databases: [...this.registry]
+        .filter((db) => db.pageCount > 0)
+        .map((db) => ({ name: db.name, position: db.position })),
+    });
+  }
+
+  /** The mount is there. */
+  *attach(): Task<void> {
+    this.#roots.mount = this.options.mountDir;
+    this.#state = 'attached';
+    if (this.role === 'primary') {
+      this.#watcher = new TreeWatcher(this.ctx.layout.tree);
+      const found = scanTree(this.ctx.layout.tree);
+      for (const dir of found.directories) this.#watcher.watch(dir);
+      return;
+    }
+    for (const db of this.registry) {
+      if (db.pageCount === 0) continue;
+      const head = Buffer.alloc(100);
+      db.files.read('db', head, 0);
+      if (parseDbHeader(head)?.writeVersion === 2) ensureWal(this.ctx, db, db.pageSize);
+      yield;
+    }
+  }
+
+  /** Captures the last of it and closes all that is open in the mount. */
+  *detach(): Task<void> {
+    if (this.captures) {
+      for (const db of this.registry) yield* this.follower.flush(db, { locked: false });
+    }
+    this.#state = 'detached';
+    this.#watcher?.close();
+    this.#watcher = undefined;
+    for (const db of this.registry) db.files.close();
+  }
+
+  /** After the unmount: leaves the markers of a clean stop. */
+  stop(): void {
+    this.#roots.mount = this.ctx.layout.tree;
+    writeMarkers(this.ctx, this.registry);
+    this.#state = 'stopped';
+  }
+
+  request(request: EngineRequest): void {
+    const { id, call, args } = request;
+    if (call === 'apply' && this.scheduler.isBusy(args.database)) {
+      this.#queueApply(id, args.database, args.source);
+      return;
+    }
+    const handler = this.#handlers[call];
+    let lane: string;
+    try {
+      lane = handler.lane(args as never);
+    } catch (error) {
+      this.#post({ kind: 'reply', id, error: toWire(error) });
+      return;
+    }
+    this.scheduler.add(
+      lane,
+      () => asTask(() => handler.run(args as never)),
+      (error, result) => {
+        if (error !== undefined) this.#post({ kind: 'reply', id, error: toWire(error) });
+        else this.#post({ kind: 'reply', id, result });
+      },
+    );
+  }
+
+  /** Takes applies of a database out of the queue, to make them visible together with the one that runs. */
+  takeQueuedApplies(database: string): PendingApply[] {
+    const queued = this.#queuedApplies.get(database) ?? [];
+    this.#queuedApplies.delete(database);
+    return queued;
+  }
+
+  /** A replica has removed a database that its primary does not have. */
+  dropped(db: Database): void {
+    db.position = ZERO_POSITION;
+    this.follower.forget(db);
+    this.#post({ kind: 'dropped', database: db.name });
+  }
+
+  mountMessage(message: MountMessage): void {
+    if (message.kind === 'deferred') this.#events.deferred(message.operation);
+    else this.#events.event(message.event);
+  }
+
+  /** Does what is to be done now. Returns how long to wait for more, in ms; undefined for until a message. */
+  step(): number | undefined {
+    this.#watcher?.drain({
+      walTouched: (name) => this.#events.walTouched(name),
+      fileWritten: (path) => this.#events.fileWritten(path),
+      overflow: () => {
+        for (const db of this.registry) this.follower.touched(db);
+      },
+    });
+    this.#maintenance.poll();
+    const nextLook = this.follower.poll();
+    this.scheduler.step();
+    const waits = [nextLook, this.scheduler.nextInMs(), this.#maintenance.nextInMs()];
+    const due = waits.filter((wait) => wait !== undefined);
+    return due.length === 0 ? undefined : Math.min(...due);
+  }
+
+  setStatus(db: Database, status: DatabaseStatus): void {
+    const same =
+      db.status.state === status.state &&
+      ('reason' in db.status ? db.status.reason : '') === ('reason' in status ? status.reason : '');
+    if (same) return;
+    db.status = status;
+    this.#post({ kind: 'status', database: db.name, status });
+  }
+
+  /** Behind an apply that is under way: the one that runs next takes all of these along. */
+  #queueApply(id: number, database: string, input: LtxInput): void {
+    const reply = (error: unknown, position: Position | undefined) => {
+      if (error === undefined) this.#post({ kind: 'reply', id, result: position });
+      else this.#post({ kind: 'reply', id, error: toWire(error) });
+    };
+    let queue = this.#queuedApplies.get(database);
+    if (!queue) {
+      queue = [];
+      this.#queuedApplies.set(database, queue);
+      this.scheduler.add(
+        database,
+        () => this.#applyQueued(database),
+        (error) => {
+          if (error !== undefined) throw error;
+        },
+      );
+    }
+    queue.push({ input, done: reply });
+  }
+
+  *#applyQueued(database: string): Task<void> {
+    const queue = this.takeQueuedApplies(database);
+    if (queue.length === 0) return;
+    const db = this.registry.open(database);
+    if (db) yield* applyQueue(this.ctx, db, queue);
+  }
+
+  #resume(token: bigint, answer: string | undefined): void {
+    if (answer !== undefined) this.shared.setAnswer(answer);
+    getxattrExists(this.options.mountDir, resumeName(token, 0));
+  }
+
+  #emitEntry(db: Database, entry: StoredEntry, bytes: Uint8Array | undefined): void {
+    this.#post({ kind: 'entry', entry: wireEntry(db.name, entry, bytes) });
+  }
+}
+
+/** An entry as it is told to other threads. */
+export function wireEntry(
+  database: string,
+  entry: StoredEntry,
+  bytes: Uint8Array | undefined,
+): WireEntry {
+  const { minTxid, maxTxid, pre, post, timestampMs, path, offset, length } = entry;
+  const source = bytes ? { bytes } : { path, offset, length };
+  return { database, minTxid, maxTxid, pre, post, timestampMs, source };
+}

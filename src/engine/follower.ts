@@ -1,0 +1,200 @@
+/**
+ * When to capture: turns signs of life (inotify, the mount's events) into captures, at most one at a time
+ * per database, and keeps looking for as long as somebody is in a write transaction, whose commit
+ * is published through shared memory and makes no event.
+ */
+import { type CaptureOutcome, capture, isUnexplainedWrite } from './capture.ts';
+import type { EngineContext } from './context.ts';
+import type { Database, DatabaseStatus } from './database.ts';
+import type { Scheduler, Task } from './scheduler.ts';
+
+/** While commits come one after the other: how long to let them gather. */
+const GATHER_MS = 1;
+/** A writer that holds its transaction open is looked at less and less often. */
+const WRITING_POLL_MS_MAX = 20;
+const BUSY_POLL_MS = 20;
+/** How long a lock may keep us from reading before the status says so. */
+const BUSY_PATIENCE_MS = 1000;
+/** Writes that no journal explains are compared once they pause. */
+const QUIET_MS = 5;
+
+interface Watch {
+  /** When to look again, in ms of the clock; undefined: when something happens. */
+  nextMs: number | undefined;
+  pollMs: number;
+  queued: boolean;
+  busySinceMs: number | undefined;
+  /** The database file itself was written. */
+  fileWritten: boolean;
+}
+
+export class Follower {
+  readonly #ctx: EngineContext;
+  readonly #scheduler: Scheduler;
+  readonly #setStatus: (db: Database, status: DatabaseStatus) => void;
+  readonly #watches = new Map<Database, Watch>();
+
+  constructor(
+    ctx: EngineContext,
+    scheduler: Scheduler,
+    setStatus: (db: Database, status: DatabaseStatus) => void,
+  ) {
+    this.#ctx = ctx;
+    this.#scheduler = scheduler;
+    this.#setStatus = setStatus;
+  }
+
+  /** Whether some database is being looked at again and again: then no event need wake us. */
+  get isHot(): boolean {
+    for (const watch of this.#watches.values()) if (watch.nextMs !== undefined) return true;
+    return false;
+  }
+
+  /** Something happened to its -wal or -shm. */
+  touched(db: Database): void {
+    const watch = this.#watch(db);
+    if (watch.nextMs === undefined && !watch.queued) this.#enqueue(db, watch);
+  }
+
+  /** The database file was written: a commit without a journal, a copy, or a checkpoint. */
+  fileWritten(db: Database): void {
+    const watch = this.#watch(db);
+    watch.fileWritten = true;
+    watch.nextMs = this.#ctx.clockMs() + QUIET_MS;
+  }
+
+  /** What was written has been captured by other means (the end of a journal). */
+  explained(db: Database): void {
+    const watch = this.#watches.get(db);
+    if (watch) watch.fileWritten = false;
+  }
+
+  forget(db: Database): void {
+    this.#watches.delete(db);
+  }
+
+  /** Starts what is due; returns ms until the next, undefined for never. */
+  poll(): number | undefined {
+    const now = this.#ctx.clockMs();
+    let next: number | undefined;
+    for (const [db, watch] of this.#watches) {
+      if (watch.nextMs === undefined) continue;
+      if (watch.nextMs <= now && !watch.queued) {
+        this.#enqueue(db, watch);
+      } else if (!watch.queued) {
+        const wait = watch.nextMs - now;
+        if (next === undefined || wait < next) next = wait;
+      }
+    }
+    return next;
+  }
+
+  /** Captures now, as a step of another task of the same lane. */
+  *flush(db: Database, options: { locked: boolean }): Task<CaptureOutcome> {
+    const watch = this.#watch(db);
+    if (watch.fileWritten) {
+      watch.fileWritten = false;
+      if (isUnexplainedWrite(this.#ctx, db)) db.suspect = true;
+    }
+    const before = db.position.txid;
+    let outcome: CaptureOutcome;
+    try {
+      outcome = yield* capture(this.#ctx, db, options);
+    } catch (error) {
+      this.failed(db, error);
+      return 'busy';
+    }
+    this.#settle(db, watch, outcome, db.position.txid - before);
+    return outcome;
+  }
+
+  /**
+   * A capture failed, most likely because the disk is full: nothing is lost, the chain is taken up again
+   * by a comparison. Throws again what is a bug.
+   */
+  failed(db: Database, error: unknown): void {
+    if (!isOutsideFault(error)) throw error;
+    const watch = this.#watch(db);
+    db.suspect = true;
+    db.forgetWal();
+    watch.nextMs = this.#ctx.clockMs() + BUSY_PATIENCE_MS;
+    const reason = error instanceof Error ? error.message : String(error);
+    if (db.status.state !== 'degraded') {
+      this.#ctx.log('error', `${db.name} cannot be captured for now: ${reason}`, {
+        database: db.name,
+      });
+    }
+    this.#setStatus(db, { state: 'degraded', reason });
+  }
+
+  #watch(db: Database): Watch {
+    let watch = this.#watches.get(db);
+    if (!watch) {
+      watch = {
+        nextMs: undefined,
+        pollMs: GATHER_MS,
+        queued: false,
+        busySinceMs: undefined,
+        fileWritten: false,
+      };
+      this.#watches.set(db, watch);
+    }
+    return watch;
+  }
+
+  #enqueue(db: Database, watch: Watch): void {
+    watch.queued = true;
+    this.#scheduler.add(
+      db.name,
+      () => this.flush(db, { locked: false }),
+      (error) => {
+        watch.queued = false;
+        if (error !== undefined) throw error;
+      },
+    );
+  }
+
+  #settle(db: Database, watch: Watch, outcome: CaptureOutcome, commits: number): void {
+    const now = this.#ctx.clockMs();
+    if (outcome !== 'busy' && outcome !== 'damaged') {
+      watch.busySinceMs = undefined;
+      if (db.status.state === 'degraded') this.#setStatus(db, { state: 'ok' });
+    }
+    switch (outcome) {
+      case 'done':
+        // One more look after commits: in a series the next one is likely to be there.
+        watch.pollMs = GATHER_MS;
+        watch.nextMs = commits > 0 ? now + GATHER_MS : undefined;
+        break;
+      case 'writing':
+        watch.pollMs = commits > 0 ? GATHER_MS : Math.min(WRITING_POLL_MS_MAX, watch.pollMs * 1.5);
+        watch.nextMs = now + watch.pollMs;
+        break;
+      case 'busy':
+        watch.busySinceMs ??= now;
+        watch.nextMs = now + BUSY_POLL_MS;
+        if (now - watch.busySinceMs >= BUSY_PATIENCE_MS) {
+          this.#setStatus(db, {
+            state: 'degraded',
+            reason:
+              'changes cannot be read: a process holds a lock that keeps readers out ' +
+              '(locking_mode=EXCLUSIVE with journal_mode=MEMORY or OFF?)',
+          });
+        }
+        break;
+      case 'damaged':
+        watch.nextMs = undefined;
+        this.#setStatus(db, {
+          state: 'degraded',
+          reason: 'the file is no SQLite database any more',
+        });
+        break;
+    }
+    if (watch.fileWritten && watch.nextMs === undefined) watch.nextMs = now + QUIET_MS;
+  }
+}
+
+/** An error of the system (disk full, a file that is gone), as opposed to a bug. */
+function isOutsideFault(error: unknown): boolean {
+  return error instanceof Error && ('errno' in error || error.name === 'LiteFsError');
+}

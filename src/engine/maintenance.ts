@@ -1,0 +1,170 @@
+/**
+ * What is done now and then beside the work: logs flushed to disk, closed, merged and trimmed; page checksums
+ * saved, so that the next start has little to catch up on; files of idle databases closed.
+ */
+import { randomUUID } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { compact } from '../ltx/compact.ts';
+import { fileSink, fileSource } from '../ltx/sources.ts';
+import type { CompactionJob } from '../store/log.ts';
+import { savePageSums } from '../store/page-sums-file.ts';
+import type { EngineContext } from './context.ts';
+import type { Database } from './database.ts';
+import type { EngineOptions } from './protocol.ts';
+import type { Registry } from './registry.ts';
+import type { Scheduler, Task } from './scheduler.ts';
+
+const SYNC_MS = 1000;
+const SUMS_SAVE_MS = 30_000;
+/** A merge is worth it from this many entries on, and makes files up to this size. */
+const COMPACT_ENTRIES_MIN = 64;
+const COMPACT_ENTRIES_MAX = 4096;
+const COMPACT_BYTES_MAX = 64 << 20;
+const COMPACT_LANE = '\0compact';
+
+export class Maintenance {
+  readonly #ctx: EngineContext;
+  readonly #registry: Registry;
+  readonly #scheduler: Scheduler;
+  readonly #options: EngineOptions;
+  #nextSyncMs = 0;
+  #nextTrimMs = 0;
+  #nextSumsMs: number;
+  #pinned: Record<string, number> = {};
+  #compacting = false;
+
+  constructor(
+    ctx: EngineContext,
+    registry: Registry,
+    scheduler: Scheduler,
+    options: EngineOptions,
+  ) {
+    this.#ctx = ctx;
+    this.#registry = registry;
+    this.#scheduler = scheduler;
+    this.#options = options;
+    this.#nextSumsMs = ctx.clockMs() + SUMS_SAVE_MS;
+    this.#nextTrimMs = ctx.clockMs() + options.retentionCheckMs;
+  }
+
+  /** Connected replicas still need what follows these transactions. */
+  pin(txids: Record<string, number>): void {
+    this.#pinned = txids;
+  }
+
+  /** Does what is due. */
+  poll(): void {
+    const now = this.#ctx.clockMs();
+    if (now >= this.#nextSyncMs) {
+      this.#nextSyncMs = now + SYNC_MS;
+      this.#syncLogs(now);
+    }
+    if (now >= this.#nextSumsMs) {
+      this.#nextSumsMs = now + SUMS_SAVE_MS;
+      this.#saveSums();
+    }
+    if (now >= this.#nextTrimMs) {
+      this.#nextTrimMs = now + this.#options.retentionCheckMs;
+      this.#trim();
+      this.#compactNext();
+    }
+  }
+
+  /** ms until something is due; undefined when nothing has happened that would need it. */
+  nextInMs(): number | undefined {
+    const now = this.#ctx.clockMs();
+    let unsynced = false;
+    let unsaved = false;
+    for (const db of this.#registry) {
+      unsynced ||= db.log.isOpen;
+      unsaved ||= db.sums.dirtyBlocks > 0;
+    }
+    const waits = [this.#nextTrimMs - now];
+    if (unsynced) waits.push(this.#nextSyncMs - now);
+    if (unsaved) waits.push(this.#nextSumsMs - now);
+    return Math.max(0, Math.min(...waits));
+  }
+
+  /** Ends when no merge is under way. */
+  *drained(): Task<void> {
+    while (this.#compacting) yield 1;
+  }
+
+  #syncLogs(now: number): void {
+    for (const db of this.#registry) {
+      if (!db.log.isOpen) continue;
+      db.log.sync();
+      db.log.sealIfOld(now);
+    }
+  }
+
+  #saveSums(): void {
+    for (const db of this.#registry) {
+      if (db.sums.dirtyBlocks === 0 || db.pageCount === 0) continue;
+      savePageSums(db.sumsFile, db.sums, db.position, db.pageSize);
+      db.sumsSavedTxid = db.position.txid;
+    }
+  }
+
+  #trim(): void {
+    const before = this.#ctx.wallClockMs() - this.#options.retentionMs;
+    for (const db of this.#registry) {
+      // Never what the saved checksums still need, whatever its age.
+      const needed = Math.min(this.#pinned[db.name] ?? Number.MAX_SAFE_INTEGER, db.sumsSavedTxid);
+      db.log.trim(before, needed, this.#options.logBytesMax, db.sumsSavedTxid);
+    }
+  }
+
+  /** One merge at a time; when it is done, the next. */
+  #compactNext(): void {
+    if (this.#compacting) return;
+    for (const db of this.#registry) {
+      const job = db.log.compactionJob(COMPACT_ENTRIES_MIN, COMPACT_ENTRIES_MAX, COMPACT_BYTES_MAX);
+      if (!job) continue;
+      this.#compacting = true;
+      this.#scheduler.add(
+        COMPACT_LANE,
+        () => this.#compact(db, job),
+        (error) => {
+          this.#compacting = false;
+          if (error === undefined) {
+            this.#compactNext();
+            return;
+          }
+          this.#ctx.log('warn', `the log of ${db.name} could not be merged: ${String(error)}`, {
+            database: db.name,
+          });
+        },
+      );
+      return;
+    }
+  }
+
+  *#compact(db: Database, job: CompactionJob): Task<void> {
+    const file = path.join(this.#ctx.layout.spool, `compact-${randomUUID()}`);
+    const fds = new Map<string, number>();
+    const out = fs.openSync(file, 'wx', 0o600);
+    try {
+      const sources = job.entries.map((entry) => {
+        let fd = fds.get(entry.path);
+        if (fd === undefined) {
+          fd = fs.openSync(entry.path, 'r');
+          fds.set(entry.path, fd);
+        }
+        return fileSource(fd, entry.offset, entry.length);
+      });
+      const sink = fileSink(out);
+      yield* compact(sources, sink, { compress: true });
+      sink.flush();
+      fs.fdatasyncSync(out);
+      db.log.replace(job, file);
+    } catch (error) {
+      fs.rmSync(file, { force: true });
+      throw error;
+    } finally {
+      fs.closeSync(out);
+      for (const fd of fds.values()) fs.closeSync(fd);
+    }
+  }
+}

@@ -1,0 +1,195 @@
+/**
+ * What the mount tells the engine: operations that it holds back until we have captured, and things that
+ * have happened. An operation is always let go on in the end, whatever became of the capture.
+ */
+import fs from 'node:fs';
+import type { DeferredOperation, TreeEvent } from '../fuse/policy.ts';
+import { formatPosition } from '../ltx/position.ts';
+import { fileRole, POSITION_SUFFIX } from '../mount/names.ts';
+import { treePath } from '../store/layout.ts';
+import { captureAtJournalEnd } from './capture.ts';
+import type { EngineContext } from './context.ts';
+import type { Database } from './database.ts';
+import type { Follower } from './follower.ts';
+import type { Registry } from './registry.ts';
+import { asTask, type Scheduler, type Task } from './scheduler.ts';
+import { writeDrop } from './transaction-writer.ts';
+import { isDatabaseFile, scanTree } from './tree-scan.ts';
+import type { TreeWatcher } from './watcher.ts';
+
+export interface MountEventParts {
+  readonly ctx: EngineContext;
+  readonly registry: Registry;
+  readonly scheduler: Scheduler;
+  readonly follower: Follower;
+  readonly watcher: () => TreeWatcher | undefined;
+  /** Whether changes are captured: on a primary, while attached. */
+  readonly captures: () => boolean;
+  /** Lets a held operation go on; `answer` is the content of the virtual file that is opened. */
+  readonly resume: (token: bigint, answer?: string) => void;
+  readonly emitDropped: (db: Database) => void;
+}
+
+export class MountEvents {
+  readonly #parts: MountEventParts;
+
+  constructor(parts: MountEventParts) {
+    this.#parts = parts;
+  }
+
+  deferred(operation: DeferredOperation): void {
+    const { resume } = this.#parts;
+    const name = databaseOf(operation);
+    const db = this.#known(name);
+    if (!db) {
+      resume(operation.token, formatPosition({ txid: 0, checksum: 0n }));
+      return;
+    }
+    this.#parts.scheduler.add(
+      db.name,
+      () => this.#serve(db, operation),
+      (error) => {
+        const answer = operation.kind === 'open' ? `${formatPosition(db.position)}\n` : undefined;
+        resume(operation.token, answer);
+        if (error !== undefined) throw error;
+      },
+    );
+  }
+
+  event(event: TreeEvent): void {
+    switch (event.kind) {
+      case 'created':
+        this.#created(event.path);
+        break;
+      case 'removed':
+        this.#removed(event.path);
+        break;
+      case 'renamed':
+        this.#removed(event.path);
+        this.#created(event.newPath);
+        this.#replaced(event.newPath);
+        break;
+      case 'truncated':
+        if (event.size === 0) this.#replaced(event.path);
+        break;
+      case 'synced':
+      case 'released':
+        break;
+    }
+  }
+
+  /** A file at this path was written, says inotify. */
+  fileWritten(path: string): void {
+    if (!this.#parts.captures()) return;
+    const db = this.#known(path);
+    if (db) this.#parts.follower.fileWritten(db);
+  }
+
+  walTouched(name: string): void {
+    if (!this.#parts.captures()) return;
+    const db = this.#known(name);
+    if (db) this.#parts.follower.touched(db);
+  }
+
+  *#serve(db: Database, operation: DeferredOperation): Task<void> {
+    const { ctx, follower, captures } = this.#parts;
+    if (!captures()) {
+      // We are about to stop: the next start compares every page.
+      if (operation.kind !== 'open') db.suspect = true;
+      return;
+    }
+    const { companion } = fileRole(operation.path);
+    if (operation.kind !== 'open' && companion === 'journal') {
+      this.#parts
+        .watcher()
+        ?.drain({ walTouched() {}, fileWritten: (path) => this.fileWritten(path), overflow() {} });
+      try {
+        yield* captureAtJournalEnd(ctx, db);
+        follower.explained(db);
+      } catch (error) {
+        follower.failed(db, error);
+      }
+      return;
+    }
+    yield* follower.flush(db, { locked: companion === 'wal' || companion === 'shm' });
+  }
+
+  /** The database of that name, made known when its file is one. */
+  #known(name: string): Database | undefined {
+    const { registry, ctx } = this.#parts;
+    return (
+      registry.get(name) ??
+      (isDatabaseFile(ctx.layout.tree, name) ? registry.open(name) : undefined)
+    );
+  }
+
+  #created(path: string): void {
+    const { ctx, watcher, captures } = this.#parts;
+    const stat = fs.lstatSync(treePath(ctx.layout.tree, path), { throwIfNoEntry: false });
+    if (stat?.isDirectory()) {
+      const found = scanTree(ctx.layout.tree, path);
+      for (const dir of found.directories) watcher()?.watch(dir);
+      if (captures()) for (const name of found.databases) this.#replaced(name);
+      return;
+    }
+    const role = fileRole(path);
+    if (!role.companion || role.companion === 'journal' || !captures()) return;
+    const db = this.#known(role.database);
+    if (!db) return;
+    // Its creator has it open: opening it now cannot wait for an operation that we hold back.
+    if (role.companion === 'shm') db.files.fd('shm');
+    this.#parts.follower.touched(db);
+  }
+
+  /** Another file took the place of a database. */
+  #replaced(path: string): void {
+    if (!this.#parts.captures() || fileRole(path).companion) return;
+    const db = this.#known(path);
+    if (!db) return;
+    db.suspect = true;
+    this.#parts.follower.fileWritten(db);
+  }
+
+  #removed(path: string): void {
+    const { ctx, registry, scheduler, captures, follower } = this.#parts;
+    const role = fileRole(path);
+    const db = registry.get(role.database);
+    if (!db) {
+      this.#directoryRemoved(path);
+      return;
+    }
+    if (role.companion) {
+      if (role.companion === 'shm') db.files.close('shm');
+      return;
+    }
+    if (!captures()) return;
+    scheduler.add(
+      db.name,
+      () =>
+        asTask(() => {
+          db.files.closeReplaced();
+          if (db.files.exists('db') || db.pageCount === 0) return;
+          db.forgetWal();
+          db.suspect = false;
+          follower.forget(db);
+          db.files.close();
+          writeDrop(ctx, db);
+        }),
+      (error) => {
+        if (error !== undefined) throw error;
+        if (db.pageCount === 0) this.#parts.emitDropped(db);
+      },
+    );
+  }
+
+  /** A directory went elsewhere with all that was in it. */
+  #directoryRemoved(path: string): void {
+    const prefix = `${path}/`;
+    for (const db of this.#parts.registry) if (db.name.startsWith(prefix)) this.#removed(db.name);
+  }
+}
+
+function databaseOf(operation: DeferredOperation): string {
+  if (operation.kind === 'open') return operation.path.slice(0, -POSITION_SUFFIX.length);
+  return fileRole(operation.path).database;
+}

@@ -1,0 +1,255 @@
+/** What main may ask of the engine (protocol.ts): for each call the lane it runs in and the task that serves it. */
+import { LiteFsError } from '../errors.ts';
+import { decodeSums, encodeSums } from '../store/page-sums.ts';
+import { applyQueue, type PendingApply } from './apply.ts';
+import { dropFiles, leaveWalMode } from './apply-rollback.ts';
+import { PageCutter } from './cut.ts';
+import type { Database } from './database.ts';
+import { keepWhole } from './divergence.ts';
+import { type Engine, wireEntry } from './engine.ts';
+import { databaseInfo } from './info.ts';
+import type { Maintenance } from './maintenance.ts';
+import type { EngineCalls } from './protocol.ts';
+import { ResyncTask } from './resync.ts';
+import type { Task } from './scheduler.ts';
+import { verifyDatabase } from './verify.ts';
+
+type Args<K extends keyof EngineCalls> = EngineCalls[K]['args'];
+type Result<K extends keyof EngineCalls> = EngineCalls[K]['result'];
+
+export type Handlers = {
+  readonly [K in keyof EngineCalls]: {
+    lane(args: Args<K>): string;
+    /** A result at once, or a task that has it in the end. */
+    run(args: Args<K>): Task<Result<K>> | Result<K>;
+  };
+};
+
+/** The lane of what concerns no single database. */
+const GENERAL_LANE = '';
+
+interface Cut {
+  readonly db: Database;
+  readonly cutter: PageCutter;
+}
+
+interface Resync {
+  readonly db: Database;
+  readonly task: ResyncTask;
+}
+
+export function requestHandlers(engine: Engine, maintenance: Maintenance): Handlers {
+  const { ctx, registry, follower } = engine;
+  const cuts = new Map<number, Cut>();
+  const resyncs = new Map<number, Resync>();
+  let nextHandle = 1;
+
+  const known = (name: string): Database => {
+    const db = registry.get(name);
+    if (db) return db;
+    throw new LiteFsError('DATABASE_NOT_FOUND', `there is no database ${name} here`);
+  };
+  const opened = (name: string): Database => {
+    const db = registry.open(name);
+    if (db) return db;
+    throw new LiteFsError('DATABASE_NOT_FOUND', `${name} is not replicated here`);
+  };
+  const handle = <T>(from: Map<number, T>, id: number): T => {
+    const found = from.get(id);
+    if (found) return found;
+    throw new LiteFsError('WRONG_STATE', 'that transfer has ended already');
+  };
+  const named = (args: { database: string }) => args.database;
+  const cutLane = (args: { cut: number }) => handle(cuts, args.cut).db.name;
+  const resyncLane = (args: { resync: number }) => handle(resyncs, args.resync).db.name;
+
+  return {
+    attach: {
+      lane: () => GENERAL_LANE,
+      *run() {
+        yield* engine.attach();
+        return null;
+      },
+    },
+    flush: {
+      lane: (args) => args.database ?? GENERAL_LANE,
+      *run({ database }) {
+        if (!engine.captures) return null;
+        const targets = database === undefined ? [...registry] : [known(database)];
+        for (const db of targets) yield* follower.flush(db, { locked: false });
+        return null;
+      },
+    },
+    detach: {
+      lane: () => GENERAL_LANE,
+      *run() {
+        yield* engine.detach();
+        return null;
+      },
+    },
+    stop: {
+      lane: () => GENERAL_LANE,
+      *run() {
+        yield* maintenance.drained();
+        engine.stop();
+        return null;
+      },
+    },
+    info: {
+      lane: () => GENERAL_LANE,
+      run() {
+        return [...registry].filter((db) => db.pageCount > 0).map(databaseInfo);
+      },
+    },
+    verify: {
+      lane: named,
+      *run({ database }) {
+        const db = known(database);
+        if (engine.captures) yield* follower.flush(db, { locked: false });
+        return yield* verifyDatabase(db);
+      },
+    },
+    readLog: {
+      lane: named,
+      run({ database, after, maxBytes }) {
+        const slice = opened(database).log.read(after, maxBytes);
+        if (slice.kind === 'unavailable') return upToDate(opened(database), after) ?? slice;
+        const entries = slice.entries.map((entry) => wireEntry(database, entry, undefined));
+        return { kind: 'entries', entries };
+      },
+    },
+    cutBegin: {
+      lane: named,
+      *run({ database, theirs }) {
+        const db = known(database);
+        if (engine.captures) yield* follower.flush(db, { locked: false });
+        const cutter = new PageCutter(db, theirs && decodeSums(theirs));
+        const cut = nextHandle++;
+        cuts.set(cut, { db, cutter });
+        const { position, pageSize, pageCount } = cutter;
+        return { cut, position, pageSize, pageCount };
+      },
+    },
+    cutNext: {
+      lane: cutLane,
+      *run({ cut, maxBytes }) {
+        const { db, cutter } = handle(cuts, cut);
+        const pages = yield* cutter.next(maxBytes, ctx.clockMs, function* () {
+          if (engine.captures) yield* follower.flush(db, { locked: false });
+        });
+        return pages ? { pages } : { end: db.position };
+      },
+    },
+    cutClose: {
+      lane: cutLane,
+      run({ cut }) {
+        handle(cuts, cut).cutter.close();
+        cuts.delete(cut);
+        return null;
+      },
+    },
+    apply: {
+      lane: named,
+      *run({ database, source }) {
+        // Requests of one lane run one by one; what has queued behind this one is taken along.
+        const db = opened(database);
+        let result: { error?: unknown; position?: Result<'apply'> } = {};
+        const own: PendingApply = {
+          input: source,
+          done: (error, position) => {
+            result = error === undefined ? { position } : { error };
+          },
+        };
+        const queue = [own, ...engine.takeQueuedApplies(database)];
+        yield* applyQueue(ctx, db, queue);
+        if (result.position === undefined) throw result.error;
+        return result.position;
+      },
+    },
+    pageChecksums: {
+      lane: named,
+      run({ database }) {
+        const db = registry.get(database);
+        if (!db || db.pageCount === 0) return undefined;
+        return { pageSize: db.pageSize, checksums: encodeSums(db.sums.view()) };
+      },
+    },
+    resyncBegin: {
+      lane: named,
+      run({ database, ...base }) {
+        const db = opened(database);
+        engine.setStatus(db, { state: 'syncing', reason: 'it is being resynchronised' });
+        const resync = nextHandle++;
+        resyncs.set(resync, { db, task: new ResyncTask(ctx, db, base) });
+        return { resync };
+      },
+    },
+    resyncPages: {
+      lane: resyncLane,
+      run({ resync, records }) {
+        handle(resyncs, resync).task.pages(records);
+        return null;
+      },
+    },
+    resyncEntry: {
+      lane: resyncLane,
+      *run({ resync, source }) {
+        yield* handle(resyncs, resync).task.entry(source);
+        return null;
+      },
+    },
+    resyncFinish: {
+      lane: resyncLane,
+      *run({ resync, position }) {
+        const { db, task } = handle(resyncs, resync);
+        resyncs.delete(resync);
+        try {
+          yield* task.finish(position);
+          engine.setStatus(db, { state: 'ok' });
+        } catch (error) {
+          task.abort();
+          throw error;
+        }
+        return null;
+      },
+    },
+    resyncAbort: {
+      lane: resyncLane,
+      run({ resync }) {
+        const { db, task } = handle(resyncs, resync);
+        resyncs.delete(resync);
+        task.abort();
+        engine.setStatus(db, { state: 'ok' });
+        return null;
+      },
+    },
+    drop: {
+      lane: named,
+      *run({ database, diverged }) {
+        const db = registry.get(database);
+        if (!db) return null;
+        if (diverged) keepWhole(ctx, db);
+        if (db.wal.cursor) yield* leaveWalMode(ctx, db);
+        dropFiles(db);
+        db.log.reset();
+        db.sums.clear();
+        engine.dropped(db);
+        return null;
+      },
+    },
+    pin: {
+      lane: () => GENERAL_LANE,
+      run({ txids }) {
+        maintenance.pin(txids);
+        return null;
+      },
+    },
+  };
+}
+
+/** A reader that has what we have needs nothing, even when the log is empty. */
+function upToDate(db: Database, after: { txid: number; checksum: bigint }) {
+  const { position } = db;
+  const same = position.txid === after.txid && position.checksum === after.checksum;
+  return same ? ({ kind: 'entries', entries: [] } as const) : undefined;
+}

@@ -1,0 +1,62 @@
+/** inotify on every directory of the backing tree: tells which databases were written to. */
+
+import { fileRole } from '../mount/names.ts';
+import { IN_CREATE, IN_IGNORED, IN_MODIFY, IN_MOVED_TO, IN_Q_OVERFLOW, Inotify } from '../os/inotify.ts';
+import { treePath } from '../store/layout.ts';
+
+/** In the mask of an event whose subject is a directory. */
+const IN_ISDIR = 0x40000000;
+
+export interface WatcherEvents {
+  /** The -wal (or -shm) of a database changed. */
+  walTouched(database: string): void;
+  /** The file itself changed, or came to be. */
+  fileWritten(path: string): void;
+  /** The kernel dropped events: anything may have happened. */
+  overflow(): void;
+}
+
+export class TreeWatcher {
+  readonly #root: string;
+  readonly #inotify = new Inotify();
+  readonly #dirs = new Map<number, string>();
+
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  get fd(): number {
+    return this.#inotify.fd;
+  }
+
+  watch(dir: string): void {
+    const path = dir === '' ? Buffer.from(this.#root) : treePath(this.#root, dir);
+    const wd = this.#inotify.watch(path, IN_MODIFY | IN_CREATE | IN_MOVED_TO);
+    this.#dirs.set(wd, dir);
+  }
+
+  /** Reports what has happened since the last call. */
+  drain(events: WatcherEvents): void {
+    for (const { wd, mask, name } of this.#inotify.read()) {
+      if (mask & IN_Q_OVERFLOW) {
+        events.overflow();
+        continue;
+      }
+      if (mask & IN_IGNORED) {
+        this.#dirs.delete(wd);
+        continue;
+      }
+      const dir = this.#dirs.get(wd);
+      if (dir === undefined || mask & IN_ISDIR) continue;
+      const path = dir === '' ? name : `${dir}/${name}`;
+      const role = fileRole(path);
+      if (role.companion === 'wal' || role.companion === 'shm') events.walTouched(role.database);
+      else if (role.companion === undefined && mask & IN_MODIFY) events.fileWritten(path);
+    }
+  }
+
+  close(): void {
+    this.#inotify.close();
+    this.#dirs.clear();
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * The engine's thread. It never returns to the event loop: it waits on a descriptor that whoever sends it a
+ * message writes to, takes the messages, and lets the engine work until there is nothing to do.
+ */
+import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { gettid } from '../os/libc.ts';
+import { drainEventFd, pollIn } from '../os/poll.ts';
+import { toWire } from './client.ts';
+import { Engine } from './engine.ts';
+import type { EngineNews, EngineOptions, EngineRequest, MountMessage } from './protocol.ts';
+
+export interface EngineWorkerData {
+  readonly options: EngineOptions;
+  readonly main: MessagePort;
+  readonly mount: MessagePort;
+}
+
+const { options, main, mount } = workerData as EngineWorkerData;
+
+function post(news: EngineNews): void {
+  main.postMessage(news);
+}
+
+function receive(engine: Engine): void {
+  for (let next = receiveMessageOnPort(mount); next; next = receiveMessageOnPort(mount)) {
+    engine.mountMessage(next.message as MountMessage);
+  }
+  for (let next = receiveMessageOnPort(main); next; next = receiveMessageOnPort(main)) {
+    engine.request(next.message as EngineRequest);
+  }
+}
+
+function run(): void {
+  const engine = new Engine(options, post);
+  engine.shared.engineThread = gettid();
+  engine.recover();
+  while (!engine.isStopped) {
+    drainEventFd(options.eventFd);
+    receive(engine);
+    const waitMs = engine.step();
+    if (engine.isStopped || waitMs === 0) continue;
+    pollIn([options.eventFd, ...engine.pollFds], waitMs ?? -1);
+  }
+}
+
+try {
+  run();
+} catch (error) {
+  post({ kind: 'fatal', error: toWire(error) });
+} finally {
+  main.close();
+  mount.close();
+}

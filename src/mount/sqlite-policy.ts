@@ -1,0 +1,213 @@
+/**
+ * What the mounted tree does for SQLite: which files the kernel serves by itself, which operations wait
+ * for the engine, and what a replica refuses.
+ *
+ * | operation | on a primary | on a replica |
+ * | --- | --- | --- |
+ * | open for writing | as is | EROFS, but for -shm (readers need it) |
+ * | create, rename, unlink, chmod of a database or its companions | as is | EROFS, but for -shm |
+ * | unlink, truncate of -wal; unlink of -shm | after capture | EROFS |
+ * | first fsync of a -wal that was started over | after capture | as is |
+ * | end of a -journal: unlink, truncate, header zeroed | after capture | EROFS |
+ * | unlink, rename of a database | after capture | EROFS |
+ *
+ * A file is a database when it begins like one; all other files are local, on any node, and kept.
+ * Our own engine passes freely: it is known by its thread id.
+ */
+import fs from 'node:fs';
+import type {
+  Caller,
+  DeferredOperation,
+  TreeEvent,
+  TreePolicy,
+  Verdict,
+  VirtualFile,
+} from '../fuse/policy.ts';
+import { treePath } from '../store/layout.ts';
+import { fileRole, LAG_FILE, POSITION_SUFFIX, PRIMARY_FILE, parseResumeName } from './names.ts';
+import type { SharedState } from './shared-state.ts';
+
+const EROFS = 30;
+const EACCES = 13;
+const O_ACCMODE = 3;
+const DATABASE_MAGIC = Buffer.from('SQLite format 3\0', 'latin1');
+const POSITION_BYTES = 34;
+/** What SQLite writes over the header of a journal to end it (journal_mode=PERSIST). */
+const ZEROED_HEADER_BYTES = 28;
+const LAG_NEVER_MS = 2147483647;
+const WAL_SALT_OFFSET = 16;
+
+export interface PolicyOptions {
+  /** The backing tree, reachable whatever is mounted over it. */
+  readonly treeRoot: string;
+  readonly shared: SharedState;
+  /** Tells the engine. */
+  send(
+    message:
+      | { kind: 'deferred'; operation: DeferredOperation }
+      | { kind: 'event'; event: TreeEvent },
+  ): void;
+}
+
+export class SqlitePolicy implements TreePolicy {
+  readonly #options: PolicyOptions;
+  readonly #shared: SharedState;
+  /** The salts of each -wal when its last fsync was seen. */
+  readonly #walSalts = new Map<string, string>();
+  readonly #head = Buffer.alloc(DATABASE_MAGIC.length);
+  readonly #salts = Buffer.alloc(8);
+
+  constructor(options: PolicyOptions) {
+    this.#options = options;
+    this.#shared = options.shared;
+  }
+
+  virtual(path: string): VirtualFile | undefined {
+    if (path === PRIMARY_FILE) {
+      const content = this.#shared.primary;
+      return content && { content, mtimeMs: Date.now() };
+    }
+    if (path === LAG_FILE) return this.#lagFile();
+    if (!path.endsWith(POSITION_SUFFIX)) return undefined;
+    if (!this.#isDatabase(path.slice(0, -POSITION_SUFFIX.length))) return undefined;
+    return { content: Buffer.alloc(POSITION_BYTES), mtimeMs: Date.now() };
+  }
+
+  openVirtual(path: string, resumed: boolean): VirtualFile | 'defer' {
+    if (!path.endsWith(POSITION_SUFFIX)) {
+      return this.virtual(path) ?? { content: Buffer.alloc(0), mtimeMs: Date.now() };
+    }
+    // The position must cover what the reader has just committed: the engine captures it first.
+    return resumed ? { content: this.#shared.answer, mtimeMs: Date.now() } : 'defer';
+  }
+
+  virtualNames(dir: string, names: readonly string[]): string[] {
+    const prefix = dir === '' ? '' : `${dir}/`;
+    const virtual = names
+      .filter((name) => fileRole(name).companion === undefined && this.#isDatabase(prefix + name))
+      .map((name) => `${name}${POSITION_SUFFIX}`);
+    if (dir === '' && this.#shared.primary) virtual.push(PRIMARY_FILE);
+    if (dir === '') virtual.push(LAG_FILE);
+    return virtual;
+  }
+
+  mayPassthrough(path: string): boolean {
+    // The end of a PERSIST journal is a write, and must be seen.
+    return fileRole(path).companion !== 'journal';
+  }
+
+  open(path: string, flags: number, caller: Caller): number {
+    const writes = (flags & O_ACCMODE) !== fs.constants.O_RDONLY;
+    if (!writes && (flags & fs.constants.O_TRUNC) === 0) return 0;
+    return this.#refuseOnReplica(path, caller);
+  }
+
+  create(path: string, caller: Caller): number {
+    if (isReserved(path)) return EACCES;
+    if (this.#shared.role === 'primary' || this.#isOurs(caller)) return 0;
+    // A journal or -wal is the beginning of a write, also of a database that is not there yet.
+    const { companion } = fileRole(path);
+    if (companion === 'journal' || companion === 'wal') return EROFS;
+    return this.#refuseOnReplica(path, caller);
+  }
+
+  setattr(path: string, caller: Caller): number {
+    return this.#refuseOnReplica(path, caller);
+  }
+
+  write(path: string, offset: number, data: Uint8Array, caller: Caller): Verdict {
+    if (offset !== 0 || data.length !== ZEROED_HEADER_BYTES) return 0;
+    if (fileRole(path).companion !== 'journal' || this.#isOurs(caller)) return 0;
+    return data.every((byte) => byte === 0) ? 'defer' : 0;
+  }
+
+  truncate(path: string, size: number, caller: Caller): Verdict {
+    if (this.#isOurs(caller)) return 0;
+    const refused = this.#refuseOnReplica(path, caller);
+    if (refused !== 0) return refused;
+    const { companion } = fileRole(path);
+    return (companion === 'wal' || companion === 'journal') && size === 0 ? 'defer' : 0;
+  }
+
+  unlink(path: string, caller: Caller): Verdict {
+    if (this.#isOurs(caller)) return 0;
+    const refused = this.#refuseOnReplica(path, caller);
+    if (refused !== 0) return refused;
+    const role = fileRole(path);
+    if (role.companion !== undefined) return this.#isDatabase(role.database) ? 'defer' : 0;
+    return this.#isDatabase(path) ? 'defer' : 0;
+  }
+
+  rename(path: string, newPath: string, caller: Caller): Verdict {
+    if (this.#isOurs(caller)) return 0;
+    if (isReserved(newPath)) return EACCES;
+    const refused = this.#refuseOnReplica(path, caller) || this.#refuseOnReplica(newPath, caller);
+    if (refused !== 0) return refused;
+    return this.#isDatabase(path) || this.#isDatabase(newPath) ? 'defer' : 0;
+  }
+
+  fsync(path: string, backing: number, caller: Caller): Verdict {
+    if (fileRole(path).companion !== 'wal' || this.#isOurs(caller)) return 0;
+    if (this.#shared.role === 'replica') return 0;
+    if (fs.readSync(backing, this.#salts, 0, 8, WAL_SALT_OFFSET) < 8) return 0;
+    const salts = this.#salts.toString('latin1');
+    if (this.#walSalts.get(path) === salts) return 0;
+    this.#walSalts.set(path, salts);
+    return 'defer';
+  }
+
+  deferred(operation: DeferredOperation): void {
+    this.#options.send({ kind: 'deferred', operation });
+  }
+
+  resumed(name: string, caller: Caller): { token: bigint; errno: number } | undefined {
+    return this.#isOurs(caller) ? parseResumeName(name) : undefined;
+  }
+
+  event(event: TreeEvent): void {
+    if (event.kind === 'removed') this.#walSalts.delete(event.path);
+    this.#options.send({ kind: 'event', event });
+  }
+
+  #isOurs(caller: Caller): boolean {
+    return caller.pid === this.#shared.engineThread;
+  }
+
+  /** A replica's databases, and what stands beside them, are written by us alone. */
+  #refuseOnReplica(path: string, caller: Caller): number {
+    if (this.#shared.role === 'primary' || this.#isOurs(caller)) return 0;
+    const { database, companion } = fileRole(path);
+    if (companion === 'shm') return 0;
+    return this.#isDatabase(database) ? EROFS : 0;
+  }
+
+  #isDatabase(path: string): boolean {
+    let fd: number;
+    const file = treePath(this.#options.treeRoot, path);
+    if (!fs.lstatSync(file, { throwIfNoEntry: false })?.isFile()) return false;
+    try {
+      fd = fs.openSync(file, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW);
+    } catch {
+      return false;
+    }
+    try {
+      const read = fs.readSync(fd, this.#head, 0, this.#head.length, 0);
+      return read === this.#head.length && this.#head.equals(DATABASE_MAGIC);
+    } finally {
+      fs.closeSync(fd);
+    }
+  }
+
+  #lagFile(): VirtualFile {
+    const lagMs = this.#shared.role === 'primary' ? 0 : (this.#shared.lagMs ?? LAG_NEVER_MS);
+    const capped = Math.min(LAG_NEVER_MS, Math.max(0, Math.round(lagMs)));
+    const clockMs = this.#shared.role === 'primary' ? Date.now() : this.#shared.lagClockMs;
+    const text = `+${capped.toString().padStart(9, '0')}\n`;
+    return { content: Buffer.from(text), mtimeMs: clockMs };
+  }
+}
+
+/** Names that are ours to give. */
+function isReserved(path: string): boolean {
+  return path === PRIMARY_FILE || path === LAG_FILE || parseResumeName(path) !== undefined;
+}
