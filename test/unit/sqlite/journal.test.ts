@@ -228,6 +228,57 @@ test('a journal cut short or damaged is not relied on', (t) => {
   assert(journal && journal.pageNumbers.length < whole);
 });
 
+/** A segment with records of these pages, each filled with zeros; padded to a sector. */
+function segment(header: { count: number; nonce: number; original: number }, pgnos: number[]) {
+  const [pageSize, sector] = [65536, 512];
+  const head = Buffer.alloc(sector);
+  MAGIC.copy(head);
+  [header.count, header.nonce, header.original, sector, pageSize].forEach((value, i) => {
+    head.writeUInt32BE(value, 8 + i * 4);
+  });
+  const records = pgnos.map((pgno) => {
+    const record = Buffer.alloc(pageSize + 8);
+    record.writeUInt32BE(pgno);
+    record.writeUInt32BE(header.nonce, 4 + pageSize);
+    return record;
+  });
+  const bytes = Buffer.concat([head, ...records]);
+  return Buffer.concat([bytes, Buffer.alloc(-bytes.length & (sector - 1))]);
+}
+
+test('where a segment ends, and what may follow it', () => {
+  const toEnd = 0xffffffff;
+  const lockPage = 16385;
+  const original = 20000;
+  const read = (...segments: Buffer[]) => {
+    const journal = parseJournal(journalFile(Buffer.concat(segments)));
+    assert(journal);
+    return { pages: [...journal.pageNumbers], reliable: journal.reliable };
+  };
+  const first = segment({ count: 2, nonce: 5, original }, [9, 3]);
+  assert.deepEqual(read(first, segment({ count: 2, nonce: 6, original }, [7, 20001])), {
+    pages: [3, 7, 9],
+    reliable: true,
+  });
+  assert.deepEqual(read(first, segment({ count: 0, nonce: 6, original }, [7])), {
+    pages: [3, 7, 9],
+    reliable: true,
+  });
+  assert.deepEqual(read(first, segment({ count: 1, nonce: 6, original: 19999 }, [7])), {
+    pages: [3, 9],
+    reliable: false,
+  });
+  const noSync = segment({ count: toEnd, nonce: 5, original }, [9, lockPage, 3]);
+  assert.deepEqual(read(noSync), { pages: [9], reliable: true });
+  const old = segment({ count: 1, nonce: 6, original: 1 }, [1]);
+  assert.deepEqual(read(segment({ count: toEnd, nonce: 5, original }, [9]), old), {
+    pages: [9],
+    reliable: true,
+  });
+  assert.equal(read(segment({ count: toEnd, nonce: 5, original }, [])).reliable, false);
+  assert.equal(read(segment({ count: toEnd, nonce: 5, original: 0 }, [])).reliable, true);
+});
+
 test('any bytes behind a valid header are survived, with reads of bounded length', () => {
   const word = fc.oneof(fc.integer({ min: 0, max: 40 }), fc.integer({ min: 0, max: 0xffffffff }));
   const fields = fc.tuple(

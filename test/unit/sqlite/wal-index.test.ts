@@ -141,6 +141,16 @@ test('a small append reads 4 bytes and writes a handful of ranges', () => {
   assert(shm.writes <= 4, `${shm.writes} writes`);
 });
 
+test('an append behind frames of another writer starts from what is in the file', () => {
+  const shm = new MemoryShm();
+  const writer = new WalIndexWriter(shm);
+  writer.append(1, [1, 2, 3]);
+  appendToIndex(shm, 4, [4, 8193, 16385]);
+  writer.append(7, [1, 8193]);
+  const index = buildIndex([1, 2, 3, 4, 8193, 16385, 1, 8193]);
+  assert(shm.bytes.subarray(WAL_INDEX_HEADER_BYTES).equals(index));
+});
+
 test('an index that lacks committed frames is named as corrupt', () => {
   const shm = new MemoryShm(Buffer.alloc(REGION_BYTES));
   assert.throws(() => appendToIndex(shm, 10, [1]), { code: 'DATABASE_CORRUPT' });

@@ -1,6 +1,7 @@
 import assert from 'node:assert';
 import { test } from 'node:test';
 import { WAL_READ_SLOT, WAL_RECOVER_SLOT } from '../../../src/sqlite/locks.ts';
+import { BACKFILL_ATTEMPTED_OFFSET } from '../../../src/sqlite/wal-index.ts';
 import {
   beginRead,
   checkpointLimit,
@@ -94,6 +95,16 @@ test('a commit or a restart at any moment leads to a retry, or to a snapshot tha
   }
 });
 
+test('a mark that somebody else moved before it was locked leads to a retry', () => {
+  const model = new ShmModel({ mxFrame: 9, backfill: 0, marks: [9, UNUSED, UNUSED, UNUSED] });
+  const checkpointer = model.client();
+  const client = model.client((call) => {
+    if (call === 'lock') checkpointLimit(checkpointer, headerWith(12));
+  });
+  assert.equal(beginRead(client), 'retry');
+  assert.deepEqual(model.locked, []);
+});
+
 test('a torn or missing header is to be tried again, or waited for while it is recovered', () => {
   const model = new ShmModel({ mxFrame: 9, backfill: 0, marks: [9, UNUSED, UNUSED, UNUSED] });
   model.bytes[16] ^= 1;
@@ -131,12 +142,14 @@ test('the log starts over only when it is all copied and nobody reads it', () =>
   assert.equal(tryRestart(model.client(), headerWith(9), 77), undefined);
   release();
   model.hold(0);
+  model.bytes.writeUInt32LE(9, BACKFILL_ATTEMPTED_OFFSET);
   const restarted = tryRestart(model.client(), headerWith(9), 77);
   assert.deepEqual(restarted, { ...headerWith(9), mxFrame: 0, salt1: 0, salt2: 77 });
   const { header, consistent, checkpoint } = model.parsed;
   assert(consistent);
   assert.deepEqual(header, restarted);
   assert.equal(checkpoint.backfill, 0);
+  assert.equal(checkpoint.backfillAttempted, 0);
   assert.deepEqual(checkpoint.readMarks, [0, 0, UNUSED, UNUSED, UNUSED]);
   assert.deepEqual(model.locked, [WAL_READ_SLOT(0)]);
 });
