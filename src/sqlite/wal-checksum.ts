@@ -3,8 +3,8 @@
  * (Fibonacci-weighted), carried on from the header over every frame. The words are read in the byte
  * order that the WAL header names.
  *
- * A DataView with a constant byte order compiles to plain loads and byte swaps, works at any alignment,
- * and runs at about 4 GB/s, bound by the chain of additions; a WASM version could not be faster.
+ * A DataView with a constant byte order compiles to plain loads and byte swaps and works at any alignment:
+ * measured, 4 to 7 GB/s in either order. What remains is the chain of additions.
  */
 import assert from 'node:assert';
 
