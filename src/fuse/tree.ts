@@ -1,0 +1,145 @@
+/**
+ * The state that all operations share, and what they have in common: from node to backing file,
+ * from backing file to reply.
+ */
+import { cString, errno } from '../os/libc.ts';
+import {
+  ATTR_IN_ATTR_OUT,
+  ATTR_IN_ENTRY,
+  putAttrOut,
+  putEntry,
+  putStat,
+  putVirtual,
+} from './attributes.ts';
+import { Deferrals, type Operation, type Outcome } from './deferrals.ts';
+import type { FuseDevice } from './device.ts';
+import { FileStat } from './file-stat.ts';
+import { HandleTable } from './handles.ts';
+import { type Node, NodeTree } from './nodes.ts';
+import { Passthrough } from './passthrough.ts';
+import type { TreePolicy, Verdict, VirtualFile } from './policy.ts';
+import { ATTR_OUT, ENTRY_OUT, S_IFMT, S_IFREG } from './protocol.ts';
+import type { Asker } from './request.ts';
+
+/**
+ * Seconds for which the kernel may believe a name. All changes come through it, so this only limits
+ * how long it misses one that was made behind its back.
+ */
+const ENTRY_VALID = 1;
+/** The same for attributes, except where writes pass us by. */
+const ATTR_VALID = 1;
+
+export class Tree {
+  readonly device: FuseDevice;
+  readonly policy: TreePolicy;
+  readonly nodes = new NodeTree();
+  readonly handles = new HandleTable();
+  readonly deferrals = new Deferrals();
+  readonly passthrough: Passthrough;
+  /** Whether the kernel agreed to passthrough. */
+  passes = false;
+  /** Whether set-user-id bits are ours to clear. */
+  killsPrivileges = false;
+  /** The attributes that were loaded last. */
+  readonly stat = new FileStat();
+  readonly #root: string;
+
+  /** @param backingRoot path of the backing directory, one char a byte */
+  constructor(device: FuseDevice, policy: TreePolicy, backingRoot: string) {
+    this.device = device;
+    this.policy = policy;
+    this.passthrough = new Passthrough(device.fd);
+    this.#root = backingRoot;
+  }
+
+  /** Where a path of the mount is in the backing tree, for the C library. */
+  backing(path: string): Buffer {
+    // The root itself may be a symbolic link (/proc/self/fd/N), which must be followed.
+    return cString(`${this.#root}/${path === '' ? '.' : path}`);
+  }
+
+  /** Loads a node's attributes into `stat`. @returns 0 or a negative errno */
+  load(node: Node): number {
+    if (node.open) return this.stat.ofFile(node.open.fd);
+    const path = this.nodes.path(node);
+    if (path === undefined) return -errno.ESTALE;
+    return this.#stale(this.stat.ofPath(this.backing(path)));
+  }
+
+  /** A file that is gone behind the kernel's back: ESTALE makes it look up the name afresh. */
+  #stale(result: number): number {
+    return result === -errno.ENOENT ? -errno.ESTALE : result;
+  }
+
+  /** What is virtual at a node's path; undefined for the backing tree's nodes and vanished ones. */
+  virtualOf(node: Node): VirtualFile | undefined {
+    const path = node.isVirtual ? this.nodes.path(node) : undefined;
+    return path === undefined ? undefined : this.policy.virtual(path);
+  }
+
+  /** Seconds for which the attributes in `stat` may be believed. */
+  attrValid(node: Node): number {
+    if ((this.stat.mode & S_IFMT) !== S_IFREG || !this.passes) return ATTR_VALID;
+    if (node.open) return node.open.backingId > 0 ? 0 : ATTR_VALID;
+    const path = this.nodes.path(node);
+    // Whoever writes past us tells us nothing of size and times.
+    return path === undefined || this.policy.mayPassthrough(path) ? 0 : ATTR_VALID;
+  }
+
+  /** Enters the file in `stat` under a name, and puts its fuse_entry_out at word `at`. */
+  enter(parent: Node, name: string, at: number): Node {
+    const node = this.nodes.enter(parent, name, this.stat.identity());
+    const words = this.device.bodyWords;
+    putEntry(words, at, node, ENTRY_VALID, this.attrValid(node));
+    putStat(words, at + ATTR_IN_ENTRY, this.stat);
+    return node;
+  }
+
+  /** The same for a virtual file, whose name and attributes hold for the moment only. */
+  enterVirtual(parent: Node, name: string, file: VirtualFile, at: number): Node {
+    const node = this.nodes.enter(parent, name, undefined);
+    const words = this.device.bodyWords;
+    putEntry(words, at, node, 0, 0);
+    putVirtual(words, at + ATTR_IN_ENTRY, node, file);
+    return node;
+  }
+
+  /** Makes the file in `stat` the reply, as an entry. */
+  entry(parent: Node, name: string): number {
+    this.enter(parent, name, 0);
+    return ENTRY_OUT;
+  }
+
+  /** Makes a node's attributes, loaded now, the reply. */
+  attributes(node: Node): number {
+    const words = this.device.bodyWords;
+    if (node.isVirtual) {
+      const file = this.virtualOf(node);
+      if (!file) return -errno.ENOENT;
+      putAttrOut(words, 0);
+      putVirtual(words, ATTR_IN_ATTR_OUT, node, file);
+      return ATTR_OUT;
+    }
+    const error = this.load(node);
+    if (error < 0) return error;
+    putAttrOut(words, this.attrValid(node));
+    putStat(words, ATTR_IN_ATTR_OUT, this.stat);
+    return ATTR_OUT;
+  }
+
+  /** Acts on a verdict: goes on now, refuses, or holds the request back until it is resumed. */
+  decide(verdict: Verdict, asker: Asker, operation: Operation, goOn: () => Outcome): Outcome {
+    if (verdict !== 'defer') return verdict === 0 ? goOn() : -verdict;
+    const token = this.deferrals.hold({ asker, goOn });
+    this.policy.deferred({ ...operation, token });
+    return undefined;
+  }
+
+  /** Ends a request that was held back: does it (error 0), or refuses it with an errno. */
+  resume(token: bigint, error: number): void {
+    const held = this.deferrals.take(token);
+    if (!held) return;
+    const outcome = error === 0 ? held.goOn() : -error;
+    if (outcome !== undefined) this.device.reply(held.asker, outcome);
+  }
+}
