@@ -9,6 +9,7 @@ import type {
   LogEntry,
   LogRead,
   PageCut,
+  PeerChecksums,
   ReceivedEntry,
   ReplicationStore,
   Resync,
@@ -60,6 +61,11 @@ export class EngineClient implements ReplicationStore {
     });
   }
 
+  /** As call(), but nothing is asked of an engine that has ended. */
+  async callIfAlive<K extends Call>(call: K, args: Args<K>): Promise<void> {
+    if (!this.#dead) await this.call(call, args);
+  }
+
   /** Takes a piece of news that is about databases or an answer; false when it is for others. */
   accept(news: EngineNews): boolean {
     switch (news.kind) {
@@ -84,6 +90,11 @@ export class EngineClient implements ReplicationStore {
       default:
         return false;
     }
+  }
+
+  /** Takes over where the databases stand at start. */
+  adopt(databases: readonly { name: string; position: Position }[]): void {
+    for (const { name, position } of databases) this.#positions.set(name, position);
   }
 
   /** Rejects all that is under way: the engine has ended. */
@@ -116,7 +127,7 @@ export class EngineClient implements ReplicationStore {
     return this.call('readLog', { database, after, maxBytes });
   }
 
-  async cutPages(database: string, theirs: Uint8Array | undefined): Promise<PageCut> {
+  async cutPages(database: string, theirs: PeerChecksums | undefined): Promise<PageCut> {
     const begun = await this.call('cutBegin', { database, theirs });
     const { cut, position, pageSize, pageCount } = begun;
     let end: Position | undefined;
@@ -140,7 +151,8 @@ export class EngineClient implements ReplicationStore {
   }
 
   apply(entry: ReceivedEntry): Promise<Position> {
-    return this.call('apply', { database: entry.database, source: entry.source });
+    const { source, transfer } = ownSource(entry.source);
+    return this.call('apply', { database: entry.database, source }, transfer);
   }
 
   pageChecksums(
@@ -156,10 +168,12 @@ export class EngineClient implements ReplicationStore {
     const { resync } = await this.call('resyncBegin', { database, ...base });
     return {
       pages: async (records) => {
-        await this.call('resyncPages', { resync, records });
+        const own = new Uint8Array(records);
+        await this.call('resyncPages', { resync, records: own }, [own.buffer]);
       },
       entry: async (entry) => {
-        await this.call('resyncEntry', { resync, source: entry.source });
+        const { source, transfer } = ownSource(entry.source);
+        await this.call('resyncEntry', { resync, source }, transfer);
       },
       finish: async (position) => {
         await this.call('resyncFinish', { resync, position });
@@ -181,6 +195,13 @@ export class EngineClient implements ReplicationStore {
     if (error) pending.reject(fromWire(error));
     else pending.resolve(result);
   }
+}
+
+/** A copy that can be given away: a view of a larger buffer would be sent with all of it. */
+function ownSource(source: ReceivedEntry['source']) {
+  if ('path' in source) return { source, transfer: [] };
+  const bytes = new Uint8Array(source.bytes);
+  return { source: { bytes }, transfer: [bytes.buffer] };
 }
 
 /** An error as it crosses between threads. */

@@ -38,6 +38,9 @@ import { scanTree } from './tree-scan.ts';
 import { ensureWal } from './wal-appender.ts';
 import { TreeWatcher } from './watcher.ts';
 
+/** Sends news to main; what is in `transfer` is given away with it. */
+export type PostNews = (news: EngineNews, transfer?: ArrayBuffer[]) => void;
+
 export class Engine {
   readonly ctx: EngineContext;
   readonly registry: Registry;
@@ -50,12 +53,12 @@ export class Engine {
   readonly #events: MountEvents;
   readonly #maintenance: Maintenance;
   readonly #handlers: Handlers;
-  readonly #post: (news: EngineNews) => void;
+  readonly #post: PostNews;
   readonly #queuedApplies = new Map<string, PendingApply[]>();
   #watcher: TreeWatcher | undefined;
   #state: 'recovering' | 'attached' | 'detached' | 'stopped' = 'recovering';
 
-  constructor(options: EngineOptions, post: (news: EngineNews) => void) {
+  constructor(options: EngineOptions, post: PostNews) {
     this.options = options;
     this.#post = post;
     this.shared = new SharedState(options.shared);
@@ -278,7 +281,9 @@ export class Engine {
   }
 
   #emitEntry(db: Database, entry: StoredEntry, bytes: Uint8Array | undefined): void {
-    this.#post({ kind: 'entry', entry: wireEntry(db.name, entry, bytes) });
+    // A copy of its own: a view of a larger buffer would be sent with all of it.
+    const own = bytes && new Uint8Array(bytes);
+    this.#post({ kind: 'entry', entry: wireEntry(db.name, entry, own) }, own ? [own.buffer] : []);
   }
 }
 

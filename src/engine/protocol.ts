@@ -88,7 +88,7 @@ export interface EngineCalls {
       | { readonly kind: 'unavailable'; readonly reason: string };
   };
   cutBegin: {
-    args: { database: string; theirs: Uint8Array | undefined };
+    args: { database: string; theirs: { pageSize: number; checksums: Uint8Array } | undefined };
     result: { cut: number; position: Position; pageSize: number; pageCount: number };
   };
   cutNext: {

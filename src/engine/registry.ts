@@ -1,4 +1,5 @@
 /** All databases of the node by name, and which of them are replicated. */
+import { nameMatcher } from '../patterns.ts';
 import type { Layout } from '../store/layout.ts';
 import { encodeName } from '../store/layout.ts';
 import { type Database, openDatabase } from './database.ts';
@@ -8,7 +9,7 @@ export class Registry {
   readonly #databases = new Map<string, Database>();
   readonly #layout: Layout;
   readonly #roots: Roots;
-  readonly #wanted: ((name: string) => boolean) | undefined;
+  readonly #wanted: (name: string) => boolean;
   readonly #warn: (message: string) => void;
   readonly #refused = new Set<string>();
 
@@ -21,7 +22,7 @@ export class Registry {
   ) {
     this.#layout = layout;
     this.#roots = roots;
-    this.#wanted = patterns && matcher(patterns);
+    this.#wanted = nameMatcher(patterns);
     this.#warn = warn;
   }
 
@@ -41,7 +42,7 @@ export class Registry {
   open(name: string): Database | undefined {
     const known = this.#databases.get(name);
     if (known) return known;
-    if (this.#wanted && !this.#wanted(name)) return undefined;
+    if (!this.#wanted(name)) return undefined;
     const encoded = encodeName(name);
     if (encoded === undefined) {
       if (!this.#refused.has(name)) this.#warn(`${name}: the name is too long to replicate it`);
@@ -59,12 +60,4 @@ export class Registry {
     db.log.close();
     this.#databases.delete(db.name);
   }
-}
-
-function matcher(patterns: readonly string[]): (name: string) => boolean {
-  const expressions = patterns.map((pattern) => {
-    const parts = pattern.split('*').map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'));
-    return new RegExp(`^${parts.join('.*')}$`);
-  });
-  return (name) => expressions.some((expression) => expression.test(name));
 }

@@ -112,8 +112,10 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
     readLog: {
       lane: named,
       run({ database, after, maxBytes }) {
-        const slice = opened(database).log.read(after, maxBytes);
-        if (slice.kind === 'unavailable') return upToDate(opened(database), after) ?? slice;
+        const db = registry.get(database);
+        if (!db) return { kind: 'unavailable', reason: 'there is no such database' };
+        const slice = db.log.read(after, maxBytes);
+        if (slice.kind === 'unavailable') return upToDate(db, after) ?? slice;
         const entries = slice.entries.map((entry) => wireEntry(database, entry, undefined));
         return { kind: 'entries', entries };
       },
@@ -123,7 +125,8 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
       *run({ database, theirs }) {
         const db = known(database);
         if (engine.captures) yield* follower.flush(db, { locked: false });
-        const cutter = new PageCutter(db, theirs && decodeSums(theirs));
+        const comparable = theirs?.pageSize === db.pageSize ? theirs.checksums : undefined;
+        const cutter = new PageCutter(db, comparable && decodeSums(comparable));
         const cut = nextHandle++;
         cuts.set(cut, { db, cutter });
         const { position, pageSize, pageCount } = cutter;

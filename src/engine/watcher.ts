@@ -1,7 +1,14 @@
 /** inotify on every directory of the backing tree: tells which databases were written to. */
 
 import { fileRole } from '../mount/names.ts';
-import { IN_CREATE, IN_IGNORED, IN_MODIFY, IN_MOVED_TO, IN_Q_OVERFLOW, Inotify } from '../os/inotify.ts';
+import {
+  IN_CREATE,
+  IN_IGNORED,
+  IN_MODIFY,
+  IN_MOVED_TO,
+  IN_Q_OVERFLOW,
+  Inotify,
+} from '../os/inotify.ts';
 import { treePath } from '../store/layout.ts';
 
 /** In the mask of an event whose subject is a directory. */

@@ -17,8 +17,8 @@ export interface EngineWorkerData {
 
 const { options, main, mount } = workerData as EngineWorkerData;
 
-function post(news: EngineNews): void {
-  main.postMessage(news);
+function post(news: EngineNews, transfer: ArrayBuffer[] = []): void {
+  main.postMessage(news, transfer);
 }
 
 function receive(engine: Engine): void {

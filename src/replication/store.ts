@@ -66,6 +66,11 @@ export interface ReceivedEntry {
   readonly source: { readonly bytes: Uint8Array } | { readonly path: string };
 }
 
+export interface PeerChecksums {
+  readonly pageSize: number;
+  readonly checksums: Uint8Array;
+}
+
 export interface ReplicationStore {
   /** Databases and their positions now. A dropped database is not in it. */
   positions(): ReadonlyMap<string, Position>;
@@ -78,15 +83,15 @@ export interface ReplicationStore {
   /** What follows `after` in the log, at most about `maxBytes` (at least one entry). */
   readLog(database: string, after: Position, maxBytes: number): Promise<LogRead>;
   /**
-   * Begins a cut. `theirs`: the page checksums of the peer (u64 big-endian each, page 1 first) when it has
-   * pages of the same size, else undefined for all pages.
+   * Begins a cut. `theirs`: the page checksums of the peer (u64 big-endian each, page 1 first); they are of use
+   * when its pages are of the same size, else all pages are cut.
    */
-  cutPages(database: string, theirs: Uint8Array | undefined): Promise<PageCut>;
+  cutPages(database: string, theirs: PeerChecksums | undefined): Promise<PageCut>;
 
   /** Applies an entry that follows our position. Rejects with CHECKSUM_MISMATCH, LTX_CORRUPT, DISK. */
   apply(entry: ReceivedEntry): Promise<Position>;
   /** The page checksums we have (u64 big-endian each), for a resync. */
-  pageChecksums(database: string): Promise<{ pageSize: number; checksums: Uint8Array } | undefined>;
+  pageChecksums(database: string): Promise<PeerChecksums | undefined>;
   /**
    * Begins a resync to a state of the primary. `mine` is kept as LTX under divergence/ first when
    * it is not part of the primary's history (`diverged`).

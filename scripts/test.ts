@@ -1,0 +1,29 @@
+/**
+ * `npm test`: the unit tests, then the end-to-end tests (real mounts, real sqlite3), two files at a time.
+ * Arguments narrow it: `npm test -- wal` runs the files whose path contains "wal".
+ */
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+
+const ROOT = path.resolve(import.meta.dirname, '..');
+const wanted = process.argv.slice(2).filter((arg) => !arg.startsWith('-'));
+const flags = process.argv.slice(2).filter((arg) => arg.startsWith('-'));
+
+const files = fs
+  .readdirSync(path.join(ROOT, 'test'), { recursive: true, encoding: 'utf8' })
+  .filter((file) => file.endsWith('.test.ts'))
+  .map((file) => path.join('test', file))
+  .filter((file) => wanted.every((word) => file.includes(word)))
+  .sort();
+
+if (files.length === 0) {
+  console.error(`no test file matches ${wanted.join(' ')}`);
+  process.exit(1);
+}
+const result = spawnSync(
+  process.execPath,
+  ['--test', '--test-concurrency=2', '--test-reporter=spec', ...flags, ...files],
+  { cwd: ROOT, stdio: 'inherit' },
+);
+process.exit(result.status ?? 1);

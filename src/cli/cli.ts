@@ -1,0 +1,133 @@
+/** The command line: the table of commands, from which help comes. */
+import { Command, CommanderError, Option } from 'commander';
+import { LiteFsError } from '../errors.ts';
+import { VERSION } from '../version.ts';
+import { configCheck, configSchema } from './config.ts';
+import { ltxDump, ltxList, ltxVerify } from './ltx.ts';
+import { mount } from './mount.ts';
+import { status } from './status.ts';
+import { verify } from './verify.ts';
+
+const DEFAULT_URL = 'http://localhost:20202';
+const EXIT_USAGE = 64;
+
+/** LiteFS has single-dash flags: -config is --config. Not behind --, where the app's own arguments are. */
+export function normalizeArguments(argv: readonly string[]): string[] {
+  const end = argv.indexOf('--');
+  const ours = end < 0 ? argv : argv.slice(0, end);
+  const rest = end < 0 ? [] : argv.slice(end);
+  return [...ours.map((arg) => (/^-[a-z][a-z.-]+(=|$)/.test(arg) ? `-${arg}` : arg)), ...rest];
+}
+
+/** Runs a command line (without node and script); resolves with the exit status. */
+export async function runCli(argv: readonly string[]): Promise<number> {
+  let exitStatus = 0;
+  const run =
+    <A extends unknown[]>(command: (...args: A) => Promise<number> | number) =>
+    async (...args: A) => {
+      exitStatus = await command(...args);
+    };
+  const program = buildProgram(run);
+  try {
+    await program.parseAsync(normalizeArguments(argv), { from: 'user' });
+    return exitStatus;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+    if (!(error instanceof LiteFsError)) throw error;
+    process.stderr.write(`litefs-lite: ${error.message}\n`);
+    if (error.hint) process.stderr.write(`  ${error.hint}\n`);
+    return error.exitStatus;
+  }
+}
+
+type Runner = <A extends unknown[]>(
+  command: (...args: A) => Promise<number> | number,
+) => (...args: A) => Promise<void>;
+
+function buildProgram(run: Runner): Command {
+  const program = new Command('litefs-lite')
+    .description(
+      'SQLite on more than one machine: a mounted directory whose databases are replicated',
+    )
+    .exitOverride()
+    .showSuggestionAfterError()
+    .helpCommand(false);
+  const url = () => new Option('--url <url>', "the node's HTTP address").default(DEFAULT_URL);
+  const json = () => new Option('--json', 'print JSON');
+  const configFile = () => new Option('--config <file>', 'config file (else the search path)');
+  const noExpand = () =>
+    new Option('--no-expand-env', 'leave $VARIABLES in the config as they are');
+
+  program
+    .command('mount')
+    .description('mount the file system and replicate until stopped')
+    .addOption(configFile())
+    .addOption(noExpand())
+    .option('--skip-unmount', 'leave the mount alone when stopping')
+    .option('--debug', 'log more')
+    .option('--fuse.debug', 'log every request of the file system')
+    .option('--tracing', 'accepted for LiteFS; has no effect')
+    .argument('[command...]', 'an app to run in place of exec, behind --')
+    .addHelpText(
+      'after',
+      '\nExample:\n  litefs-lite mount -config /etc/litefs.yml -- myapp -addr :8080',
+    )
+    .action(run(mount));
+  program
+    .command('status')
+    .description('show the node, its databases and who follows whom')
+    .addOption(url())
+    .addOption(json())
+    .action(run(status));
+  program
+    .command('verify')
+    .description('recompute every checksum and compare with the primary')
+    .argument('[database]', 'one database (else all)')
+    .addOption(url())
+    .addOption(json())
+    .action(run(verify));
+
+  const ltx = program.command('ltx').description('look into LTX files, the log of transactions');
+  ltx
+    .command('list')
+    .description('one line for each transaction in these files')
+    .argument('<files...>', '.ltx or .seg files')
+    .addOption(json())
+    .action(run(ltxList));
+  ltx
+    .command('dump')
+    .description('the header, pages and trailer of one file')
+    .argument('<file>', 'an .ltx file')
+    .addOption(json())
+    .action(run(ltxDump));
+  ltx
+    .command('verify')
+    .description('check files against their checksums')
+    .argument('<files...>', '.ltx or .seg files')
+    .action(run(ltxVerify));
+
+  const config = program.command('config').description('check a config file, or print its schema');
+  config
+    .command('check')
+    .description('say whether a config file is right, and what it means')
+    .argument('[file]', 'config file (else the search path)')
+    .addOption(configFile())
+    .addOption(noExpand())
+    .addOption(json())
+    .action(run(configCheck));
+  config
+    .command('schema')
+    .description('print the JSON Schema of the config, for editors')
+    .action(run(configSchema));
+
+  program
+    .command('version')
+    .description('print the version')
+    .action(
+      run(() => {
+        process.stdout.write(`litefs-lite ${VERSION}, node ${process.versions.node}\n`);
+        return 0;
+      }),
+    );
+  return program;
+}

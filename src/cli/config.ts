@@ -1,0 +1,58 @@
+/** `litefs-lite config check` and `config schema`. */
+import type { Config } from '../config/config.ts';
+import { configJsonSchema } from '../config/json-schema.ts';
+import { loadConfig } from '../config/load.ts';
+import { formatAddress } from '../config/values.ts';
+
+interface CheckFlags {
+  readonly config?: string;
+  readonly expandEnv: boolean;
+  readonly json?: boolean;
+}
+
+/** Prints what the file means; throws CONFIG when it is wrong. The secret is not shown. */
+export function configCheck(file: string | undefined, flags: CheckFlags): number {
+  const loaded = loadConfig(file ?? flags.config, {
+    env: process.env,
+    cwd: process.cwd(),
+    expandEnv: flags.expandEnv,
+  });
+  const { config } = loaded;
+  if (flags.json) {
+    const replication = { ...config.replication, secret: config.replication.secret && '…' };
+    const shown = {
+      file: loaded.file,
+      config: { ...config, replication },
+      warnings: loaded.warnings,
+    };
+    process.stdout.write(`${JSON.stringify(shown, null, 2)}\n`);
+    return 0;
+  }
+  process.stdout.write(`${loaded.file} is right:\n${describe(config)}`);
+  for (const warning of loaded.warnings) process.stdout.write(`  warning: ${warning}\n`);
+  return 0;
+}
+
+/** Prints the JSON Schema of the file. */
+export function configSchema(): number {
+  process.stdout.write(`${JSON.stringify(configJsonSchema(), null, 2)}\n`);
+  return 0;
+}
+
+function describe(config: Config): string {
+  const { primary } = config.replication;
+  const role = config.lease.candidate
+    ? 'this node is the primary'
+    : `this node is a replica of ${primary?.host}:${primary?.port}`;
+  const secret = config.replication.secret
+    ? 'with a secret'
+    : 'without a secret: anybody may connect';
+  const lines = [
+    role,
+    `databases are opened in ${config.fuse.dir} and kept in ${config.data.dir}`,
+    `replicas connect to ${formatAddress(config.replication.addr)}, ${secret}`,
+    `the API listens on ${formatAddress(config.http.addr)}`,
+    ...config.exec.map(({ argv }) => `runs: ${argv.join(' ')}`),
+  ];
+  return lines.map((line) => `  ${line}\n`).join('');
+}

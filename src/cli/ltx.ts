@@ -1,0 +1,138 @@
+/** `litefs-lite ltx …`: looks into LTX files and the segments of a log. */
+import fs from 'node:fs';
+import path from 'node:path';
+import { errorText, LiteFsError } from '../errors.ts';
+import { LtxDecoder } from '../ltx/decoder.ts';
+import { TRAILER_BYTES } from '../ltx/header.ts';
+import { formatChecksum, formatPosition, formatTxid } from '../ltx/position.ts';
+import { fileSource } from '../ltx/sources.ts';
+import { formatBytes, formatTable } from './table.ts';
+
+interface Entry {
+  readonly file: string;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** One line for each transaction. */
+export function ltxList(files: readonly string[], flags: { json?: boolean }): number {
+  const rows = files.flatMap((file) => entriesOf(file).map((entry) => summary(entry)));
+  if (flags.json) {
+    process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`);
+    return 0;
+  }
+  const columns = ['FROM', 'TO', 'AFTER IT', 'WHEN', 'PAGE SIZE', 'PAGES', 'SIZE'];
+  const lines = rows.map((row) => [
+    row.minTxid,
+    row.maxTxid,
+    row.post,
+    row.timestamp,
+    `${row.pageSize}`,
+    `${row.commit}`,
+    formatBytes(row.bytes),
+  ]);
+  process.stdout.write(`${formatTable(columns, lines)}\n`);
+  return 0;
+}
+
+/** Everything but the content of the pages. */
+export function ltxDump(file: string, flags: { json?: boolean }): number {
+  for (const entry of entriesOf(file)) {
+    const dump = withDecoder(entry, (decoder) => {
+      const pages: number[] = [];
+      for (let page = decoder.next(); page; page = decoder.next()) pages.push(page.pgno);
+      return { pages, trailer: decoder.finish() };
+    });
+    const report = {
+      ...summary(entry),
+      pages: dump.pages,
+      fileChecksum: formatChecksum(dump.trailer.fileChecksum),
+    };
+    if (flags.json) process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
+    else {
+      for (const [key, value] of Object.entries(report)) {
+        process.stdout.write(
+          `${`${key}:`.padEnd(14)} ${Array.isArray(value) ? value.join(' ') : value}\n`,
+        );
+      }
+      process.stdout.write('\n');
+    }
+  }
+  return 0;
+}
+
+/** 65 when a file is damaged. */
+export function ltxVerify(files: readonly string[]): number {
+  let bad = 0;
+  for (const file of files) {
+    try {
+      const entries = entriesOf(file);
+      for (const entry of entries) withDecoder(entry, (decoder) => decoder.finish());
+      process.stdout.write(
+        `${file}: ok, ${entries.length} ${entries.length === 1 ? 'entry' : 'entries'}\n`,
+      );
+    } catch (error) {
+      bad++;
+      process.stdout.write(`${file}: DAMAGED: ${errorText(error)}\n`);
+    }
+  }
+  return bad === 0 ? 0 : 65;
+}
+
+function entriesOf(file: string): Entry[] {
+  const { size } = statFile(file);
+  if (path.extname(file) !== '.seg') return [{ file, offset: 0, length: size }];
+  const fd = fs.openSync(file, 'r');
+  try {
+    const entries: Entry[] = [];
+    const prefix = Buffer.alloc(4);
+    for (let at = 0; at + 4 <= size; ) {
+      fs.readSync(fd, prefix, 0, 4, at);
+      const length = Math.min(prefix.readUInt32BE(), size - at - 4);
+      entries.push({ file, offset: at + 4, length });
+      at += 4 + length;
+    }
+    return entries;
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+function statFile(file: string): fs.Stats {
+  try {
+    return fs.statSync(file);
+  } catch (error) {
+    throw new LiteFsError('USAGE', `cannot read ${file}: ${errorText(error)}`, { cause: error });
+  }
+}
+
+function withDecoder<T>(entry: Entry, use: (decoder: LtxDecoder) => T): T {
+  const fd = fs.openSync(entry.file, 'r');
+  try {
+    return use(new LtxDecoder(fileSource(fd, entry.offset, entry.length)));
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+function summary(entry: Entry) {
+  const fd = fs.openSync(entry.file, 'r');
+  try {
+    const { header } = new LtxDecoder(fileSource(fd, entry.offset, entry.length));
+    const trailer = Buffer.alloc(TRAILER_BYTES);
+    fs.readSync(fd, trailer, 0, TRAILER_BYTES, entry.offset + entry.length - TRAILER_BYTES);
+    return {
+      minTxid: formatTxid(header.minTxid),
+      maxTxid: formatTxid(header.maxTxid),
+      pre: formatPosition({ txid: header.minTxid - 1, checksum: header.preChecksum }),
+      post: formatPosition({ txid: header.maxTxid, checksum: trailer.readBigUInt64BE(0) }),
+      timestamp: new Date(header.timestampMs).toISOString(),
+      pageSize: header.pageSize,
+      commit: header.commit,
+      nodeId: header.nodeId.toString(16).padStart(16, '0'),
+      bytes: entry.length,
+    };
+  } finally {
+    fs.closeSync(fd);
+  }
+}

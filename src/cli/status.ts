@@ -1,0 +1,88 @@
+/** `litefs-lite status`: the node, its databases, who follows whom. */
+import type { DatabaseReport, NodeReport } from '../http/info.ts';
+import { getJson } from './client.ts';
+import { formatBytes, formatTable } from './table.ts';
+
+interface StatusFlags {
+  readonly url: string;
+  readonly json?: boolean;
+}
+
+/** 0: all is well; 1: something needs attention. */
+export async function status(flags: StatusFlags): Promise<number> {
+  const report = await getJson<NodeReport>(flags.url, '/info');
+  process.stdout.write(flags.json ? `${JSON.stringify(report, null, 2)}\n` : formatStatus(report));
+  const well =
+    report.warnings.length === 0 && report.databases.every(({ state }) => state === 'ok');
+  return well ? 0 : 1;
+}
+
+/** The report as text for a terminal. */
+export function formatStatus(report: NodeReport): string {
+  const lines = [
+    `${report.hostname} is the ${report.role}${report.isPrimary ? '' : followed(report)}`,
+    `mounted on ${report.path}, ${report.passthrough ? 'served by the kernel (passthrough)' : 'served by the daemon'}`,
+    '',
+  ];
+  if (report.databases.length === 0) lines.push('no databases yet');
+  else
+    lines.push(
+      formatTable(
+        DATABASE_COLUMNS,
+        report.databases.map((db) => databaseRow(report, db)),
+      ),
+    );
+  if (report.replicas.length > 0) {
+    lines.push(
+      '',
+      formatTable(['REPLICA', 'ADDRESS', 'CONNECTED SINCE', 'BEHIND'], replicaRows(report)),
+    );
+  }
+  for (const warning of report.warnings) lines.push('', `! ${warning}`);
+  return `${lines.join('\n')}\n`;
+}
+
+const DATABASE_COLUMNS = ['DATABASE', 'POSITION', 'BEHIND', 'SIZE', 'MODE', 'LOG', 'STATE'];
+
+function databaseRow(report: NodeReport, db: DatabaseReport): string[] {
+  const theirs = report.upstream?.positions[db.name];
+  return [
+    db.name,
+    db.position,
+    theirs === undefined ? '-' : `${behind(theirs, db.position)}`,
+    formatBytes(db.pageSize * db.pages),
+    db.journalMode,
+    formatBytes(db.log.bytes),
+    db.reason ? `${db.state}: ${db.reason}` : db.state,
+  ];
+}
+
+function followed({ upstream }: NodeReport): string {
+  if (!upstream) return '';
+  if (!upstream.connected) return `, not connected to ${upstream.address}: ${upstream.error ?? ''}`;
+  const lag =
+    upstream.lagMs === null ? 'not in sync yet' : `${Math.round(upstream.lagMs)} ms behind`;
+  return ` of ${upstream.hostname ?? upstream.address}, ${lag}`;
+}
+
+function replicaRows(report: NodeReport): string[][] {
+  const ours = new Map(report.databases.map((db) => [db.name, db.position]));
+  return report.replicas.map((replica) => {
+    let transactions = 0;
+    for (const [name, position] of ours) {
+      transactions += behind(position, replica.positions[name] ?? '0/0');
+    }
+    return [
+      replica.hostname,
+      replica.address,
+      replica.connectedAt,
+      transactions === 0 ? 'nothing' : `${transactions} transactions`,
+    ];
+  });
+}
+
+/** Transactions between two positions. */
+function behind(theirs: string, ours: string): number {
+  const txid = (position: string) => Number.parseInt(position, 16);
+  return Math.max(0, txid(theirs) - txid(ours));
+}

@@ -1,0 +1,86 @@
+/** What the node tells of itself over HTTP, gathered from its parts. */
+import type { Config } from '../config/config.ts';
+import type { EngineClient } from '../engine/client.ts';
+import type { DatabaseInfo } from '../engine/protocol.ts';
+import type { DatabaseReport, NodeReport, VerifyReport } from '../http/info.ts';
+import type { NodeView } from '../http/server.ts';
+import type { NodeIdentity } from '../lease/node-identity.ts';
+import { formatPosition, formatTxid, type Position } from '../ltx/position.ts';
+import { VERSION } from '../version.ts';
+import type { Replication } from './replication.ts';
+
+export interface ReporterParts {
+  readonly config: Config;
+  readonly identity: NodeIdentity;
+  readonly engine: EngineClient;
+  readonly replication: Replication;
+  readonly mountDir: string;
+}
+
+export class NodeReporter implements NodeView {
+  readonly #parts: ReporterParts;
+  /** Known when the mount is served. */
+  passthrough = false;
+
+  constructor(parts: ReporterParts) {
+    this.#parts = parts;
+  }
+
+  async info(): Promise<NodeReport> {
+    const { config, identity, engine, replication, mountDir } = this.#parts;
+    const databases = await engine.call('info', {});
+    const isPrimary = identity.role === 'primary';
+    return {
+      clusterID: identity.clusterId ?? '',
+      isPrimary,
+      candidate: config.lease.candidate,
+      path: mountDir,
+      primary: { hostname: isPrimary ? identity.hostname : (replication.primaryHostname ?? null) },
+      version: VERSION,
+      nodeID: identity.nodeId,
+      hostname: identity.hostname,
+      role: identity.role,
+      term: identity.term,
+      passthrough: this.passthrough,
+      databases: databases.map(databaseReport),
+      replicas: replication.replicas(),
+      upstream: replication.upstream(),
+      warnings: [...replication.warnings(), ...databases.flatMap(databaseWarning)],
+    };
+  }
+
+  async verify(database: string): Promise<VerifyReport> {
+    const result = await this.#parts.engine.call('verify', { database });
+    return {
+      name: result.name,
+      position: formatPosition(result.position),
+      pages: result.pagesChecked,
+      ok: result.ok,
+      badPages: result.badPages,
+      reason: result.reason,
+    };
+  }
+}
+
+function databaseReport(db: DatabaseInfo): DatabaseReport {
+  return {
+    name: db.name,
+    position: formatPosition(db.position),
+    pageSize: db.pageSize,
+    pages: db.pageCount,
+    journalMode: db.journalMode,
+    state: db.status.state,
+    reason: 'reason' in db.status ? db.status.reason : undefined,
+    walBytes: db.walBytes,
+    log: { bytes: db.logBytes, files: db.logFiles, firstTxid: formatTxid(db.logFirstTxid) },
+  };
+}
+
+function databaseWarning(db: DatabaseInfo): string[] {
+  return db.status.state === 'degraded' ? [`${db.name}: ${db.status.reason}`] : [];
+}
+
+/** Positions as text, by database. */
+export function positionTexts(positions: ReadonlyMap<string, Position>): Record<string, string> {
+  return Object.fromEntries([...positions].map(([name, at]) => [name, formatPosition(at)]));
+}

@@ -1,0 +1,291 @@
+/**
+ * A running node, from start to stop: the story in the order in which it happens. What each part does
+ * is in its own folder; here they are made, connected, and taken down again.
+ */
+
+import fs from 'node:fs';
+import os from 'node:os';
+import type { Config } from '../config/config.ts';
+import { errorText, LiteFsError } from '../errors.ts';
+import { type HttpServer, startHttpServer } from '../http/server.ts';
+import { NodeIdentity } from '../lease/node-identity.ts';
+import type { Logger } from '../log.ts';
+import { type DataDir, openDataDir } from './data-dir.ts';
+import { mountDevice, prepareMountPoint, releaseMountPoint } from './mount-point.ts';
+import { NodeReporter } from './node-report.ts';
+import { waitForOldHandles } from './old-handles.ts';
+import { Replication } from './replication.ts';
+import { Supervisor } from './supervise.ts';
+import { type EngineThread, type MountThread, startEngine, startMount } from './threads.ts';
+
+export interface NodeOptions {
+  readonly log: Logger;
+  /** An app to run in place of config.exec. */
+  readonly command?: readonly string[];
+  /** Leave the mount alone at the end. */
+  readonly skipUnmount?: boolean;
+  /** Stops the node, as SIGTERM does; a second abort cannot be. */
+  readonly stop?: AbortSignal;
+  /** Told when the node is primary, or in sync. */
+  readonly onReady?: (node: { httpPort: number; replicationPort: number }) => void;
+}
+
+/** What has been started, in order; it is taken down in the opposite one. */
+interface Running {
+  dataDir?: DataDir;
+  engine?: EngineThread;
+  http?: HttpServer;
+  replication?: Replication;
+  device?: number;
+  mountDir?: string;
+  mount?: MountThread;
+}
+
+/**
+ * Runs a node until it is told to stop, its app ends, or something essential fails. Resolves with the exit
+ * status. Throws LiteFsError when it cannot start; nothing is left behind then.
+ */
+export async function runNode(config: Config, options: NodeOptions): Promise<number> {
+  const { log } = options;
+  const running: Running = {};
+  const stopping = stopSignals(options.stop, log);
+  try {
+    return await startAndServe(config, options, running, stopping);
+  } finally {
+    await takeDown(running, options, stopping.force);
+    stopping.dispose();
+    log.info('stopped');
+  }
+}
+
+async function startAndServe(
+  config: Config,
+  options: NodeOptions,
+  running: Running,
+  stopping: StopSignals,
+): Promise<number> {
+  const { log } = options;
+  const role = config.lease.candidate ? 'primary' : 'replica';
+
+  // Ours alone: the data directory, and who we are.
+  const mountDir = prepareMountPoint(config.fuse.dir, config.data.dir, log);
+  const dataDir = openDataDir(config.data.dir, mountDir);
+  running.dataDir = dataDir;
+  const identity = NodeIdentity.load(dataDir.layout.node, {
+    role,
+    hostname: ownHostname(config),
+    advertiseUrl: config.lease.advertiseUrl,
+  });
+
+  // No app of a former life may still write to the files that we are about to read.
+  await waitForOldHandles(dataDir.layout.tree, config.fuse.waitForOldHandlesMs, log);
+
+  // The engine brings every database into a known state before anybody can open one.
+  const engine = startEngine(
+    {
+      dataDir: dataDir.layout.root,
+      mountDir,
+      nodeId: identity.nodeId,
+      role,
+      compress: config.data.compress,
+      strictVerify: config.strictVerify,
+      retentionMs: config.data.retentionMs,
+      retentionCheckMs: config.data.retentionMonitorIntervalMs,
+      logBytesMax: config.data.retentionBytes,
+      databases: config.lease.databases,
+    },
+    dataDir.layout.spool,
+    log,
+  );
+  running.engine = engine;
+  await engine.recovered;
+
+  // Ports before the mount: a taken one must not leave anything half-mounted.
+  const replication = new Replication({ config, identity, engine, log });
+  running.replication = replication;
+  const replicationPort = await replication.listen();
+  const reporter = new NodeReporter({
+    config,
+    identity,
+    engine: engine.client,
+    replication,
+    mountDir,
+  });
+  running.http = await startHttpServer(reporter, config.http.addr);
+
+  // The mount.
+  engine.shared.setPrimary(role === 'replica' ? config.lease.hostname : undefined);
+  const device = mountDevice(mountDir, config.fuse.allowOther);
+  running.device = device;
+  running.mountDir = mountDir;
+  const mount = startMount(engine, {
+    device,
+    treeRoot: dataDir.layout.tree,
+    passthrough: config.fuse.passthrough,
+    debug: config.fuse.debug,
+  });
+  running.mount = mount;
+  const { passthrough } = await mount.started;
+  reporter.passthrough = passthrough;
+  await engine.client.call('attach', {});
+  log.info(
+    { dir: mountDir, role, passthrough },
+    `mounted on ${mountDir} as ${role}${passthrough ? '' : ' (without passthrough: the kernel is older than 6.9, or it is off)'}`,
+  );
+
+  // Replication, and with it readiness.
+  replication.start();
+  if (role === 'replica' && !config.skipSync) {
+    const synced = await Promise.race([
+      replication.synced,
+      stopping.requested,
+      engine.died,
+      mount.ended,
+    ]);
+    if (synced !== 'synced') return endStatus(synced, log);
+    log.info('in sync with the primary');
+  }
+  options.onReady?.({ httpPort: running.http.port, replicationPort });
+
+  return serve(config, options, { engine, mount, replication, mountDir }, stopping);
+}
+
+/** Until the end: the app's, ours by a signal, or that of a thread. */
+async function serve(
+  config: Config,
+  options: NodeOptions,
+  parts: { engine: EngineThread; mount: MountThread; replication: Replication; mountDir: string },
+  stopping: StopSignals,
+): Promise<number> {
+  const { log } = options;
+  const commands = options.command
+    ? [{ argv: options.command, ifCandidate: false }]
+    : config.exec.filter(({ ifCandidate }) => !ifCandidate || config.lease.candidate);
+  const supervisor = new Supervisor(
+    commands,
+    {
+      LITEFS_DIR: parts.mountDir,
+      LITEFS_PRIMARY: parts.replication.primaryHostname ?? '',
+      LITEFS_IS_PRIMARY: `${config.lease.candidate}`,
+    },
+    log,
+  );
+  const app = commands.length > 0 ? supervisor.run() : new Promise<number>(() => {});
+  const end = await Promise.race([app, stopping.requested, parts.engine.died, parts.mount.ended]);
+  if (typeof end === 'number') return end;
+  if (end instanceof Signal && commands.length > 0) {
+    supervisor.stop(end.name);
+    return app;
+  }
+  if (commands.length > 0) {
+    supervisor.stop('SIGTERM');
+    await Promise.race([app, stopping.forced]);
+  }
+  return endStatus(end, log);
+}
+
+const EXIT_SOFTWARE = 70;
+
+function endStatus(end: unknown, log: Logger): number {
+  if (end instanceof Signal) return 0;
+  if (end instanceof LiteFsError) {
+    log.fatal({ code: end.code }, end.hint ? `${end.message}. ${end.hint}` : end.message);
+    return end.exitStatus;
+  }
+  if (end instanceof Error) {
+    log.fatal({ err: end }, `internal error, please report it: ${end.stack ?? end.message}`);
+    return EXIT_SOFTWARE;
+  }
+  log.error('the file system was unmounted by somebody else');
+  return EXIT_SOFTWARE;
+}
+
+/** In the opposite order of the start; every step is tried whatever became of the one before. */
+async function takeDown(running: Running, options: NodeOptions, force: AbortSignal): Promise<void> {
+  const { log } = options;
+  const attempt = async (what: string, step: () => unknown) => {
+    try {
+      await step();
+    } catch (error) {
+      log.error(`while stopping: ${what}: ${errorText(error)}`);
+    }
+  };
+  const { engine, mount, device, mountDir } = running;
+  await attempt('http', () => running.http?.close());
+  await attempt('replication', () => running.replication?.close());
+  if (engine) await attempt('engine', () => engine.client.callIfAlive('detach', {}));
+  if (mountDir !== undefined && !options.skipUnmount) {
+    await attempt('unmount', () => releaseMountPoint(mountDir, log, force));
+    // A detached mount goes on for those who have it open: closing the device ends it for them too.
+    if (mount) await Promise.race([mount.ended, aborted(AbortSignal.timeout(UNMOUNT_GRACE_MS))]);
+  }
+  if (device !== undefined) await attempt('/dev/fuse', () => fs.closeSync(device));
+  if (engine) {
+    await attempt('engine', () => engine.client.callIfAlive('stop', {}));
+    await engine.ended;
+  }
+  running.dataDir?.release();
+}
+
+const UNMOUNT_GRACE_MS = 2000;
+
+class Signal {
+  readonly name: NodeJS.Signals;
+
+  constructor(name: NodeJS.Signals) {
+    this.name = name;
+  }
+}
+
+interface StopSignals {
+  /** Resolves at the first signal. */
+  readonly requested: Promise<Signal>;
+  /** Resolves at the second: no more waiting. */
+  readonly forced: Promise<void>;
+  readonly force: AbortSignal;
+  dispose(): void;
+}
+
+function stopSignals(stop: AbortSignal | undefined, log: Logger): StopSignals {
+  const requested = Promise.withResolvers<Signal>();
+  const forced = Promise.withResolvers<void>();
+  const force = new AbortController();
+  let count = 0;
+  const onSignal = (name: NodeJS.Signals) => {
+    if (count++ === 0) {
+      log.info(`stopping: ${name}`);
+      requested.resolve(new Signal(name));
+    } else {
+      force.abort();
+      forced.resolve();
+    }
+  };
+  const onAbort = () => onSignal('SIGTERM');
+  process.on('SIGTERM', onSignal);
+  process.on('SIGINT', onSignal);
+  stop?.addEventListener('abort', onAbort);
+  return {
+    requested: requested.promise,
+    forced: forced.promise,
+    force: force.signal,
+    dispose() {
+      process.off('SIGTERM', onSignal);
+      process.off('SIGINT', onSignal);
+      stop?.removeEventListener('abort', onAbort);
+    },
+  };
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    signal.addEventListener('abort', () => resolve());
+  });
+}
+
+/**
+ * This node's own name. With a static lease many configs have the *primary's* name as lease.hostname on all
+ * nodes, so on a replica it is taken only for `.primary`.
+ */
+function ownHostname(config: Config): string {
+  return config.lease.candidate ? (config.lease.hostname ?? os.hostname()) : os.hostname();
+}

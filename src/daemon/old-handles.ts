@@ -1,0 +1,75 @@
+/**
+ * After a crash an app may still hold files of the dead mount, passed through by the kernel: it goes on writing
+ * to them under locks that nobody else sees. Two lock domains on one file would destroy it, so
+ * we do not start before it has let go.
+ */
+import fs from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { scanTree } from '../engine/tree-scan.ts';
+import { LiteFsError } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import { isOpenElsewhere } from '../os/locks.ts';
+import { processesWithFileOpen } from '../os/processes.ts';
+import { treePath } from '../store/layout.ts';
+
+const RETRY_MS = 100;
+
+interface HeldFile {
+  readonly name: string;
+  readonly dev: number;
+  readonly ino: number;
+}
+
+/** Waits at most `waitMs` for all databases below `tree` to be let go of. Throws OLD_HANDLES. */
+export async function waitForOldHandles(tree: string, waitMs: number, log: Logger): Promise<void> {
+  const startedMs = performance.now();
+  let told = false;
+  for (;;) {
+    const held = heldFiles(tree);
+    if (held.length === 0) return;
+    const who = held.map((file) => `${file.name} (${holders(file)})`).join(', ');
+    if (performance.now() - startedMs >= waitMs) {
+      throw new LiteFsError('OLD_HANDLES', `still open from before the daemon died: ${who}`, {
+        hint: 'Restart these apps, then start litefs-lite again.',
+      });
+    }
+    if (!told) log.warn(`waiting for files that are open from before the daemon died: ${who}`);
+    told = true;
+    await sleep(RETRY_MS);
+  }
+}
+
+function heldFiles(tree: string): HeldFile[] {
+  const held: HeldFile[] = [];
+  for (const database of scanTree(tree).databases) {
+    for (const suffix of ['', '-wal', '-shm', '-journal']) {
+      const file = heldFile(tree, database + suffix);
+      if (file) held.push(file);
+    }
+  }
+  return held;
+}
+
+function heldFile(tree: string, name: string): HeldFile | undefined {
+  let fd: number;
+  try {
+    fd = fs.openSync(treePath(tree, name), fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+  try {
+    if (!isOpenElsewhere(fd)) return undefined;
+    const { dev, ino } = fs.fstatSync(fd);
+    return { name, dev, ino };
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+function holders(file: HeldFile): string {
+  const users = processesWithFileOpen(file.dev, file.ino).filter(({ pid }) => pid !== process.pid);
+  return (
+    users.map(({ pid, command }) => `${command}, process ${pid}`).join('; ') || 'unknown process'
+  );
+}

@@ -1,0 +1,130 @@
+/** Starting the two worker threads and wiring them: main ↔ engine, mount → engine. */
+import { MessageChannel, Worker } from 'node:worker_threads';
+import { EngineClient, fromWire } from '../engine/client.ts';
+import type { EngineNews, EngineOptions } from '../engine/protocol.ts';
+import type { EngineWorkerData } from '../engine/worker.ts';
+import { LiteFsError } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import { SharedState } from '../mount/shared-state.ts';
+import type { MountNews, MountWorkerData } from '../mount/worker.ts';
+import { createEventFd, signalEventFd } from '../os/poll.ts';
+
+export interface EngineThread {
+  readonly client: EngineClient;
+  readonly shared: SharedState;
+  readonly eventFd: number;
+  /** For the mount's thread: what it posts there reaches the engine. */
+  readonly mountPort: import('node:worker_threads').MessagePort;
+  /** Resolves when every database is in a known state. Rejects when that fails. */
+  readonly recovered: Promise<void>;
+  /** Resolves with the reason when the thread dies though nobody stopped it. */
+  readonly died: Promise<Error>;
+  /** Resolves when the thread has ended. */
+  readonly ended: Promise<void>;
+}
+
+/** Starts the engine. */
+export function startEngine(
+  options: Omit<EngineOptions, 'eventFd' | 'shared'>,
+  spoolDir: string,
+  log: Logger,
+): EngineThread {
+  const shared = new SharedState();
+  shared.role = options.role;
+  const eventFd = createEventFd();
+  const main = new MessageChannel();
+  const mount = new MessageChannel();
+  const client = new EngineClient(
+    { port: main.port1, wake: () => signalEventFd(eventFd) },
+    spoolDir,
+  );
+  const workerData: EngineWorkerData = {
+    options: { ...options, eventFd, shared: shared.buffer },
+    main: main.port2,
+    mount: mount.port2,
+  };
+  const worker = new Worker(new URL('../engine/worker.ts', import.meta.url), {
+    name: 'engine',
+    workerData,
+    transferList: [main.port2, mount.port2],
+  });
+  const recovered = Promise.withResolvers<void>();
+  const died = Promise.withResolvers<Error>();
+  const ended = Promise.withResolvers<void>();
+  const fail = (error: Error) => {
+    client.fail(error);
+    recovered.reject(error);
+    died.resolve(error);
+  };
+  recovered.promise.catch(() => {});
+  main.port1.on('message', (news: EngineNews) => {
+    if (client.accept(news)) return;
+    if (news.kind === 'log') {
+      log[news.level](news.fields, news.message);
+    } else if (news.kind === 'recovered') {
+      client.adopt(news.databases);
+      recovered.resolve();
+    } else if (news.kind === 'fatal') {
+      fail(fromWire(news.error));
+    }
+  });
+  worker.on('error', fail);
+  worker.on('exit', () => {
+    client.fail(new LiteFsError('WRONG_STATE', 'the engine has stopped'));
+    main.port1.close();
+    ended.resolve();
+  });
+  return {
+    client,
+    shared,
+    eventFd,
+    mountPort: mount.port1,
+    recovered: recovered.promise,
+    died: died.promise,
+    ended: ended.promise,
+  };
+}
+
+export interface MountThread {
+  /** Resolves when the kernel is being served. */
+  readonly started: Promise<{ passthrough: boolean }>;
+  /** Resolves when the file system was unmounted, or with an error when the thread died. */
+  readonly ended: Promise<Error | undefined>;
+}
+
+/** Starts serving a mounted device. */
+export function startMount(
+  engine: EngineThread,
+  options: Pick<MountWorkerData, 'device' | 'treeRoot' | 'passthrough' | 'debug'>,
+): MountThread {
+  const workerData: MountWorkerData = {
+    ...options,
+    shared: engine.shared.buffer,
+    engine: engine.mountPort,
+    engineEventFd: engine.eventFd,
+  };
+  const worker = new Worker(new URL('../mount/worker.ts', import.meta.url), {
+    name: 'mount',
+    workerData,
+    transferList: [engine.mountPort],
+  });
+  const started = Promise.withResolvers<{ passthrough: boolean }>();
+  const ended = Promise.withResolvers<Error | undefined>();
+  started.promise.catch(() => {});
+  let failure: Error | undefined;
+  worker.on('message', (news: MountNews) => {
+    if (news.kind === 'started') started.resolve({ passthrough: news.passthrough });
+    if (news.kind === 'failed') {
+      failure = new Error(news.message);
+      if (news.stack) failure.stack = news.stack;
+    }
+  });
+  worker.on('error', (error) => {
+    failure = error as Error;
+  });
+  worker.on('exit', () => {
+    started.reject(failure ?? new Error('the mount ended before it was served'));
+    ended.resolve(failure);
+  });
+  return { started: started.promise, ended: ended.promise };
+}

@@ -1,0 +1,76 @@
+/** What the HTTP API tells of a node: the JSON of GET /info and GET /verify. */
+
+export interface DatabaseReport {
+  readonly name: string;
+  /** `<txid>/<checksum>`, 16 hex digits each. */
+  readonly position: string;
+  readonly pageSize: number;
+  readonly pages: number;
+  readonly journalMode: 'wal' | 'rollback';
+  /** ok, or syncing or degraded with a reason. */
+  readonly state: 'ok' | 'syncing' | 'degraded';
+  readonly reason?: string;
+  readonly walBytes: number;
+  readonly log: { readonly bytes: number; readonly files: number; readonly firstTxid: string };
+}
+
+export interface ReplicaReport {
+  readonly nodeId: string;
+  readonly hostname: string;
+  readonly address: string;
+  readonly connectedAt: string;
+  /** Positions it has applied, by database. */
+  readonly positions: Record<string, string>;
+}
+
+export interface UpstreamReport {
+  readonly address: string;
+  readonly hostname: string | null;
+  readonly connected: boolean;
+  readonly inSync: boolean;
+  /** ms; null before the first sync. */
+  readonly lagMs: number | null;
+  readonly error: string | null;
+  /** The primary's positions, as last heard. */
+  readonly positions: Record<string, string>;
+}
+
+/** The first five fields are LiteFS's. */
+export interface NodeReport {
+  readonly clusterID: string;
+  readonly isPrimary: boolean;
+  readonly candidate: boolean;
+  /** The mount point. */
+  readonly path: string;
+  readonly primary: { readonly hostname: string | null };
+  readonly version: string;
+  readonly nodeID: string;
+  readonly hostname: string;
+  readonly role: 'primary' | 'replica';
+  readonly term: number;
+  /** Whether the kernel serves files by itself. */
+  readonly passthrough: boolean;
+  readonly databases: readonly DatabaseReport[];
+  /** The nodes that follow this one. */
+  readonly replicas: readonly ReplicaReport[];
+  /** On a replica: the node it follows. */
+  readonly upstream: UpstreamReport | null;
+  /** What an administrator should know, in plain words. */
+  readonly warnings: readonly string[];
+}
+
+export interface VerifyReport {
+  readonly name: string;
+  readonly position: string;
+  readonly pages: number;
+  readonly ok: boolean;
+  readonly badPages: readonly number[];
+  readonly reason?: string;
+}
+
+/** The body of every answer that is not 200. */
+export interface ErrorReport {
+  readonly code: string;
+  readonly message: string;
+  readonly hint?: string;
+}

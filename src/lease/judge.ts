@@ -1,0 +1,57 @@
+/** Whether two nodes may work together: decided from what each says of itself, before anything else. */
+import type { Role } from './node-identity.ts';
+
+/** What a node says of itself when it connects. */
+export interface PeerFacts {
+  readonly nodeId: string;
+  /** '' when it belongs to none yet. */
+  readonly clusterId: string;
+  readonly term: number;
+  readonly role: Role;
+  readonly hostname: string;
+}
+
+export type Refusal = 'same-node' | 'other-cluster' | 'two-primaries' | 'stale-term';
+
+export interface Verdict {
+  readonly code: Refusal;
+  /** A whole sentence for a log. */
+  readonly text: string;
+}
+
+/** undefined: they may. `me` is asked, `peer` asks to follow. */
+export function judgePeer(me: PeerFacts, peer: PeerFacts): Verdict | undefined {
+  if (me.nodeId === peer.nodeId) {
+    return {
+      code: 'same-node',
+      text:
+        `${peer.hostname} has the same node id as ${me.hostname} (${me.nodeId}): its data directory is ` +
+        'a copy; remove node.json there',
+    };
+  }
+  if (me.clusterId !== '' && peer.clusterId !== '' && me.clusterId !== peer.clusterId) {
+    return {
+      code: 'other-cluster',
+      text:
+        `${peer.hostname} belongs to cluster ${peer.clusterId}, ${me.hostname} to ${me.clusterId}: ` +
+        'empty the data directory of the one that is to join the other',
+    };
+  }
+  if (me.role === 'primary' && peer.role === 'primary') {
+    return {
+      code: 'two-primaries',
+      text:
+        `${me.hostname} (term ${me.term}) and ${peer.hostname} (term ${peer.term}) both claim to be ` +
+        'primary: set lease.candidate to false on one of them and restart it',
+    };
+  }
+  if (peer.term > me.term) {
+    return {
+      code: 'stale-term',
+      text:
+        `${me.hostname} is at term ${me.term}, ${peer.hostname} has seen term ${peer.term}: ` +
+        `another node has become primary since, and ${me.hostname} must not be followed`,
+    };
+  }
+  return undefined;
+}

@@ -1,0 +1,122 @@
+/**
+ * Who this node is: node.json below data.dir, made at the first start.
+ *
+ *     {"nodeId": 16 hex digits, "clusterId": "" or 16 hex digits, "term": 0 … 2^53}
+ *
+ * A primary makes the cluster's id at its first start and begins with term 1; a replica takes both from its
+ * primary. The term goes up when the role moves to another node: of two primaries the one with the
+ * lower term is the old one.
+ */
+import { randomBytes } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { errorText, LiteFsError } from '../errors.ts';
+import { syncDirectory } from '../store/log-files.ts';
+
+export type Role = 'primary' | 'replica';
+
+interface NodeFile {
+  readonly nodeId: string;
+  readonly clusterId: string;
+  readonly term: number;
+}
+
+export class NodeIdentity {
+  readonly nodeId: string;
+  readonly role: Role;
+  readonly hostname: string;
+  readonly advertiseUrl: string | undefined;
+  readonly #file: string;
+  #clusterId: string;
+  #term: number;
+
+  /**
+   * Reads the file, or makes it. Throws DATA_DIR when it makes no sense.
+   */
+  static load(
+    file: string,
+    facts: { role: Role; hostname: string; advertiseUrl: string | undefined },
+  ): NodeIdentity {
+    const stored = readNodeFile(file) ?? { nodeId: randomId(), clusterId: '', term: 0 };
+    const founds = facts.role === 'primary' && stored.clusterId === '';
+    const content = founds ? { ...stored, clusterId: randomId(), term: 1 } : stored;
+    const identity = new NodeIdentity(file, content, facts);
+    identity.#save();
+    return identity;
+  }
+
+  private constructor(
+    file: string,
+    content: NodeFile,
+    facts: { role: Role; hostname: string; advertiseUrl: string | undefined },
+  ) {
+    this.#file = file;
+    this.nodeId = content.nodeId;
+    this.#clusterId = content.clusterId;
+    this.#term = content.term;
+    this.role = facts.role;
+    this.hostname = facts.hostname;
+    this.advertiseUrl = facts.advertiseUrl;
+  }
+
+  /** 16 hex digits; '' on a replica that has never met its primary. */
+  get clusterId(): string {
+    return this.#clusterId;
+  }
+
+  get term(): number {
+    return this.#term;
+  }
+
+  /** A replica has met its primary: it belongs to that cluster from now on. */
+  follow(clusterId: string, term: number): void {
+    if (clusterId === this.#clusterId && term === this.#term) return;
+    this.#clusterId = clusterId;
+    this.#term = term;
+    this.#save();
+  }
+
+  #save(): void {
+    const content: NodeFile = {
+      nodeId: this.nodeId,
+      clusterId: this.#clusterId,
+      term: this.#term,
+    };
+    const temporary = `${this.#file}.tmp`;
+    fs.writeFileSync(temporary, `${JSON.stringify(content)}\n`, { mode: 0o600, flush: true });
+    fs.renameSync(temporary, this.#file);
+    syncDirectory(path.dirname(this.#file));
+  }
+}
+
+function randomId(): string {
+  return randomBytes(8).toString('hex');
+}
+
+function readNodeFile(file: string): NodeFile | undefined {
+  let text: string;
+  try {
+    text = fs.readFileSync(file, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw new LiteFsError('DATA_DIR', `cannot read ${file}: ${errorText(error)}`, { cause: error });
+  }
+  const content = parse(text);
+  if (content) return content;
+  throw new LiteFsError('DATA_DIR', `${file} does not say who this node is`, {
+    hint: 'Restore it from a backup, or remove it: the node then joins as a new one.',
+  });
+}
+
+function parse(text: string): NodeFile | undefined {
+  try {
+    const { nodeId, clusterId, term } = JSON.parse(text) as Record<string, unknown>;
+    const isId = (value: unknown): value is string =>
+      typeof value === 'string' && /^[0-9a-f]{16}$/.test(value);
+    if (!isId(nodeId) || !(isId(clusterId) || clusterId === '')) return undefined;
+    if (!Number.isSafeInteger(term) || (term as number) < 0) return undefined;
+    return { nodeId, clusterId, term: term as number };
+  } catch {
+    return undefined;
+  }
+}

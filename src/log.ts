@@ -1,0 +1,27 @@
+/** The log: pino, JSON to a pipe or the journal, text on a terminal. To standard error. */
+import { pino } from 'pino';
+import pretty from 'pino-pretty';
+import type { Config } from './config/config.ts';
+
+export type Logger = pino.Logger;
+
+/** `fields` first, as pino has it: log.info({database}, 'a sentence'). */
+export function createLogger(options: Config['log']): Logger {
+  const level = options.debug ? 'debug' : 'info';
+  const text = options.format === 'text' || (options.format === 'auto' && process.stderr.isTTY);
+  if (!text) {
+    return pino(
+      { level, base: undefined, formatters: { level: (label) => ({ level: label }) } },
+      pino.destination({ fd: 2, sync: true }),
+    );
+  }
+  const stream = pretty({
+    destination: 2,
+    sync: true,
+    colorize: process.stderr.isTTY && !process.env.NO_COLOR,
+    translateTime: options.timestamp ? 'SYS:yyyy-mm-dd HH:MM:ss.l' : false,
+    ignore: options.timestamp ? 'pid,hostname' : 'pid,hostname,time',
+    hideObject: true,
+  });
+  return pino({ level, base: undefined }, stream);
+}

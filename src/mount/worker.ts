@@ -1,0 +1,55 @@
+/** The mount's thread: serves /dev/fuse until the file system is unmounted. */
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import type { MountMessage } from '../engine/protocol.ts';
+import { FuseSession } from '../fuse/session.ts';
+import { signalEventFd } from '../os/poll.ts';
+import { SharedState } from './shared-state.ts';
+import { SqlitePolicy } from './sqlite-policy.ts';
+
+export interface MountWorkerData {
+  /** /dev/fuse, with the mount made. */
+  readonly device: number;
+  readonly treeRoot: string;
+  readonly passthrough: 'auto' | 'on' | 'off';
+  readonly debug: boolean;
+  readonly shared: SharedArrayBuffer;
+  readonly engine: MessagePort;
+  readonly engineEventFd: number;
+}
+
+export type MountNews =
+  | { readonly kind: 'started'; readonly passthrough: boolean }
+  | { readonly kind: 'ended' }
+  | { readonly kind: 'failed'; readonly message: string; readonly stack: string | undefined };
+
+const data = workerData as MountWorkerData;
+
+function post(news: MountNews): void {
+  parentPort?.postMessage(news);
+}
+
+try {
+  const policy = new SqlitePolicy({
+    treeRoot: data.treeRoot,
+    shared: new SharedState(data.shared),
+    send(message: MountMessage) {
+      data.engine.postMessage(message);
+      signalEventFd(data.engineEventFd);
+    },
+  });
+  const session = new FuseSession({
+    device: data.device,
+    backingRoot: data.treeRoot,
+    policy,
+    passthrough: data.passthrough,
+    debug: data.debug ? (line) => process.stderr.write(`fuse: ${line}\n`) : undefined,
+  });
+  post({ kind: 'started', passthrough: session.start().passthrough });
+  session.run();
+  post({ kind: 'ended' });
+} catch (error) {
+  const { message, stack } = error instanceof Error ? error : new Error(String(error));
+  post({ kind: 'failed', message, stack });
+} finally {
+  data.engine.close();
+}

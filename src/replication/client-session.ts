@@ -1,0 +1,381 @@
+/**
+ * One connection of a replica to the node that it follows: handshake (see server-session.ts), then everything
+ * that comes is handed to the receiver of its database.
+ */
+import { randomUUID } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { LiteFsError } from '../errors.ts';
+import type { Position } from '../ltx/position.ts';
+import { isProof, proof } from './auth.ts';
+import { FRAME_TYPES, type Frame, frameName } from './frame.ts';
+import {
+  decodeDropped,
+  decodeEntryBegin,
+  decodeHeartbeat,
+  decodeHello,
+  decodeName,
+  decodeNamed,
+  decodeNamedPosition,
+  decodePositions,
+  decodeReject,
+  decodeResyncBegin,
+  encodeChecksums,
+  encodeHello,
+  encodePositions,
+  encodeRequest,
+  FEATURE_ZSTD,
+  type Heartbeat,
+  type Hello,
+} from './messages.ts';
+import {
+  type Clock,
+  HEARTBEAT_MS,
+  type LocalNode,
+  type ReplicationLogger,
+  SILENCE_MS_MAX,
+} from './parts.ts';
+import { DatabaseReceiver } from './receiver.ts';
+import type { ReplicationStore } from './store.ts';
+import type { FrameTransport } from './transport.ts';
+
+export interface ClientSessionParts {
+  readonly transport: FrameTransport;
+  readonly store: ReplicationStore;
+  readonly local: () => LocalNode;
+  readonly secret: string | undefined;
+  readonly nonce: Buffer;
+  readonly clock: Clock;
+  readonly log: ReplicationLogger;
+  readonly compress: boolean;
+  /** Which databases to follow. */
+  readonly wanted: (database: string) => boolean;
+  readonly events: {
+    /** The handshake is done. */
+    connected(server: Hello): void;
+    /** Where the server's databases stand: at first all of them. */
+    positions(positions: Map<string, Position>): void;
+    heartbeat(heartbeat: Heartbeat): void;
+    applied(database: string, position: Position): void;
+    dropped(database: string): void;
+    closed(error: Error | undefined): void;
+  };
+}
+
+/** More than this taken in and not applied: nothing more is read from the socket. */
+const IN_FLIGHT_BYTES_MAX = 16 << 20;
+const CHECKSUM_PART_BYTES = 512 << 10;
+/** The largest entry that is accepted: a database of 2^32 pages does not come as one transaction. */
+const ENTRY_BYTES_MAX = 2 ** 40;
+
+type State = 'hello' | 'auth' | 'welcome' | 'subscribing' | 'following';
+
+/** An entry that comes in chunks, being written to a file. */
+interface Spool {
+  readonly fd: number;
+  readonly path: string;
+  readonly length: number;
+  written: number;
+}
+
+export class ClientSession {
+  readonly #parts: ClientSessionParts;
+  readonly #receivers = new Map<string, DatabaseReceiver>();
+  readonly #spools = new Map<string, Spool>();
+  readonly #acks = new Map<string, Position>();
+  readonly #timer: NodeJS.Timeout;
+  #state: State = 'hello';
+  #server: Hello | undefined;
+  #inFlight = 0;
+  #paused = false;
+  #ackQueued = false;
+  #heardMs: number;
+
+  constructor(parts: ClientSessionParts) {
+    this.#parts = parts;
+    this.#heardMs = parts.clock.monotonicMs();
+    this.#timer = setInterval(() => this.#tick(), HEARTBEAT_MS);
+    const { transport, local, nonce, compress } = parts;
+    transport.start({
+      frame: (frame) => this.#frame(frame),
+      closed: (error) => this.#closed(error),
+    });
+    const me = local();
+    transport.send(
+      'HELLO',
+      encodeHello({
+        ...me,
+        advertiseUrl: me.advertiseUrl ?? '',
+        features: compress ? FEATURE_ZSTD : 0,
+        nonce,
+        primaryHostname: '',
+      }),
+    );
+  }
+
+  close(): void {
+    this.#parts.transport.destroy();
+  }
+
+  #frame({ type, payload }: Frame): void {
+    this.#heardMs = this.#parts.clock.monotonicMs();
+    if (type === FRAME_TYPES.REJECT) throw rejected(decodeReject(payload));
+    switch (this.#state) {
+      case 'hello':
+        expect(type, FRAME_TYPES.HELLO);
+        this.#hello(decodeHello(payload));
+        break;
+      case 'auth':
+        expect(type, FRAME_TYPES.AUTH);
+        this.#auth(payload);
+        break;
+      case 'welcome':
+        expect(type, FRAME_TYPES.WELCOME);
+        this.#welcome();
+        break;
+      case 'subscribing':
+        expect(type, FRAME_TYPES.SUBSCRIBED);
+        this.#state = 'following';
+        this.#positions(decodePositions(payload));
+        break;
+      case 'following':
+        this.#follow(type, payload);
+    }
+  }
+
+  #hello(server: Hello): void {
+    const { transport, secret } = this.#parts;
+    this.#server = server;
+    this.#state = 'auth';
+    transport.send('AUTH', proof(secret, 'client', this.#authContext()));
+  }
+
+  #auth(given: Buffer): void {
+    if (!isProof(given, this.#parts.secret, 'server', this.#authContext())) {
+      throw new LiteFsError('PEER_REJECTED', 'the node that was reached does not know the secret');
+    }
+    this.#state = 'welcome';
+  }
+
+  #authContext() {
+    const { nonce, local } = this.#parts;
+    const server = this.#server as Hello;
+    return {
+      clientNonce: nonce,
+      serverNonce: server.nonce,
+      clientId: local().nodeId,
+      serverId: server.nodeId,
+    };
+  }
+
+  #welcome(): void {
+    const { transport, store, wanted, compress, events } = this.#parts;
+    const server = this.#server as Hello;
+    if (compress && (server.features & FEATURE_ZSTD) !== 0) transport.compress();
+    this.#state = 'subscribing';
+    events.connected(server);
+    const positions = [...store.positions()].filter(([name]) => wanted(name));
+    transport.send('SUBSCRIBE', encodePositions(positions));
+  }
+
+  #follow(type: number, payload: Buffer): void {
+    switch (type) {
+      case FRAME_TYPES.ENTRY: {
+        const { database, bytes } = decodeNamed(payload);
+        this.#take(database, bytes.length)?.entry({ bytes }, bytes.length);
+        break;
+      }
+      case FRAME_TYPES.ENTRY_BEGIN:
+        this.#beginSpool(decodeEntryBegin(payload));
+        break;
+      case FRAME_TYPES.ENTRY_CHUNK:
+        this.#spool(decodeNamed(payload));
+        break;
+      case FRAME_TYPES.ENTRY_END:
+        this.#endSpool(decodeName(payload));
+        break;
+      case FRAME_TYPES.CHECKSUMS_ASK:
+        this.#sendChecksums(decodeName(payload));
+        break;
+      case FRAME_TYPES.RESYNC_BEGIN: {
+        const begin = decodeResyncBegin(payload);
+        this.#dropSpool(begin.database);
+        this.#receiver(begin.database)?.begin(begin);
+        break;
+      }
+      case FRAME_TYPES.PAGES: {
+        const { database, bytes } = decodeNamed(payload);
+        this.#take(database, bytes.length)?.pages(bytes);
+        break;
+      }
+      case FRAME_TYPES.RESYNC_END: {
+        const { database, position } = decodeNamedPosition(payload);
+        this.#receiver(database)?.end(position);
+        break;
+      }
+      case FRAME_TYPES.DROPPED: {
+        const { database, diverged } = decodeDropped(payload);
+        this.#receiver(database)?.dropped(diverged);
+        this.#parts.events.dropped(database);
+        break;
+      }
+      case FRAME_TYPES.HEARTBEAT: {
+        const heartbeat = decodeHeartbeat(payload);
+        this.#positions(heartbeat.positions);
+        this.#parts.events.heartbeat(heartbeat);
+        break;
+      }
+      default:
+        throw new LiteFsError('PROTOCOL', `a ${frameName(type)} frame out of order`);
+    }
+  }
+
+  #positions(positions: Map<string, Position>): void {
+    const wanted = [...positions].filter(([name]) => this.#parts.wanted(name));
+    this.#parts.events.positions(new Map(wanted));
+  }
+
+  /** The receiver, with so many bytes counted as in flight; undefined when the database is not wanted. */
+  #take(database: string, bytes: number): DatabaseReceiver | undefined {
+    const receiver = this.#receiver(database);
+    if (!receiver) return undefined;
+    this.#inFlight += bytes;
+    if (!this.#paused && this.#inFlight > IN_FLIGHT_BYTES_MAX) {
+      this.#paused = true;
+      this.#parts.transport.pause();
+    }
+    return receiver;
+  }
+
+  #released(bytes: number): void {
+    this.#inFlight -= bytes;
+    if (this.#paused && this.#inFlight < IN_FLIGHT_BYTES_MAX / 2) {
+      this.#paused = false;
+      this.#heardMs = this.#parts.clock.monotonicMs();
+      this.#parts.transport.resume();
+    }
+  }
+
+  #receiver(database: string): DatabaseReceiver | undefined {
+    let receiver = this.#receivers.get(database);
+    if (receiver) return receiver;
+    const { wanted, store, log, events, transport } = this.#parts;
+    if (!wanted(database)) return undefined;
+    receiver = new DatabaseReceiver(database, store, log, {
+      applied: (name, position) => {
+        this.#ack(name, position);
+        events.applied(name, position);
+      },
+      request: (name, position, pages) => {
+        this.#dropSpool(name);
+        transport.send('REQUEST', encodeRequest(name, position, pages));
+      },
+      released: (bytes) => this.#released(bytes),
+    });
+    this.#receivers.set(database, receiver);
+    return receiver;
+  }
+
+  #ack(database: string, position: Position): void {
+    this.#acks.set(database, position);
+    if (this.#ackQueued) return;
+    this.#ackQueued = true;
+    setImmediate(() => {
+      this.#ackQueued = false;
+      this.#parts.transport.send('ACK', encodePositions(this.#acks));
+      this.#acks.clear();
+    });
+  }
+
+  #beginSpool({ database, length }: { database: string; length: number }): void {
+    if (length > ENTRY_BYTES_MAX) throw new LiteFsError('PROTOCOL', `an entry of ${length} bytes`);
+    this.#dropSpool(database);
+    const file = path.join(this.#parts.store.spoolDir, `received-${randomUUID()}`);
+    const fd = fs.openSync(file, 'wx', 0o600);
+    this.#spools.set(database, { fd, path: file, length, written: 0 });
+  }
+
+  #spool({ database, bytes }: { database: string; bytes: Buffer }): void {
+    const spool = this.#spools.get(database);
+    if (!spool) return;
+    if (spool.written + bytes.length > spool.length) {
+      throw new LiteFsError('PROTOCOL', 'an entry that is longer than was said');
+    }
+    try {
+      for (let at = 0; at < bytes.length; ) at += fs.writeSync(spool.fd, bytes, at);
+    } catch (error) {
+      throw new LiteFsError('DISK', `cannot keep what is received: ${(error as Error).message}`, {
+        hint: 'Free space on the disk of data.dir.',
+        cause: error,
+      });
+    }
+    spool.written += bytes.length;
+  }
+
+  #endSpool(database: string): void {
+    const spool = this.#spools.get(database);
+    if (!spool) return;
+    if (spool.written !== spool.length) {
+      throw new LiteFsError('PROTOCOL', 'an entry that is shorter than was said');
+    }
+    this.#spools.delete(database);
+    fs.closeSync(spool.fd);
+    this.#take(database, IN_FLIGHT_BYTES_MAX)?.entry({ path: spool.path }, IN_FLIGHT_BYTES_MAX);
+  }
+
+  #dropSpool(database: string): void {
+    const spool = this.#spools.get(database);
+    if (!spool) return;
+    this.#spools.delete(database);
+    fs.closeSync(spool.fd);
+    fs.rmSync(spool.path, { force: true });
+  }
+
+  #sendChecksums(database: string): void {
+    const { store, transport } = this.#parts;
+    store
+      .pageChecksums(database)
+      .then(async (ours) => {
+        const checksums = ours?.checksums ?? new Uint8Array();
+        const pageSize = ours?.pageSize ?? 0;
+        for (let at = 0; ; at += CHECKSUM_PART_BYTES) {
+          const bytes = checksums.subarray(at, at + CHECKSUM_PART_BYTES);
+          const last = at + CHECKSUM_PART_BYTES >= checksums.length;
+          await transport.send('CHECKSUMS', encodeChecksums(database, { last, pageSize, bytes }));
+          if (last) break;
+        }
+      })
+      .catch((error) => transport.destroy(error));
+  }
+
+  #tick(): void {
+    const { clock, transport } = this.#parts;
+    if (!this.#paused && clock.monotonicMs() - this.#heardMs > SILENCE_MS_MAX) {
+      transport.destroy(new LiteFsError('PEER_UNREACHABLE', 'nothing heard from it for 10 s'));
+    } else if (this.#state === 'following') {
+      transport.send('PING');
+    }
+  }
+
+  #closed(error: Error | undefined): void {
+    clearInterval(this.#timer);
+    for (const receiver of this.#receivers.values()) receiver.close();
+    for (const database of [...this.#spools.keys()]) this.#dropSpool(database);
+    this.#parts.events.closed(error);
+  }
+}
+
+function expect(type: number, wanted: number): void {
+  if (type !== wanted) {
+    throw new LiteFsError(
+      'PROTOCOL',
+      `a ${frameName(type)} frame in place of ${frameName(wanted)}`,
+    );
+  }
+}
+
+function rejected({ code, text }: { code: string; text: string }): LiteFsError {
+  const hint =
+    code === 'wrong-secret' ? 'Write the same replication.secret on all nodes.' : undefined;
+  return new LiteFsError('PEER_REJECTED', text, { hint });
+}

@@ -1,0 +1,223 @@
+/** Following another node: connects, connects again, and knows how far behind this node is. */
+import net from 'node:net';
+import { errorText, LiteFsError } from '../errors.ts';
+import type { Position } from '../ltx/position.ts';
+import { ClientSession } from './client-session.ts';
+import { type Heartbeat, type Hello, NONCE_BYTES } from './messages.ts';
+import type { Clock, LocalNode, ReplicationLogger } from './parts.ts';
+import { isRemote } from './server.ts';
+import type { ReplicationStore } from './store.ts';
+import { FrameTransport } from './transport.ts';
+
+export interface ReplicationClientOptions {
+  readonly store: ReplicationStore;
+  readonly local: () => LocalNode;
+  readonly secret: string | undefined;
+  readonly log: ReplicationLogger;
+  readonly clock: Clock;
+  readonly random: (bytes: number) => Buffer;
+  readonly target: { readonly host: string; readonly port: number };
+  readonly reconnectDelayMs: number;
+  /** Which databases to follow. */
+  readonly wanted: (database: string) => boolean;
+  readonly compressFor?: (address: string) => boolean;
+  readonly events: {
+    /** Connected to a node of this cluster and term. */
+    met(server: Hello): void;
+    /** Everything that the server had when we connected is here. Once for each connection. */
+    synced(): void;
+  };
+}
+
+export interface ClientState {
+  readonly connected: boolean;
+  readonly server: Hello | undefined;
+  /** Why there is no connection. */
+  readonly error: string | undefined;
+  readonly inSync: boolean;
+  /** How far behind the primary, ms; undefined before the first sync. */
+  readonly lagMs: number | undefined;
+  /** The primary's clock when last heard, ms since 1970. */
+  readonly primaryClockMs: number;
+  /** The server's positions, as last heard. */
+  readonly positions: ReadonlyMap<string, Position>;
+}
+
+const CONNECT_MS_MAX = 10_000;
+const RECONNECT_MS_MAX = 15_000;
+/** Between two heartbeats nothing is known; so much is not counted as lag. */
+const LAG_ALLOWANCE_MS = 2500;
+
+export class ReplicationClient {
+  readonly #options: ReplicationClientOptions;
+  readonly #theirs = new Map<string, Position>();
+  /** What the server had when we subscribed, not reached yet. */
+  #targets: Map<string, Position> | undefined;
+  #session: ClientSession | undefined;
+  #socket: net.Socket | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #server: Hello | undefined;
+  #connected = false;
+  /** The server has told where it stood when we subscribed. */
+  #subscribed = false;
+  #everSynced = false;
+  #closed = false;
+  #failures = 0;
+  #error: string | undefined;
+  #loggedError: string | undefined;
+  /** When we were last known to have everything, monotonic ms. */
+  #currentMs = 0;
+  #heartbeat: Heartbeat | undefined;
+
+  constructor(options: ReplicationClientOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#connect();
+  }
+
+  state(): ClientState {
+    return {
+      connected: this.#connected,
+      server: this.#server,
+      error: this.#error,
+      inSync: this.#connected && this.#everSynced && this.#targets === undefined,
+      lagMs: this.#lagMs(),
+      primaryClockMs: this.#heartbeat?.clockMs ?? 0,
+      positions: this.#theirs,
+    };
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#socket?.destroy();
+    this.#session?.close();
+  }
+
+  #connect(): void {
+    const { target } = this.#options;
+    const socket = net.connect({ host: target.host, port: target.port, noDelay: true });
+    this.#socket = socket;
+    socket.setTimeout(CONNECT_MS_MAX, () => socket.destroy(new Error('no answer')));
+    const failed = (error: Error | undefined) => this.#disconnected(error);
+    socket.once('error', failed);
+    socket.once('connect', () => {
+      socket.setTimeout(0);
+      socket.off('error', failed);
+      socket.setKeepAlive(true, 5000);
+      this.#begin(socket);
+    });
+  }
+
+  #begin(socket: net.Socket): void {
+    const { store, local, secret, log, clock, random, wanted, events } = this.#options;
+    const remote = (this.#options.compressFor ?? isRemote)(socket.remoteAddress ?? '');
+    this.#session = new ClientSession({
+      transport: new FrameTransport(socket),
+      store,
+      local,
+      secret,
+      nonce: random(NONCE_BYTES),
+      clock,
+      log,
+      compress: remote,
+      wanted,
+      events: {
+        connected: (server) => {
+          this.#connected = true;
+          this.#failures = 0;
+          this.#error = undefined;
+          this.#loggedError = undefined;
+          this.#server = server;
+          log.info(
+            { peer: this.#address() },
+            `connected to ${server.hostname} (${this.#address()})`,
+          );
+          events.met(server);
+        },
+        positions: (positions) => this.#positions(positions),
+        heartbeat: (heartbeat) => {
+          this.#heartbeat = heartbeat;
+          this.#checkCurrent();
+        },
+        applied: () => this.#checkCurrent(),
+        dropped: (database) => {
+          this.#theirs.delete(database);
+          this.#targets?.delete(database);
+          this.#checkCurrent();
+        },
+        closed: (error) => this.#disconnected(error),
+      },
+    });
+  }
+
+  #positions(positions: Map<string, Position>): void {
+    for (const [name, position] of positions) this.#theirs.set(name, position);
+    if (!this.#subscribed) {
+      this.#subscribed = true;
+      this.#targets = new Map(positions);
+    }
+    this.#checkCurrent();
+  }
+
+  /** Looks whether the first sync is done, and whether we have all that we know of. */
+  #checkCurrent(): void {
+    const ours = this.#options.store.positions();
+    const reached = (name: string, { txid }: Position) => (ours.get(name)?.txid ?? 0) >= txid;
+    if (this.#targets) {
+      for (const [name, position] of this.#targets) {
+        if (reached(name, position)) this.#targets.delete(name);
+      }
+      if (this.#targets.size > 0) return;
+      this.#targets = undefined;
+      this.#everSynced = true;
+      this.#options.events.synced();
+    }
+    for (const [name, position] of this.#theirs) if (!reached(name, position)) return;
+    this.#currentMs = this.#options.clock.monotonicMs();
+  }
+
+  #lagMs(): number | undefined {
+    if (!this.#everSynced) return undefined;
+    const sinceMs = this.#options.clock.monotonicMs() - this.#currentMs;
+    const behind = this.#connected && sinceMs < LAG_ALLOWANCE_MS ? 0 : sinceMs;
+    return behind + (this.#heartbeat?.lagMs ?? 0);
+  }
+
+  #disconnected(error: Error | undefined): void {
+    const { log, reconnectDelayMs, random } = this.#options;
+    const wasConnected = this.#connected;
+    this.#connected = false;
+    this.#session = undefined;
+    this.#targets = undefined;
+    this.#subscribed = false;
+    if (this.#closed) return;
+    this.#error = error ? describe(error) : 'the connection was closed';
+    this.#failures++;
+    if (wasConnected || this.#error !== this.#loggedError) {
+      this.#loggedError = this.#error;
+      const what = wasConnected ? 'lost the connection to' : 'cannot follow';
+      const fields = {
+        peer: this.#address(),
+        code: error instanceof LiteFsError ? error.code : undefined,
+      };
+      log.warn(fields, `${what} ${this.#address()}: ${this.#error}; trying again`);
+    }
+    const grown = Math.min(RECONNECT_MS_MAX, reconnectDelayMs * 2 ** (this.#failures - 1));
+    const jitter = 0.5 + random(1)[0] / 512;
+    const wait = wasConnected ? 0 : grown * jitter;
+    this.#timer = setTimeout(() => this.#connect(), wait);
+  }
+
+  #address(): string {
+    const { host, port } = this.#options.target;
+    return `${host}:${port}`;
+  }
+}
+
+function describe(error: Error): string {
+  const hint = error instanceof LiteFsError && error.hint ? `. ${error.hint}` : '';
+  return `${errorText(error)}${hint}`;
+}

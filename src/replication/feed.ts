@@ -1,0 +1,286 @@
+/**
+ * Keeps one database of one replica up to date: from the log as long as the log has it, by a resync when it
+ * has not, then each entry as it comes. Every replica and database has a feed of its own, so a large
+ * transfer of one delays no other.
+ */
+import fs from 'node:fs';
+import type { Position } from '../ltx/position.ts';
+import {
+  type decodeChecksums,
+  encodeEntryBegin,
+  encodeName,
+  encodeNamed,
+  encodeNamedPosition,
+  encodeResyncBegin,
+} from './messages.ts';
+import type { LogEntry, PageCut, ReplicationStore } from './store.ts';
+import type { FrameTransport } from './transport.ts';
+
+/** What is read from the log at once. */
+const READ_BYTES = 1 << 20;
+/** Entries up to this go in one frame. */
+const WHOLE_ENTRY_BYTES_MAX = 1 << 20;
+const CHUNK_BYTES = 256 << 10;
+const PAGES_BYTES = 1 << 20;
+/** More than this unsent: live entries are left to the log. */
+const LIVE_PENDING_BYTES_MAX = 1 << 20;
+/** 8 bytes for each page of the largest database there can be (2^32 pages). */
+const CHECKSUM_BYTES_MAX = 2 ** 35;
+
+export interface FeedEvents {
+  /** A resync begins or has ended: one line in the log. */
+  resync(text: string, fields: Record<string, unknown>): void;
+  /** The feed cannot go on: the connection must end. */
+  failed(error: Error): void;
+}
+
+export class DatabaseFeed {
+  readonly #database: string;
+  readonly #store: ReplicationStore;
+  readonly #transport: FrameTransport;
+  readonly #events: FeedEvents;
+  /** What the replica has when all that was sent has been applied. */
+  #position: Position;
+  /** Everything known has been sent: entries can go out as they come. */
+  #live = false;
+  #more: (() => void) | undefined;
+  #behind = true;
+  #closed = false;
+  /** The replica asked for pages, whatever the log has. */
+  #resyncAsked = false;
+  /** The position was set back while entries were being sent: they are of no use. */
+  #rewound = false;
+  #checksums: { parts: Buffer[]; bytes: number; done: (theirs: Theirs) => void } | undefined;
+
+  constructor(parts: {
+    database: string;
+    position: Position;
+    store: ReplicationStore;
+    transport: FrameTransport;
+    events: FeedEvents;
+  }) {
+    this.#database = parts.database;
+    this.#position = parts.position;
+    this.#store = parts.store;
+    this.#transport = parts.transport;
+    this.#events = parts.events;
+    this.#run().catch((error) => {
+      if (!this.#closed) this.#events.failed(error as Error);
+    });
+  }
+
+  /** The position up to which everything has been sent. */
+  get position(): Position {
+    return this.#position;
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#wake();
+    this.#checksums?.done({ pageSize: 0, checksums: Buffer.alloc(0) });
+  }
+
+  /** A new entry of this database. */
+  entry(entry: LogEntry): void {
+    const { source } = entry;
+    const follows =
+      entry.pre.txid === this.#position.txid && entry.pre.checksum === this.#position.checksum;
+    const sendNow =
+      this.#live &&
+      follows &&
+      'bytes' in source &&
+      this.#transport.pendingBytes < LIVE_PENDING_BYTES_MAX;
+    if (sendNow) {
+      this.#transport.send('ENTRY', ...encodeNamed(this.#database, source.bytes));
+      this.#position = entry.post;
+      return;
+    }
+    this.#behind = true;
+    this.#wake();
+  }
+
+  /** The replica could not apply what it got, and is at this position. `pages`: it wants a resync. */
+  requested(position: Position, pages: boolean): void {
+    this.#position = position;
+    this.#resyncAsked ||= pages;
+    this.#rewound = true;
+    this.#behind = true;
+    this.#wake();
+  }
+
+  /** A part of the replica's page checksums, which were asked for. */
+  checksums(part: ReturnType<typeof decodeChecksums>): void {
+    const pending = this.#checksums;
+    if (!pending) return;
+    pending.bytes += part.bytes.length;
+    if (pending.bytes > CHECKSUM_BYTES_MAX) throw new RangeError('too many page checksums');
+    pending.parts.push(part.bytes);
+    if (!part.last) return;
+    this.#checksums = undefined;
+    pending.done({ pageSize: part.pageSize, checksums: Buffer.concat(pending.parts) });
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#closed) {
+      this.#live = false;
+      this.#behind = false;
+      this.#rewound = false;
+      if (this.#resyncAsked) {
+        this.#resyncAsked = false;
+        await this.#resync('the replica asked for it');
+        continue;
+      }
+      const read = await this.#store.readLog(this.#database, this.#position, READ_BYTES);
+      if (this.#closed) return;
+      if (read.kind === 'unavailable') {
+        if (!this.#store.positions().has(this.#database)) return;
+        await this.#resync(read.reason);
+      } else if (read.entries.length > 0) {
+        await this.#sendAll(read.entries);
+      } else if (!this.#behind) {
+        this.#live = true;
+        await new Promise<void>((resolve) => {
+          this.#more = resolve;
+        });
+      }
+    }
+  }
+
+  #wake(): void {
+    this.#more?.();
+    this.#more = undefined;
+  }
+
+  async #sendAll(entries: readonly LogEntry[]): Promise<void> {
+    const open = new Map<string, fs.promises.FileHandle>();
+    try {
+      for (const entry of entries) {
+        await this.#send(entry, open);
+        if (this.#closed || this.#rewound) return;
+        this.#position = entry.post;
+      }
+    } catch (error) {
+      // Merged with others or trimmed since it was looked up: the log is read again.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    } finally {
+      for (const handle of open.values()) await handle.close();
+    }
+  }
+
+  async #send(entry: LogEntry, open: Map<string, fs.promises.FileHandle>): Promise<void> {
+    const { source } = entry;
+    if ('bytes' in source) {
+      await this.#transport.send('ENTRY', ...encodeNamed(this.#database, source.bytes));
+      return;
+    }
+    let handle = open.get(source.path);
+    if (!handle) {
+      handle = await fs.promises.open(source.path, 'r');
+      open.set(source.path, handle);
+    }
+    if (source.length <= WHOLE_ENTRY_BYTES_MAX) {
+      const bytes = await readExactly(handle, source.offset, source.length);
+      await this.#transport.send('ENTRY', ...encodeNamed(this.#database, bytes));
+      return;
+    }
+    await this.#transport.send('ENTRY_BEGIN', encodeEntryBegin(this.#database, source.length));
+    for (let at = 0; at < source.length && !this.#closed; at += CHUNK_BYTES) {
+      const length = Math.min(CHUNK_BYTES, source.length - at);
+      const bytes = await readExactly(handle, source.offset + at, length);
+      await this.#transport.send('ENTRY_CHUNK', ...encodeNamed(this.#database, bytes));
+    }
+    this.#transport.send('ENTRY_END', encodeName(this.#database));
+  }
+
+  /** Sends the pages that differ, then what was committed meanwhile. */
+  async #resync(reason: string): Promise<void> {
+    const startedMs = performance.now();
+    const theirs = await this.#askChecksums();
+    if (this.#closed) return;
+    const had = this.#position;
+    const comparable = theirs.checksums.length > 0;
+    const cut = await this.#store.cutPages(this.#database, comparable ? theirs : undefined);
+    try {
+      const diverged = isDiverged(had, cut.position, reason);
+      this.#transport.send(
+        'RESYNC_BEGIN',
+        encodeResyncBegin({ database: this.#database, ...cutFacts(cut), diverged, reason }),
+      );
+      let bytes = 0;
+      for (;;) {
+        const pages = await cut.next(PAGES_BYTES);
+        if (!pages || this.#closed) break;
+        bytes += pages.length;
+        await this.#transport.send('PAGES', ...encodeNamed(this.#database, pages));
+      }
+      if (this.#closed || !cut.end) return;
+      await this.#sendUpTo(cut.position, cut.end);
+      this.#transport.send('RESYNC_END', encodeNamedPosition(this.#database, this.#position));
+      const seconds = Math.round(performance.now() - startedMs) / 1000;
+      this.#events.resync(
+        `sent ${comparable ? 'the pages that differ' : 'all pages'} of ${this.#database} (${reason})`,
+        { database: this.#database, bytes, seconds, diverged },
+      );
+    } finally {
+      cut.close();
+    }
+  }
+
+  /** The entries after a position, to the end of the cut at least. */
+  async #sendUpTo(from: Position, end: Position): Promise<void> {
+    this.#position = from;
+    while (this.#position.txid < end.txid && !this.#closed) {
+      const read = await this.#store.readLog(this.#database, this.#position, READ_BYTES);
+      if (read.kind === 'unavailable') {
+        throw new Error(
+          `the log of ${this.#database} lost its end during a resync: ${read.reason}`,
+        );
+      }
+      await this.#sendAll(read.entries);
+    }
+  }
+
+  #askChecksums(): Promise<Theirs> {
+    return new Promise((resolve) => {
+      this.#checksums = { parts: [], bytes: 0, done: resolve };
+      this.#transport.send('CHECKSUMS_ASK', encodeName(this.#database));
+    });
+  }
+}
+
+interface Theirs {
+  readonly pageSize: number;
+  /** u64 big-endian each, page 1 first; empty when it has no such database. */
+  readonly checksums: Buffer;
+}
+
+function cutFacts(cut: PageCut) {
+  const { position, pageSize, pageCount } = cut;
+  return { position, pageSize, pageCount };
+}
+
+/**
+ * Whether what the replica has is known not to be in our history: it is ahead of us, or has another content at a
+ * transaction that we know. That the log does not reach back proves nothing.
+ */
+function isDiverged(theirs: Position, ours: Position, reason: string): boolean {
+  if (theirs.txid === 0) return false;
+  if (theirs.txid > ours.txid) return true;
+  if (theirs.txid === ours.txid) return theirs.checksum !== ours.checksum;
+  return reason.includes('another checksum');
+}
+
+async function readExactly(
+  handle: fs.promises.FileHandle,
+  offset: number,
+  length: number,
+): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafe(length);
+  const { bytesRead } = await handle.read(bytes, 0, length, offset);
+  if (bytesRead < length) {
+    throw Object.assign(new Error('a file of the log is shorter than it was'), {
+      code: 'ENOENT',
+    });
+  }
+  return bytes;
+}

@@ -1,0 +1,129 @@
+/**
+ * Frames: what the TCP stream is made of, in both directions.
+ *
+ *     0   4   u32 big-endian: length of what follows (type and payload), 1 … 2 MiB
+ *     4   1   type
+ *     5   …   payload, see messages.ts
+ */
+import { LiteFsError } from '../errors.ts';
+
+/** Types 32 and up are reserved: synchronous replication, handing over the role, the halt lock. */
+export const FRAME_TYPES = {
+  HELLO: 1,
+  AUTH: 2,
+  WELCOME: 3,
+  REJECT: 4,
+  SUBSCRIBE: 5,
+  SUBSCRIBED: 6,
+  ENTRY: 7,
+  ENTRY_BEGIN: 8,
+  ENTRY_CHUNK: 9,
+  ENTRY_END: 10,
+  CHECKSUMS_ASK: 11,
+  CHECKSUMS: 12,
+  RESYNC_BEGIN: 13,
+  PAGES: 14,
+  RESYNC_END: 15,
+  DROPPED: 16,
+  HEARTBEAT: 17,
+  ACK: 18,
+  PING: 19,
+  REQUEST: 20,
+  RESERVED_DURABLE: 32,
+  RESERVED_READY: 33,
+  RESERVED_HANDOFF: 34,
+  RESERVED_PROMOTE: 35,
+  RESERVED_HALT: 36,
+} as const;
+
+export type FrameName = keyof typeof FRAME_TYPES;
+
+export interface Frame {
+  readonly type: number;
+  readonly payload: Buffer;
+}
+
+/** Type and payload, at most. */
+export const FRAME_BYTES_MAX = 2 << 20;
+const LENGTH_BYTES = 4;
+const FIRST_RESERVED = 32;
+
+const NAMES = new Map<number, FrameName>(
+  (Object.keys(FRAME_TYPES) as FrameName[]).map((name) => [FRAME_TYPES[name], name]),
+);
+
+/** The name of a type, for messages. */
+export function frameName(type: number): string {
+  return NAMES.get(type) ?? `type ${type}`;
+}
+
+/** The bytes before the payload. */
+export function frameHeader(type: number, payloadBytes: number): Buffer {
+  const header = Buffer.allocUnsafe(LENGTH_BYTES + 1);
+  header.writeUInt32BE(payloadBytes + 1, 0);
+  header[LENGTH_BYTES] = type;
+  return header;
+}
+
+/** Cuts a stream into frames. */
+export class FrameParser {
+  #chunks: Buffer[] = [];
+  #bytes = 0;
+
+  /** Takes the next bytes. */
+  add(chunk: Buffer): void {
+    if (chunk.length === 0) return;
+    this.#chunks.push(chunk);
+    this.#bytes += chunk.length;
+  }
+
+  /**
+   * The next frame that is whole; undefined when there is none. Throws PROTOCOL for one that is too
+   * long, of an unknown type, or of a reserved one.
+   */
+  next(): Frame | undefined {
+    if (this.#bytes < LENGTH_BYTES + 1) return undefined;
+    const header = this.#peek(LENGTH_BYTES + 1);
+    const length = header.readUInt32BE(0);
+    check(length, header[LENGTH_BYTES]);
+    if (this.#bytes < LENGTH_BYTES + length) return undefined;
+    const whole = this.#take(LENGTH_BYTES + length);
+    return { type: whole[LENGTH_BYTES], payload: whole.subarray(LENGTH_BYTES + 1) };
+  }
+
+  /** What has not been cut into frames yet; it is forgotten here. */
+  takeRest(): Buffer {
+    const rest = Buffer.concat(this.#chunks);
+    this.#chunks = [];
+    this.#bytes = 0;
+    return rest;
+  }
+
+  #peek(length: number): Buffer {
+    if (this.#chunks[0].length < length) this.#chunks = [Buffer.concat(this.#chunks)];
+    return this.#chunks[0];
+  }
+
+  #take(length: number): Buffer {
+    if (this.#chunks[0].length < length) this.#chunks = [Buffer.concat(this.#chunks)];
+    const [first] = this.#chunks;
+    const taken = first.subarray(0, length);
+    if (first.length === length) this.#chunks.shift();
+    else this.#chunks[0] = first.subarray(length);
+    this.#bytes -= length;
+    return taken;
+  }
+}
+
+function check(length: number, type: number): void {
+  if (length < 1 || length > FRAME_BYTES_MAX) {
+    throw new LiteFsError('PROTOCOL', `a frame of ${length} bytes: not a litefs-lite node?`);
+  }
+  if (!NAMES.has(type)) throw new LiteFsError('PROTOCOL', `a frame of unknown type ${type}`);
+  if (type >= FIRST_RESERVED) {
+    throw new LiteFsError(
+      'PROTOCOL',
+      `a ${frameName(type)} frame, which this version does not use`,
+    );
+  }
+}

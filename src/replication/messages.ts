@@ -1,0 +1,252 @@
+/**
+ * The payloads of frames. docs/protocol.md has them as tables; position: u64 TXID, u64 checksum; name: u16 length
+ * and bytes; text: u16 length and UTF-8; positions: u32 count, then name and position each.
+ */
+import { LiteFsError } from '../errors.ts';
+import type { PeerFacts } from '../lease/judge.ts';
+import type { Position } from '../ltx/position.ts';
+import { PayloadReader, PayloadWriter } from './bytes.ts';
+
+export const PROTOCOL_VERSION = 1;
+export const NONCE_BYTES = 32;
+const MAGIC = 0x4c46534c;
+/** A node has not more databases than this; also what bounds a list of positions. */
+const DATABASES_MAX = 1_000_000;
+
+/** In `features`: the sender can do zstd. */
+export const FEATURE_ZSTD = 1;
+
+export interface Hello extends PeerFacts {
+  readonly features: number;
+  readonly nonce: Buffer;
+  /** The cluster's primary, as far as the sender knows; '' when it does not. */
+  readonly primaryHostname: string;
+  readonly advertiseUrl: string;
+}
+
+/** magic u32, version u16, features u32, role u8, node id u64, cluster id u64, term u64, nonce, three texts. */
+export function encodeHello(hello: Hello): Buffer {
+  return new PayloadWriter()
+    .u32(MAGIC)
+    .u16(PROTOCOL_VERSION)
+    .u32(hello.features)
+    .u8(hello.role === 'primary' ? 1 : 2)
+    .u64(BigInt(`0x${hello.nodeId}`))
+    .u64(hello.clusterId === '' ? 0n : BigInt(`0x${hello.clusterId}`))
+    .u64(hello.term)
+    .bytes(hello.nonce)
+    .text(hello.hostname)
+    .text(hello.primaryHostname)
+    .text(hello.advertiseUrl)
+    .done();
+}
+
+export function decodeHello(payload: Buffer): Hello {
+  const reader = new PayloadReader(payload);
+  if (reader.u32() !== MAGIC) throw new LiteFsError('PROTOCOL', 'the peer is no litefs-lite node');
+  const version = reader.u16();
+  if (version !== PROTOCOL_VERSION) {
+    throw new LiteFsError(
+      'PEER_REJECTED',
+      `the peer speaks version ${version} of the protocol, this node version ${PROTOCOL_VERSION}`,
+      { hint: 'Install the same release on all nodes.' },
+    );
+  }
+  const features = reader.u32();
+  const role = reader.u8();
+  if (role !== 1 && role !== 2) throw new LiteFsError('PROTOCOL', `a HELLO with role ${role}`);
+  const id = () => reader.bigU64().toString(16).padStart(16, '0');
+  const nodeId = id();
+  const clusterId = id();
+  return {
+    features,
+    role: role === 1 ? 'primary' : 'replica',
+    nodeId,
+    clusterId: /^0+$/.test(clusterId) ? '' : clusterId,
+    term: reader.u64(),
+    nonce: Buffer.from(reader.bytes(NONCE_BYTES)),
+    hostname: reader.text(),
+    primaryHostname: reader.text(),
+    advertiseUrl: reader.text(),
+  };
+}
+
+/** text code, text sentence. */
+export function encodeReject(code: string, text: string): Buffer {
+  return new PayloadWriter().text(code).text(text).done();
+}
+
+export function decodeReject(payload: Buffer): { code: string; text: string } {
+  const reader = new PayloadReader(payload);
+  return { code: reader.text(), text: reader.text() };
+}
+
+/** positions. SUBSCRIBE, SUBSCRIBED and ACK. */
+export function encodePositions(positions: Iterable<[string, Position]>): Buffer {
+  const list = [...positions];
+  const writer = new PayloadWriter().u32(list.length);
+  for (const [name, position] of list) writer.name(name).position(position);
+  return writer.done();
+}
+
+export function decodePositions(payload: Buffer): Map<string, Position> {
+  const reader = new PayloadReader(payload);
+  const positions = readPositions(reader);
+  reader.end();
+  return positions;
+}
+
+function readPositions(reader: PayloadReader): Map<string, Position> {
+  const count = reader.u32();
+  if (count > DATABASES_MAX) throw new LiteFsError('PROTOCOL', `a list of ${count} databases`);
+  const positions = new Map<string, Position>();
+  for (let i = 0; i < count; i++) positions.set(reader.name(), reader.position());
+  return positions;
+}
+
+export interface Heartbeat {
+  /** ms since 1970. */
+  readonly clockMs: number;
+  /** How far the sender itself is behind the primary, ms; 0 on the primary. */
+  readonly lagMs: number;
+  /** What has changed since the heartbeat before. */
+  readonly positions: Map<string, Position>;
+}
+
+/** u64 clock, u32 lag, positions. */
+export function encodeHeartbeat(heartbeat: Heartbeat): Buffer {
+  return new PayloadWriter()
+    .u64(heartbeat.clockMs)
+    .u32(Math.min(0xffffffff, Math.round(heartbeat.lagMs)))
+    .bytes(encodePositions(heartbeat.positions))
+    .done();
+}
+
+export function decodeHeartbeat(payload: Buffer): Heartbeat {
+  const reader = new PayloadReader(payload);
+  return { clockMs: reader.u64(), lagMs: reader.u32(), positions: readPositions(reader) };
+}
+
+/** name, then bytes: ENTRY, ENTRY_CHUNK, PAGES. */
+export function encodeNamed(database: string, bytes: Uint8Array): Buffer[] {
+  return [
+    new PayloadWriter().name(database).done(),
+    Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+  ];
+}
+
+export function decodeNamed(payload: Buffer): { database: string; bytes: Buffer } {
+  const reader = new PayloadReader(payload);
+  return { database: reader.name(), bytes: reader.rest() };
+}
+
+/** name, u64 length: ENTRY_BEGIN. */
+export function encodeEntryBegin(database: string, length: number): Buffer {
+  return new PayloadWriter().name(database).u64(length).done();
+}
+
+export function decodeEntryBegin(payload: Buffer): { database: string; length: number } {
+  const reader = new PayloadReader(payload);
+  return { database: reader.name(), length: reader.u64() };
+}
+
+/** name, u8 last, u32 page size, bytes: CHECKSUMS. */
+export function encodeChecksums(
+  database: string,
+  part: { last: boolean; pageSize: number; bytes: Uint8Array },
+): Buffer {
+  return new PayloadWriter()
+    .name(database)
+    .u8(part.last ? 1 : 0)
+    .u32(part.pageSize)
+    .bytes(part.bytes)
+    .done();
+}
+
+export function decodeChecksums(payload: Buffer) {
+  const reader = new PayloadReader(payload);
+  const database = reader.name();
+  const last = reader.u8() === 1;
+  return { database, last, pageSize: reader.u32(), bytes: reader.rest() };
+}
+
+export interface ResyncBegin {
+  readonly database: string;
+  readonly position: Position;
+  readonly pageSize: number;
+  readonly pageCount: number;
+  /** The replica's state is not part of the sender's history. */
+  readonly diverged: boolean;
+  /** For the log. */
+  readonly reason: string;
+}
+
+/** name, position, u32 page size, u32 pages, u8 diverged, text reason. */
+export function encodeResyncBegin(begin: ResyncBegin): Buffer {
+  return new PayloadWriter()
+    .name(begin.database)
+    .position(begin.position)
+    .u32(begin.pageSize)
+    .u32(begin.pageCount)
+    .u8(begin.diverged ? 1 : 0)
+    .text(begin.reason)
+    .done();
+}
+
+export function decodeResyncBegin(payload: Buffer): ResyncBegin {
+  const reader = new PayloadReader(payload);
+  return {
+    database: reader.name(),
+    position: reader.position(),
+    pageSize: reader.u32(),
+    pageCount: reader.u32(),
+    diverged: reader.u8() === 1,
+    reason: reader.text(),
+  };
+}
+
+/** name, position: RESYNC_END. */
+export function encodeNamedPosition(database: string, position: Position): Buffer {
+  return new PayloadWriter().name(database).position(position).done();
+}
+
+export function decodeNamedPosition(payload: Buffer): { database: string; position: Position } {
+  const reader = new PayloadReader(payload);
+  return { database: reader.name(), position: reader.position() };
+}
+
+/** name, position, u8 pages: REQUEST. `pages`: a resync is wanted, not what the log has. */
+export function encodeRequest(database: string, position: Position, pages: boolean): Buffer {
+  return new PayloadWriter()
+    .name(database)
+    .position(position)
+    .u8(pages ? 1 : 0)
+    .done();
+}
+
+export function decodeRequest(payload: Buffer) {
+  const reader = new PayloadReader(payload);
+  return { database: reader.name(), position: reader.position(), pages: reader.u8() === 1 };
+}
+
+/** name, u8 diverged: DROPPED. */
+export function encodeDropped(database: string, diverged: boolean): Buffer {
+  return new PayloadWriter()
+    .name(database)
+    .u8(diverged ? 1 : 0)
+    .done();
+}
+
+export function decodeDropped(payload: Buffer): { database: string; diverged: boolean } {
+  const reader = new PayloadReader(payload);
+  return { database: reader.name(), diverged: reader.u8() === 1 };
+}
+
+/** name alone: CHECKSUMS_ASK, ENTRY_END. */
+export function encodeName(database: string): Buffer {
+  return new PayloadWriter().name(database).done();
+}
+
+export function decodeName(payload: Buffer): string {
+  return new PayloadReader(payload).name();
+}

@@ -1,0 +1,125 @@
+/** Listening for replicas. Every node does: a replica may be followed by others. */
+import net from 'node:net';
+import { errorText, LiteFsError } from '../errors.ts';
+import type { Verdict } from '../lease/judge.ts';
+import { type Hello, NONCE_BYTES } from './messages.ts';
+import type { Clock, LocalNode, ReplicationLogger } from './parts.ts';
+import { type ReplicaInfo, ServerSession } from './server-session.ts';
+import type { ReplicationStore } from './store.ts';
+import { FrameTransport } from './transport.ts';
+
+export interface ReplicationServerOptions {
+  readonly store: ReplicationStore;
+  readonly local: () => LocalNode;
+  readonly secret: string | undefined;
+  readonly log: ReplicationLogger;
+  readonly clock: Clock;
+  /** Random bytes, for the nonces. */
+  readonly random: (bytes: number) => Buffer;
+  readonly upstream: () => { hostname: string; lagMs: number };
+  /** A node was refused for a reason that an administrator should see: two primaries, say. */
+  readonly onRefused: (verdict: Verdict, peer: Hello) => void;
+  /** The lowest transaction that some replica still needs, by database. */
+  readonly onNeeds: (txids: Record<string, number>) => void;
+  /** Whether to compress towards a peer. Default: when it is not on this machine. */
+  readonly compressFor?: (address: string) => boolean;
+}
+
+const CONNECTIONS_MAX = 256;
+/** How often at most the needs are told. */
+const NEEDS_MS = 1000;
+
+export class ReplicationServer {
+  readonly #options: ReplicationServerOptions;
+  readonly #sessions = new Set<ServerSession>();
+  readonly #server: net.Server;
+  #needsTimer: NodeJS.Timeout | undefined;
+
+  constructor(options: ReplicationServerOptions) {
+    this.#options = options;
+    this.#server = net.createServer((socket) => this.#connected(socket));
+    this.#server.maxConnections = CONNECTIONS_MAX;
+  }
+
+  /** Listens; resolves with the port. Throws LISTEN when the address is taken. */
+  listen(host: string | undefined, port: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', (error) => {
+        reject(
+          new LiteFsError(
+            'LISTEN',
+            `cannot listen on ${host ?? ''}:${port} for replicas: ${errorText(error)}`,
+            { hint: 'Set replication.addr to a free port.', cause: error },
+          ),
+        );
+      });
+      this.#server.listen(port, host, () => {
+        resolve((this.#server.address() as net.AddressInfo).port);
+      });
+    });
+  }
+
+  /** Those that follow this node now. */
+  replicas(): ReplicaInfo[] {
+    return [...this.#sessions]
+      .map((session) => session.info())
+      .filter((info) => info !== undefined);
+  }
+
+  async close(): Promise<void> {
+    clearTimeout(this.#needsTimer);
+    for (const session of this.#sessions) session.destroy();
+    if (!this.#server.listening) return;
+    await new Promise<void>((resolve) => {
+      this.#server.close(() => resolve());
+    });
+  }
+
+  #connected(socket: net.Socket): void {
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, 5000);
+    const { store, local, secret, clock, log, random, upstream, onRefused } = this.#options;
+    const host = socket.remoteAddress ?? '';
+    const address = `${host}:${socket.remotePort}`;
+    const session = new ServerSession({
+      transport: new FrameTransport(socket),
+      address,
+      compress: (this.#options.compressFor ?? isRemote)(host),
+      store,
+      local,
+      secret,
+      nonce: random(NONCE_BYTES),
+      clock,
+      log,
+      upstream,
+      events: {
+        welcomed: () => this.#needsChanged(),
+        refused: onRefused,
+        acked: () => this.#needsChanged(),
+        closed: (closed) => {
+          this.#sessions.delete(closed);
+          this.#needsChanged();
+        },
+      },
+    });
+    this.#sessions.add(session);
+  }
+
+  #needsChanged(): void {
+    this.#needsTimer ??= setTimeout(() => {
+      this.#needsTimer = undefined;
+      const needs: Record<string, number> = {};
+      for (const { positions } of this.replicas()) {
+        for (const [name, { txid }] of positions) {
+          needs[name] = Math.min(needs[name] ?? Number.MAX_SAFE_INTEGER, txid);
+        }
+      }
+      this.#options.onNeeds(needs);
+    }, NEEDS_MS).unref();
+  }
+}
+
+/** Whether an address is another machine's. */
+export function isRemote(address: string): boolean {
+  return !/^(::ffff:)?127\.|^::1$/.test(address);
+}

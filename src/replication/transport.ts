@@ -1,0 +1,147 @@
+/**
+ * A connection that carries frames: a thin shell over a socket. Writes of one turn of the event loop go out
+ * together. After the handshake both directions may be switched to one zstd stream each.
+ */
+import type { Duplex } from 'node:stream';
+import zlib from 'node:zlib';
+import { FRAME_TYPES, type Frame, type FrameName, FrameParser, frameHeader } from './frame.ts';
+
+/** Above this many unsent bytes send() makes the caller wait. */
+const PENDING_BYTES_MAX = 4 << 20;
+const ZSTD_LEVEL = 1;
+
+export interface TransportEvents {
+  frame(frame: Frame): void;
+  /** The connection is gone; the error that ended it, if one did. Called once. */
+  closed(error: Error | undefined): void;
+}
+
+export class FrameTransport {
+  readonly #socket: Duplex;
+  readonly #parser = new FrameParser();
+  #events: TransportEvents | undefined;
+  #compressor: zlib.ZstdCompress | undefined;
+  #decompressor: zlib.ZstdDecompress | undefined;
+  #corked = false;
+  #closed = false;
+  #error: Error | undefined;
+  #waiting: (() => void)[] = [];
+  /** Payload bytes sent, before compression. */
+  bytesSent = 0;
+  bytesReceived = 0;
+
+  constructor(socket: Duplex) {
+    this.#socket = socket;
+    socket.on('data', (chunk: Buffer) => this.#received(chunk));
+    socket.on('drain', () => this.#wake());
+    socket.on('error', (error) => {
+      this.#error ??= error;
+    });
+    socket.on('close', () => this.#ended());
+    socket.on('end', () => socket.end());
+    socket.pause();
+  }
+
+  /** Begins to deliver. */
+  start(events: TransportEvents): void {
+    this.#events = events;
+    this.#socket.resume();
+  }
+
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
+  /** Bytes that wait to be sent. */
+  get pendingBytes(): number {
+    return this.#socket.writableLength + (this.#compressor?.writableLength ?? 0);
+  }
+
+  /** Sends a frame; resolves when there is room for more. Rejects never: a lost frame ends the connection. */
+  send(name: FrameName, ...payload: Uint8Array[]): Promise<void> | undefined {
+    if (this.#closed) return undefined;
+    let length = 0;
+    for (const part of payload) length += part.length;
+    this.#cork();
+    const out = this.#compressor ?? this.#socket;
+    out.write(frameHeader(FRAME_TYPES[name], length));
+    for (const part of payload) if (part.length > 0) out.write(part);
+    this.bytesSent += length + 5;
+    if (this.pendingBytes < PENDING_BYTES_MAX) return undefined;
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  /** From the next byte on, both directions are zstd streams. To be called between two frames. */
+  compress(): void {
+    const params = { [zlib.constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL };
+    this.#compressor = zlib.createZstdCompress({ params });
+    this.#compressor.on('data', (chunk: Buffer) => this.#socket.write(chunk));
+    this.#decompressor = zlib.createZstdDecompress();
+    this.#decompressor.on('data', (chunk: Buffer) => this.#parse(chunk));
+    this.#decompressor.on('error', (error) => this.destroy(error));
+    this.#compressor.on('error', (error) => this.destroy(error));
+    // What came together with the last plain frame is compressed already.
+    this.#decompressor.write(this.#parser.takeRest());
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  /** Sends what is pending, then closes. */
+  end(): void {
+    this.#socket.end();
+  }
+
+  /** Closes at once. */
+  destroy(error?: Error): void {
+    this.#error ??= error;
+    this.#socket.destroy();
+  }
+
+  #received(chunk: Buffer): void {
+    this.bytesReceived += chunk.length;
+    if (this.#decompressor) this.#decompressor.write(chunk);
+    else this.#parse(chunk);
+  }
+
+  #parse(chunk: Buffer): void {
+    try {
+      this.#parser.add(chunk);
+      for (let frame = this.#parser.next(); frame; frame = this.#parser.next()) {
+        if (this.#closed) return;
+        this.#events?.frame(frame);
+      }
+    } catch (error) {
+      this.destroy(error as Error);
+    }
+  }
+
+  #cork(): void {
+    if (this.#corked) return;
+    this.#corked = true;
+    this.#socket.cork();
+    process.nextTick(() => {
+      this.#corked = false;
+      if (this.#compressor) this.#compressor.flush(() => this.#wake());
+      this.#socket.uncork();
+    });
+  }
+
+  #wake(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+
+  #ended(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#wake();
+    this.#compressor?.destroy();
+    this.#decompressor?.destroy();
+    this.#events?.closed(this.#error);
+  }
+}
