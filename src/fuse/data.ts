@@ -36,7 +36,7 @@ export function readData(tree: Tree, request: Request): Outcome {
   const offset = request.u64(8);
   const size = Math.min(request.u32(16), MAX_TRANSFER);
   const { body } = tree.device;
-  if (handle?.kind === 'virtual') return handle.content.copy(body, 0, offset, offset + size);
+  if (handle?.kind === 'virtual') return handle.content.subarray(offset, offset + size).copy(body);
   if (handle?.kind !== 'file') return -errno.EBADF;
   return pread(fdOf(handle.node), body, size, offset);
 }

@@ -21,15 +21,20 @@ export class FuseDevice {
   readonly body: Buffer;
   readonly bodyWords: Uint32Array;
   readonly fd: number;
+  readonly #stop: number | undefined;
   readonly #fds: readonly number[];
   readonly #message = Buffer.from(new ArrayBuffer(OUT_HEADER + MAX_TRANSFER));
   readonly #words = new Uint32Array(this.#message.buffer);
   #spins = false;
 
-  /** @param fd /dev/fuse, open for reading and writing; it is made non-blocking */
-  constructor(fd: number) {
+  /**
+   * @param fd /dev/fuse, open for reading and writing; it is made non-blocking
+   * @param stop becomes readable when no more requests shall be waited for
+   */
+  constructor(fd: number, stop?: number) {
     this.fd = fd;
-    this.#fds = [fd];
+    this.#stop = stop;
+    this.#fds = stop === undefined ? [fd] : [fd, stop];
     this.body = this.#message.subarray(OUT_HEADER);
     this.bodyWords = this.#words.subarray(OUT_HEADER / 4);
     checked('fcntl(F_SETFL)', fcntl(fd, F_SETFL, O_RDWR_NONBLOCK));
@@ -37,7 +42,7 @@ export class FuseDevice {
 
   /**
    * Waits for a request and reads it.
-   * @returns false when the mount is gone
+   * @returns false when the mount is gone, or when none was there and it is to stop
    * @throws SystemError
    */
   next(request: Request): boolean {
@@ -52,6 +57,7 @@ export class FuseDevice {
       if (length === -errno.EINTR || length === -errno.ENOENT) continue;
       if (length !== -errno.EAGAIN) checked('read(/dev/fuse)', length);
       this.#sleep();
+      if (this.#stop !== undefined && pollIn([this.#stop], 0)) return false;
     }
   }
 

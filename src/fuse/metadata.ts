@@ -17,6 +17,7 @@ import {
   fchmod,
   fchown,
   ftruncate,
+  futimens,
   lchown,
   readlink,
   statfs,
@@ -138,7 +139,7 @@ function make(tree: Tree, node: Node, change: Change): number {
     result =
       fd === undefined
         ? utimensat(AT_FDCWD, backing, times, AT_SYMLINK_NOFOLLOW)
-        : utimensat(fd, null, times, 0);
+        : futimens(fd, times);
   }
   return result;
 }

@@ -7,6 +7,7 @@
  */
 import assert from 'node:assert';
 import type { OpenFile } from './open-file.ts';
+import type { VirtualFile } from './policy.ts';
 import { ROOT_ID } from './protocol.ts';
 
 interface NodeName {
@@ -26,6 +27,8 @@ export class Node {
   readonly children = new Map<string, Node>();
   /** While anybody has it open. */
   open: OpenFile | undefined;
+  /** While a virtual file is open: what the latest opener was given, and how many there are. */
+  shown: { file: VirtualFile; handles: number } | undefined;
   /** What the backing file was like when it was last closed: see `OpenFile`. */
   closedAs: string | undefined;
 
@@ -154,7 +157,8 @@ export class NodeTree {
   }
 
   #reap(node: Node): void {
-    if (node === this.root || node.lookups > 0 || node.children.size > 0 || node.open) return;
+    if (node === this.root || node.lookups > 0 || node.children.size > 0) return;
+    if (node.open || node.shown) return;
     if (!this.#byId.delete(node.id)) return;
     this.disown(node);
     const names = node.names;

@@ -9,7 +9,8 @@ import { close, errno, ftruncate, open } from '../os/libc.ts';
 import type { Outcome } from './deferrals.ts';
 import type { Node } from './nodes.ts';
 import { OpenFile, SAFE_OPEN } from './open-file.ts';
-import { makeOwn } from './ownership.ts';
+import { killPrivileges, makeOwn } from './ownership.ts';
+import type { VirtualFile } from './policy.ts';
 import {
   ENTRY_OUT,
   FOPEN_DIRECT_IO,
@@ -25,33 +26,38 @@ const O_RDWR = 2;
 const O_CREAT = 0o100;
 const O_EXCL = 0o200;
 const O_TRUNC = 0o1000;
+/** In open_flags: who truncates may not keep set-user-id bits. */
+const OPEN_KILL_SUIDGID = 1;
+const S_ISUID_OR_ISGID = 0o6000;
 
 export function openFile(tree: Tree, request: Request): Outcome {
   const node = tree.nodes.get(request.nodeId);
   if (!node) return -errno.ESTALE;
   const flags = request.u32(0);
   const { asker } = request;
+  const kills = (request.u32(4) & OPEN_KILL_SUIDGID) !== 0;
   return node.isVirtual
     ? openVirtual(tree, asker, node, flags)
-    : openNode(tree, asker, node, flags, () => replyOpen(tree, asker, node, flags, 0));
+    : openNode(tree, asker, node, flags, kills, () => replyOpen(tree, asker, node, flags, 0));
 }
 
 function openVirtual(tree: Tree, asker: Asker, node: Node, flags: number): Outcome {
   if ((flags & (O_ACCMODE | O_TRUNC)) !== 0) return -errno.EACCES;
   const path = tree.nodes.path(node);
   if (path === undefined) return -errno.ESTALE;
-  const give = (content: Buffer) => {
-    const fh = tree.handles.add({ kind: 'virtual', node, content });
+  const give = (file: VirtualFile) => {
+    node.shown = { file, handles: (node.shown?.handles ?? 0) + 1 };
+    const fh = tree.handles.add({ kind: 'virtual', node, content: file.content });
     // Read past the page cache, whose size may be another's.
     putOpen(tree, 0, fh, FOPEN_DIRECT_IO, 0);
     return OPEN_OUT;
   };
   const file = tree.policy.openVirtual(path, false);
-  if (file !== 'defer') return give(file.content);
+  if (file !== 'defer') return give(file);
   return tree.decide('defer', asker, { kind: 'open', path }, () => {
     const resumed = tree.policy.openVirtual(path, true);
     // It has been waited for already: there is nothing more to wait for.
-    return resumed === 'defer' ? -errno.EIO : give(resumed.content);
+    return resumed === 'defer' ? -errno.EIO : give(resumed);
   });
 }
 
@@ -61,6 +67,7 @@ function openNode(
   asker: Asker,
   node: Node,
   flags: number,
+  kills: boolean,
   finish: () => Outcome,
 ): Outcome {
   const path = tree.nodes.path(node);
@@ -73,6 +80,7 @@ function openNode(
   return tree.decide(verdict, asker, { kind: 'truncate', path: path ?? '', size: 0 }, () => {
     const result = acquire(tree, node, flags);
     if (result < 0) return result;
+    if (truncates && kills) killPrivileges(tree, node);
     const now = tree.nodes.path(node);
     if (truncates && now !== undefined) {
       tree.policy.event({ kind: 'truncated', path: now, size: 0, pid: asker.pid });
@@ -102,11 +110,16 @@ function acquire(tree: Tree, node: Node, flags: number): number {
 /** Makes `fd` the node's open backing file, and decides how its handles will work. */
 function adopt(tree: Tree, node: Node, path: string, fd: number, writable: boolean): void {
   let backingId = 0;
-  if (tree.passes && tree.policy.mayPassthrough(path)) {
+  if (tree.passes && tree.policy.mayPassthrough(path) && !hasPrivileges(tree, fd)) {
     // Refused for one file (say, on a file system stacked too high): then it comes through us.
     backingId = Math.max(0, tree.passthrough.register(fd));
   }
   node.open = new OpenFile(fd, writable, backingId);
+}
+
+/** The kernel does not clear such bits on the writes that it passes through. */
+function hasPrivileges(tree: Tree, fd: number): boolean {
+  return tree.stat.ofFile(fd) === 0 && (tree.stat.mode & S_ISUID_OR_ISGID) !== 0;
 }
 
 /** Gives out a handle of an open node, in a fuse_open_out at byte `at` that ends the reply. */
@@ -155,7 +168,8 @@ export function createFile(tree: Tree, request: Request): Outcome {
 
   const fd = open(tree.backing(path), SAFE_OPEN | O_RDWR | O_CREAT | O_EXCL, mode & 0o777);
   if (fd === -errno.EEXIST && (flags & O_EXCL) === 0) {
-    return createExisting(tree, asker, parent, name, flags);
+    const kills = (request.u32(12) & OPEN_KILL_SUIDGID) !== 0;
+    return createExisting(tree, asker, parent, name, flags, kills);
   }
   if (fd < 0) return fd;
   const error = makeOwn(tree, asker, parent, path, mode) || tree.stat.ofFile(fd);
@@ -177,12 +191,13 @@ function createExisting(
   parent: Node,
   name: string,
   flags: number,
+  kills: boolean,
 ): Outcome {
   const path = tree.nodes.childPath(parent, name);
   const error = path === undefined ? -errno.ENOENT : tree.stat.ofPath(tree.backing(path));
   if (error < 0) return error;
   const node = tree.enter(parent, name, 0);
-  const outcome = openNode(tree, asker, node, flags, () => {
+  const outcome = openNode(tree, asker, node, flags, kills, () => {
     const failed = tree.load(node);
     if (failed < 0) return failed;
     tree.enter(parent, name, 0);
@@ -207,8 +222,15 @@ function release(tree: Tree, node: Node): void {
   tree.nodes.closed(node);
 }
 
+function hide(tree: Tree, node: Node): void {
+  if (!node.shown || --node.shown.handles > 0) return;
+  node.shown = undefined;
+  tree.nodes.closed(node);
+}
+
 export function releaseFile(tree: Tree, request: Request): Outcome {
   const handle = tree.handles.remove(request.u64(0));
+  if (handle?.kind === 'virtual') hide(tree, handle.node);
   if (handle?.kind !== 'file') return 0;
   const path = tree.nodes.path(handle.node);
   release(tree, handle.node);

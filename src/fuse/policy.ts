@@ -1,5 +1,5 @@
 /**
- * What the owner of a mounted tree decides about it. The file system itself (tree.ts) mirrors a
+ * What the owner of a mounted tree decides about it. The file system itself (session.ts) mirrors a
  * backing directory; everything particular to an application comes in through this interface.
  *
  * All methods run on the FUSE thread, between a request and its reply: they must be quick and must
@@ -35,9 +35,11 @@ export interface DeferredOperation {
 
 /** Something that has happened to the tree. */
 export type TreeEvent =
-  /** A file was made (create, mknod, link, symlink) or a name came to be by rename. */
+  /** A file came to be under a new name (create, mknod, mkdir, link, symlink). */
   | { readonly kind: 'created'; readonly path: string }
+  /** A name was unlinked (not: a directory removed). */
   | { readonly kind: 'removed'; readonly path: string }
+  /** A file or a directory; what had the new name before is gone, or (exchange) has the old one. */
   | { readonly kind: 'renamed'; readonly path: string; readonly newPath: string }
   /** O_TRUNC, truncate or ftruncate by anybody. */
   | {
@@ -47,7 +49,7 @@ export type TreeEvent =
       readonly pid: number;
     }
   | { readonly kind: 'synced'; readonly path: string; readonly pid: number }
-  /** A handle that had been opened for writing was closed. */
+  /** A handle that had been opened for writing was closed; `pid` is the thread that had opened it. */
   | { readonly kind: 'released'; readonly path: string; readonly pid: number };
 
 /** A small read-only file that exists only in the mount. */
@@ -87,12 +89,15 @@ export interface TreePolicy {
   /** Takes over an operation that one of the above deferred. */
   deferred(operation: DeferredOperation): void;
   /**
-   * A look-up of `name` in the root of the mount: if it is the agreed sign that a deferred operation
-   * may go on, says which, and with what outcome (0: do it; else the errno to answer with).
-   * The tree then does it, replies to it, and answers the look-up itself with ENOENT.
+   * Somebody asks for the extended attribute `name` of the root of the mount: if it is the agreed sign
+   * that a deferred operation may go on, says which, and with what outcome (0: do it; else the errno
+   * to answer with). The tree then does it, replies to it, and says that there is no such attribute.
+   *
+   * It is no look-up of a name since that waits for its directory, which the kernel keeps locked as
+   * long as an unlink, a rename or a create in it is held back. Nothing is locked for an attribute.
    */
   resumed(name: string, caller: Caller): { token: bigint; errno: number } | undefined;
 
-  /** After the fact. */
+  /** After the fact, and before the caller hears of it. */
   event(event: TreeEvent): void;
 }

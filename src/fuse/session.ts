@@ -90,6 +90,11 @@ export interface FuseSessionOptions {
   readonly policy: TreePolicy;
   /** 'auto': where kernel and permissions allow. */
   readonly passthrough: 'auto' | 'on' | 'off';
+  /**
+   * An event descriptor; once it is signalled, `run` returns as soon as there is a pause. Whoever then
+   * closes the device ends the mount for all who still use it.
+   */
+  readonly stop?: number;
   /** Is told of every request. */
   readonly debug?: (line: string) => void;
 }
@@ -105,7 +110,7 @@ export class FuseSession {
   constructor(options: FuseSessionOptions) {
     this.#options = options;
     const root = Buffer.from(options.backingRoot).toString('latin1');
-    this.#tree = new Tree(new FuseDevice(options.device), options.policy, root);
+    this.#tree = new Tree(new FuseDevice(options.device, options.stop), options.policy, root);
     this.#handlers = NAMES.map((name) => name && HANDLERS[name]);
   }
 
@@ -166,7 +171,7 @@ export class FuseSession {
   }
 
   /**
-   * Serves until the mount is gone. Blocks its thread.
+   * Serves until the mount is gone, or `stop` is signalled. Blocks its thread.
    * @throws whatever a bug or the policy throws, after the caller was answered with EIO
    */
   run(): void {

@@ -71,8 +71,12 @@ export class Tree {
     return result === -errno.ENOENT ? -errno.ESTALE : result;
   }
 
-  /** What is virtual at a node's path; undefined for the backing tree's nodes and vanished ones. */
+  /**
+   * What is virtual at a node's path; undefined for the backing tree's nodes and vanished ones. While
+   * it is open, it is what was opened: many read as much as the size tells.
+   */
   virtualOf(node: Node): VirtualFile | undefined {
+    if (node.shown) return node.shown.file;
     const path = node.isVirtual ? this.nodes.path(node) : undefined;
     return path === undefined ? undefined : this.policy.virtual(path);
   }

@@ -152,13 +152,11 @@ const renameat2: Native = bind('renameat2', ['int', PATH, 'int', PATH, 'uint32_t
 export function rename(path: Buffer, newPath: Buffer, flags: number): number {
   return renameat2(AT_FDCWD, path, AT_FDCWD, newPath, flags);
 }
-/** `times` is two struct timespec; with a null path, of the file `fd`. */
-export const utimensat: (
-  fd: number,
-  path: Buffer | null,
-  times: Uint8Array,
-  flags: number,
-) => number = bind('utimensat', ['int', PATH, BYTES, 'int']);
+/** `times` is two struct timespec, whose nanoseconds may be UTIME_NOW or UTIME_OMIT. */
+export const utimensat: (fd: number, path: Buffer, times: Uint8Array, flags: number) => number =
+  bind('utimensat', ['int', PATH, BYTES, 'int']);
+/** The same for an open file. */
+export const futimens: (fd: number, times: Uint8Array) => number = bind('futimens', ['int', BYTES]);
 /** Fills the 256 bytes of a struct statx. */
 export const statx: (
   fd: number,

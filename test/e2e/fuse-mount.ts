@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import type { DeferredOperation, TreeEvent } from '../../src/fuse/policy.ts';
 import { mountFuse, unmount } from '../../src/os/mounts.ts';
+import { createEventFd, signalEventFd } from '../../src/os/poll.ts';
 import { getxattrExists } from '../../src/os/xattr.ts';
 import type { FuseMessage, FuseScript } from './fuse-worker.ts';
 
@@ -20,7 +21,7 @@ export class FuseMount {
   readonly passthrough: boolean;
   readonly events: TreeEvent[] = [];
   readonly deferred: DeferredOperation[] = [];
-  counters: Record<string, number> = {};
+  #atEnd: ((counters: Record<string, number>) => void) | undefined;
   readonly #wake = new Set<() => void>();
 
   constructor(dir: string, backing: string, worker: Worker, passthrough: boolean) {
@@ -33,8 +34,13 @@ export class FuseMount {
   #take(message: FuseMessage): void {
     if (message.kind === 'event') this.events.push(message.event);
     if (message.kind === 'deferred') this.deferred.push(message.operation);
-    if (message.kind === 'ended') this.counters = message.counters;
+    if (message.kind === 'ended') this.#atEnd?.(message.counters);
     for (const wake of this.#wake) wake();
+  }
+
+  /** Has a look at how many requests of each kind there were, once the mount is gone. */
+  atEnd(look: (counters: Record<string, number>) => void): void {
+    this.#atEnd = look;
   }
 
   /** Waits until the serving thread has told so much that `found` has a result. */
@@ -75,7 +81,7 @@ export class FuseMount {
 export async function withMount(
   script: Partial<FuseScript>,
   body: (mount: FuseMount) => Promise<void>,
-): Promise<FuseMount> {
+): Promise<void> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-'));
   fs.chmodSync(folder, 0o755);
   const dir = path.join(folder, 'mount');
@@ -84,9 +90,10 @@ export async function withMount(
   fs.mkdirSync(backing);
   const device = fs.openSync('/dev/fuse', 'r+');
   mountFuse(dir, device, { allowOther: true, fsName: 'litefs-lite' });
+  const stop = createEventFd();
   const full: FuseScript = { passthrough: 'auto', defer: [], virtual: {}, ...script };
   const worker = new Worker(new URL('fuse-worker.ts', import.meta.url), {
-    workerData: { script: full, device, backingRoot: backing },
+    workerData: { script: full, device, backingRoot: backing, stop },
   });
   const ended = new Promise<void>((resolve, reject) => {
     worker.once('error', reject);
@@ -100,11 +107,12 @@ export async function withMount(
     await Promise.race([body(mount), ended]);
     if (!unmount(dir)) throw new Error('the mount is still in use');
     await ended;
-    return mount;
   } finally {
     unmount(dir, { detach: true });
-    fs.closeSync(device);
+    signalEventFd(stop);
     await worker.terminate();
+    fs.closeSync(device);
+    fs.closeSync(stop);
     fs.rmSync(folder, { recursive: true, force: true });
   }
 }

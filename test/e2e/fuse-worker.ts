@@ -115,10 +115,11 @@ class ScriptedPolicy implements TreePolicy {
   }
 }
 
-const { script, device, backingRoot } = workerData as {
+const { script, device, backingRoot, stop } = workerData as {
   script: FuseScript;
   device: number;
   backingRoot: string;
+  stop: number;
 };
 const send = (message: FuseMessage) => parentPort?.postMessage(message);
 const session = new FuseSession({
@@ -126,6 +127,7 @@ const session = new FuseSession({
   backingRoot,
   policy: new ScriptedPolicy(script, send),
   passthrough: script.passthrough,
+  stop,
 });
 send({ kind: 'started', ...session.start() });
 session.run();
