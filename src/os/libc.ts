@@ -13,6 +13,8 @@ import { BYTES, bind, type Native, PATH } from './native.ts';
 export const AT_FDCWD = -100;
 export const AT_SYMLINK_NOFOLLOW = 0x100;
 export const AT_EMPTY_PATH = 0x1000;
+/** statx: ask the server behind the file system, if there is one. */
+export const AT_STATX_FORCE_SYNC = 0x2000;
 /** statx: answer from what the kernel knows; never ask a server behind the file system. */
 export const AT_STATX_DONT_SYNC = 0x4000;
 

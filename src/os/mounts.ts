@@ -6,7 +6,7 @@
  *   id parent major:minor root point options optional... - type source super-options
  */
 import { readFileSync } from 'node:fs';
-import { AT_FDCWD, checked, cString, errno, statx } from './libc.ts';
+import { AT_FDCWD, AT_STATX_FORCE_SYNC, checked, cString, errno, statx } from './libc.ts';
 import { bind, PATH } from './native.ts';
 
 const MS_NOSUID = 2;
@@ -113,7 +113,11 @@ export function mountAt(dir: string): MountEntry | undefined {
 
 const scratch = Buffer.alloc(256);
 
-/** Whether `dir` is a FUSE mount whose server has gone. */
+/**
+ * Whether `dir` is a FUSE mount whose server has gone. Asks the server, not the kernel's memory: not to
+ * be called by the thread that serves it.
+ */
 export function isDeadMount(dir: string): boolean {
-  return statx(AT_FDCWD, Buffer.from(`${dir}\0`), 0, 0x7ff, scratch) === -errno.ENOTCONN;
+  const path = Buffer.from(`${dir}\0`);
+  return statx(AT_FDCWD, path, AT_STATX_FORCE_SYNC, 0x7ff, scratch) === -errno.ENOTCONN;
 }

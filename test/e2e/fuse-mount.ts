@@ -24,7 +24,17 @@ export class FuseMount {
   #atEnd: ((counters: Record<string, number>) => void) | undefined;
   readonly #wake = new Set<() => void>();
 
-  constructor(dir: string, backing: string, worker: Worker, passthrough: boolean) {
+  /** Ends the server, and leaves the mount dead. */
+  readonly die: () => Promise<void>;
+
+  constructor(
+    dir: string,
+    backing: string,
+    worker: Worker,
+    passthrough: boolean,
+    die: () => Promise<void>,
+  ) {
+    this.die = die;
     this.dir = dir;
     this.backing = backing;
     this.passthrough = passthrough;
@@ -95,24 +105,30 @@ export async function withMount(
   const worker = new Worker(new URL('fuse-worker.ts', import.meta.url), {
     workerData: { script: full, device, backingRoot: backing, stop },
   });
-  const ended = new Promise<void>((resolve, reject) => {
-    worker.once('error', reject);
-    worker.once('exit', () => resolve());
-  });
-  try {
-    const started = new Promise<FuseMessage>((resolve) => worker.once('message', resolve));
-    const first = await Promise.race([started, ended]);
-    if (first?.kind !== 'started') throw new Error('the serving thread ended at once');
-    const mount = new FuseMount(dir, backing, worker, first.passthrough);
-    await Promise.race([body(mount), ended]);
-    if (!unmount(dir)) throw new Error('the mount is still in use');
-    await ended;
-  } finally {
-    unmount(dir, { detach: true });
+  const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+  const failed = new Promise<never>((_, reject) => worker.once('error', reject));
+  /** Ends serving, whether or not the mount is still there. */
+  let isOver = false;
+  const end = async () => {
+    if (isOver) return;
+    isOver = true;
     signalEventFd(stop);
     await worker.terminate();
+    await exited;
     fs.closeSync(device);
     fs.closeSync(stop);
+  };
+  try {
+    const started = new Promise<FuseMessage>((resolve) => worker.once('message', resolve));
+    const first = await Promise.race([started, failed]);
+    if (first.kind !== 'started') throw new Error('the thread did not start to serve');
+    const mount = new FuseMount(dir, backing, worker, first.passthrough, end);
+    await Promise.race([body(mount), failed]);
+    if (!isOver && !unmount(dir)) throw new Error('the mount is still in use');
+    if (!isOver) await exited;
+  } finally {
+    unmount(dir, { detach: true });
+    await end();
     fs.rmSync(folder, { recursive: true, force: true });
   }
 }
