@@ -36,14 +36,6 @@ export class FileStat {
     return this.words[4];
   }
 
-  get gid(): number {
-    return this.words[6];
-  }
-
-  get size(): number {
-    return this.words[10] + this.words[11] * 2 ** 32;
-  }
-
   /** rdev as FUSE and mknod(2) want it. */
   get rdev(): number {
     const major = this.words[32];

@@ -13,6 +13,15 @@ const O_CLOEXEC = 0o2000000;
 /** For every backing file: a link or a pipe that has got there meanwhile must not lead us astray. */
 export const SAFE_OPEN = O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC;
 
+/**
+ * Opens an open file once more, by its descriptor and not by name: it may have none any more.
+ * @param mode O_RDONLY or O_RDWR
+ * @returns a descriptor or a negative errno
+ */
+export function reopen(fd: number, mode: number): number {
+  return open(cString(`/proc/self/fd/${fd}`), mode | O_NONBLOCK | O_CLOEXEC, 0);
+}
+
 export class OpenFile {
   /** Open for reading; for writing too once a writer has come. */
   fd: number;
@@ -30,8 +39,7 @@ export class OpenFile {
   /** Sees to it that `fd` can be written. @returns 0 or a negative errno */
   makeWritable(): number {
     if (this.#writable) return 0;
-    // By the descriptor and not by name: the file may have none any more.
-    const fd = open(cString(`/proc/self/fd/${this.fd}`), O_RDWR | O_NONBLOCK | O_CLOEXEC, 0);
+    const fd = reopen(this.fd, O_RDWR);
     if (fd < 0) return fd;
     close(this.fd);
     this.fd = fd;

@@ -8,7 +8,7 @@
 import { close, errno, ftruncate, open } from '../os/libc.ts';
 import type { Outcome } from './deferrals.ts';
 import type { Node } from './nodes.ts';
-import { OpenFile, SAFE_OPEN } from './open-file.ts';
+import { OpenFile, reopen, SAFE_OPEN } from './open-file.ts';
 import { killPrivileges, makeOwn } from './ownership.ts';
 import type { VirtualFile } from './policy.ts';
 import {
@@ -22,6 +22,7 @@ import type { Asker, Request } from './request.ts';
 import type { Tree } from './tree.ts';
 
 const O_ACCMODE = 3;
+const O_RDONLY = 0;
 const O_RDWR = 2;
 const O_CREAT = 0o100;
 const O_EXCL = 0o200;
@@ -111,10 +112,23 @@ function acquire(tree: Tree, node: Node, flags: number): number {
 function adopt(tree: Tree, node: Node, path: string, fd: number, writable: boolean): void {
   let backingId = 0;
   if (tree.passes && tree.policy.mayPassthrough(path) && !hasPrivileges(tree, fd)) {
-    // Refused for one file (say, on a file system stacked too high): then it comes through us.
-    backingId = Math.max(0, tree.passthrough.register(fd));
+    backingId = register(tree, fd, writable);
   }
   node.open = new OpenFile(fd, writable, backingId);
+}
+
+/**
+ * Registers a backing file for passthrough. Refused for one file (say, on a file system stacked too
+ * high), it is served by us: the id is 0.
+ */
+function register(tree: Tree, fd: number, writable: boolean): number {
+  // The kernel opens it anew for each handle, as that was opened. It may keep what was registered
+  // longer than we live: open for reading only, that will not look like somebody who writes.
+  const reader = writable ? reopen(fd, O_RDONLY) : fd;
+  if (reader < 0) return 0;
+  const id = Math.max(0, tree.passthrough.register(reader));
+  if (reader !== fd) close(reader);
+  return id;
 }
 
 /** The kernel does not clear such bits on the writes that it passes through. */

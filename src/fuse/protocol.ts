@@ -34,7 +34,6 @@
 
 export const IN_HEADER = 40;
 export const OUT_HEADER = 16;
-export const ATTR_SIZE = 88;
 export const ENTRY_OUT = 128;
 export const ATTR_OUT = 104;
 export const OPEN_OUT = 16;
@@ -96,8 +95,3 @@ export const S_IFMT = 0o170000;
 export const S_IFDIR = 0o040000;
 export const S_IFREG = 0o100000;
 export const S_IFLNK = 0o120000;
-
-/** The `d_type` of a directory entry of a file with this mode. */
-export function direntType(mode: number): number {
-  return (mode & S_IFMT) >>> 12;
-}

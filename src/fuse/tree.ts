@@ -18,15 +18,17 @@ import { HandleTable } from './handles.ts';
 import { type Node, NodeTree } from './nodes.ts';
 import { Passthrough } from './passthrough.ts';
 import type { TreePolicy, Verdict, VirtualFile } from './policy.ts';
-import { ATTR_OUT, ENTRY_OUT, S_IFMT, S_IFREG } from './protocol.ts';
+import { ATTR_OUT, ENTRY_OUT, S_IFDIR, S_IFMT, S_IFREG } from './protocol.ts';
 import type { Asker } from './request.ts';
 
 /**
  * Seconds for which the kernel may believe a name. All changes come through it, so this only limits
  * how long it misses one that was made behind its back.
  */
-const ENTRY_VALID = 1;
-/** The same for attributes, except where writes pass us by. */
+const ENTRY_VALID = 3600;
+/** The same for attributes of directories: the kernel drops them itself when it changes one. */
+const DIRECTORY_VALID = 3600;
+/** And of files, except where writes pass us by. */
 const ATTR_VALID = 1;
 
 export class Tree {
@@ -83,6 +85,7 @@ export class Tree {
 
   /** Seconds for which the attributes in `stat` may be believed. */
   attrValid(node: Node): number {
+    if ((this.stat.mode & S_IFMT) === S_IFDIR) return DIRECTORY_VALID;
     if ((this.stat.mode & S_IFMT) !== S_IFREG || !this.passes) return ATTR_VALID;
     if (node.open) return node.open.backingId > 0 ? 0 : ATTR_VALID;
     const path = this.nodes.path(node);

@@ -174,5 +174,3 @@ export const statfs: (path: Buffer, into: Uint8Array) => number = bind('statfs64
 
 /** The thread's id, as FUSE reports it of a caller. */
 export const gettid: () => number = bind('gettid', []);
-/** Lets another thread have the processor. */
-export const schedYield: () => number = bind('sched_yield', []);

@@ -113,7 +113,6 @@ export async function withMount(
     if (isOver) return;
     isOver = true;
     signalEventFd(stop);
-    await worker.terminate();
     await exited;
     fs.closeSync(device);
     fs.closeSync(stop);
