@@ -1,4 +1,5 @@
 /** Starting the two worker threads and wiring them: main ↔ engine, mount → engine. */
+import fs from 'node:fs';
 import { MessageChannel, Worker } from 'node:worker_threads';
 import { EngineClient, fromWire } from '../engine/client.ts';
 import type { EngineNews, EngineOptions } from '../engine/protocol.ts';
@@ -45,6 +46,7 @@ export function startEngine(
   };
   const worker = new Worker(new URL('../engine/worker.ts', import.meta.url), {
     name: 'engine',
+    trackUnmanagedFds: false,
     workerData,
     transferList: [main.port2, mount.port2],
   });
@@ -64,6 +66,9 @@ export function startEngine(
     } else if (news.kind === 'recovered') {
       client.adopt(news.databases);
       recovered.resolve();
+    } else if (news.kind === 'look-up') {
+      // In libuv's pool: it may wait for a directory that an app has locked. Whether it is there is all one.
+      fs.promises.stat(Buffer.from(news.path)).catch(() => {});
     } else if (news.kind === 'fatal') {
       fail(fromWire(news.error));
     }
@@ -105,6 +110,7 @@ export function startMount(
   };
   const worker = new Worker(new URL('../mount/worker.ts', import.meta.url), {
     name: 'mount',
+    trackUnmanagedFds: false,
     workerData,
     transferList: [engine.mountPort],
   });

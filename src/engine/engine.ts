@@ -49,7 +49,7 @@ export class Engine {
   readonly shared: SharedState;
   readonly options: EngineOptions;
   /** Where databases are reached: the tree itself until attach(). */
-  readonly #roots: { mount: string; tree: string };
+  readonly #roots: { mount: string; tree: string; lookUp?: (path: Buffer) => void };
   readonly #events: MountEvents;
   readonly #maintenance: Maintenance;
   readonly #handlers: Handlers;
@@ -146,6 +146,7 @@ export class Engine {
     this.#roots.mount = this.options.mountDir;
     this.#state = 'attached';
     if (this.role === 'primary') {
+      this.#roots.lookUp = (path) => this.#post({ kind: 'look-up', path: new Uint8Array(path) });
       this.#watcher = new TreeWatcher(this.ctx.layout.tree);
       const found = scanTree(this.ctx.layout.tree);
       for (const dir of found.directories) this.#watcher.watch(dir);
@@ -174,6 +175,7 @@ export class Engine {
   /** After the unmount: leaves the markers of a clean stop. */
   stop(): void {
     this.#roots.mount = this.ctx.layout.tree;
+    this.#roots.lookUp = undefined;
     writeMarkers(this.ctx, this.registry);
     this.#state = 'stopped';
   }

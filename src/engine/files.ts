@@ -10,7 +10,9 @@
  * descriptor of the same file in this process.
  */
 import fs from 'node:fs';
+import { errno, systemError } from '../os/libc.ts';
 import { ofdLock, ofdTest } from '../os/locks.ts';
+import { openCached } from '../os/open-cached.ts';
 import { treePath } from '../store/layout.ts';
 
 export type FileKind = 'db' | 'wal' | 'shm';
@@ -19,6 +21,20 @@ export type FileKind = 'db' | 'wal' | 'shm';
 export interface Roots {
   readonly mount: string;
   readonly tree: string;
+  /**
+   * Set while operations of apps may wait for us (on a primary): a file that the kernel cannot open without searching
+   * a directory is not waited for, since such an operation may have locked it. This is told the path, to have it
+   * looked up by another thread; OpenWouldBlock is thrown.
+   */
+  readonly lookUp?: (path: Buffer) => void;
+}
+
+/** A file of the mount could not be opened without waiting: try again in a moment. */
+export class OpenWouldBlock extends Error {
+  constructor(path: string) {
+    super(`${path} is not in the kernel's cache of names`);
+    this.name = 'OpenWouldBlock';
+  }
 }
 
 const SUFFIX: Record<FileKind, string> = { db: '', wal: '-wal', shm: '-shm' };
@@ -51,7 +67,10 @@ export class DatabaseFiles {
   fd(kind: FileKind): number | undefined {
     const open = this.#fds.get(kind);
     if (open !== undefined) return open;
-    const fd = openIfThere(this.path(kind), fs.constants.O_RDWR);
+    if (!this.exists(kind)) return undefined;
+    const fd = this.#roots.lookUp
+      ? this.#openCached(this.path(kind), this.#roots.lookUp)
+      : openIfThere(this.path(kind), fs.constants.O_RDWR);
     if (fd !== undefined) this.#fds.set(kind, fd);
     return fd;
   }
@@ -149,6 +168,16 @@ export class DatabaseFiles {
         fs.closeSync(fd);
       }
     }
+  }
+
+  #openCached(path: Buffer, lookUp: (path: Buffer) => void): number | undefined {
+    const flags = fs.constants.O_RDWR | fs.constants.O_NOFOLLOW;
+    const result = openCached(Buffer.concat([path, Buffer.alloc(1)]), flags);
+    if (result >= 0) return result;
+    if (result === -errno.ENOENT) return undefined;
+    if (result !== -errno.EAGAIN) throw systemError('open', -result, path.toString('latin1'));
+    lookUp(path);
+    throw new OpenWouldBlock(path.toString('latin1'));
   }
 
   /** The -shm lives in the page cache of the mount; the rest is read from below. */

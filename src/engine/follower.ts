@@ -6,6 +6,7 @@
 import { type CaptureOutcome, capture, isUnexplainedWrite } from './capture.ts';
 import type { EngineContext } from './context.ts';
 import type { Database, DatabaseStatus } from './database.ts';
+import { OpenWouldBlock } from './files.ts';
 import type { Scheduler, Task } from './scheduler.ts';
 
 /** While commits come one after the other: how long to let them gather. */
@@ -13,6 +14,8 @@ const GATHER_MS = 1;
 /** A writer that holds its transaction open is looked at less and less often. */
 const WRITING_POLL_MS_MAX = 20;
 const BUSY_POLL_MS = 20;
+/** For another thread to have a name looked up. */
+const LOOK_UP_MS = 1;
 /** How long a lock may keep us from reading before the status says so. */
 const BUSY_PATIENCE_MS = 1000;
 /** Writes that no journal explains are compared once they pause. */
@@ -101,6 +104,10 @@ export class Follower {
     try {
       outcome = yield* capture(this.#ctx, db, options);
     } catch (error) {
+      if (error instanceof OpenWouldBlock) {
+        watch.nextMs = this.#ctx.clockMs() + LOOK_UP_MS;
+        return 'busy';
+      }
       this.failed(db, error);
       return 'busy';
     }

@@ -10,6 +10,7 @@ import { treePath } from '../store/layout.ts';
 import { captureAtJournalEnd } from './capture.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
+import { captureDifference } from './diff.ts';
 import type { Follower } from './follower.ts';
 import type { Registry } from './registry.ts';
 import { asTask, type Scheduler, type Task } from './scheduler.ts';
@@ -111,7 +112,10 @@ export class MountEvents {
       }
       return;
     }
-    yield* follower.flush(db, { locked: companion === 'wal' || companion === 'shm' });
+    const locked = companion === 'wal' || companion === 'shm';
+    const outcome = yield* follower.flush(db, { locked });
+    // Its caller holds the database: what locks kept us from can be read from below.
+    if (outcome === 'busy' && locked) yield* captureDifference(ctx, db, { locked });
   }
 
   /** The database of that name, made known when its file is one. */
@@ -136,8 +140,6 @@ export class MountEvents {
     if (!role.companion || role.companion === 'journal' || !captures()) return;
     const db = this.#known(role.database);
     if (!db) return;
-    // Its creator has it open: opening it now cannot wait for an operation that we hold back.
-    if (role.companion === 'shm') db.files.fd('shm');
     this.#parts.follower.touched(db);
   }
 

@@ -166,4 +166,6 @@ export type EngineNews =
       readonly message: string;
       readonly fields: Record<string, unknown>;
     }
+  /** Have this file of the mount looked up, so that the kernel knows its name. */
+  | { readonly kind: 'look-up'; readonly path: Uint8Array }
   | { readonly kind: 'fatal'; readonly error: WireError };
