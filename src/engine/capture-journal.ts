@@ -8,7 +8,7 @@
  */
 import fs from 'node:fs';
 import { pageChecksum } from '../kernels/checksum.ts';
-import { parseDbHeader } from '../sqlite/db-header.ts';
+import { databasePageCount, parseDbHeader } from '../sqlite/db-header.ts';
 import { type JournalFile, type PageSource, parseJournal } from '../sqlite/journal.ts';
 import { treePath } from '../store/layout.ts';
 import type { EngineContext } from './context.ts';
@@ -34,7 +34,7 @@ export function* captureJournal(ctx: EngineContext, db: Database): Task<JournalC
   });
   if (!journal) return header.changeCounter === db.changeCounter ? 'unchanged' : 'compare';
   const { pageSize } = header;
-  const pageCount = Math.floor(db.files.size('db') / pageSize);
+  const pageCount = databasePageCount(header, db.files.size('db'));
   if (!journal.reliable || pageSize !== db.pageSize || pageCount === 0) return 'compare';
 
   const candidates = candidatePages(journal.pageNumbers, db.pageCount, pageCount);

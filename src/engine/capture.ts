@@ -52,13 +52,27 @@ export function* captureAtJournalEnd(ctx: EngineContext, db: Database): Task<Cap
  * comparison can find it (journal_mode=MEMORY or OFF, or a program that is not SQLite).
  */
 export function isUnexplainedWrite(ctx: EngineContext, db: Database): boolean {
-  if (db.files.size('wal') > 0 || fs.existsSync(treePath(ctx.layout.tree, `${db.name}-journal`))) {
-    return false;
-  }
+  if (db.files.size('wal') > 0 || hasJournal(ctx, db)) return false;
   const head = Buffer.alloc(100);
   if (db.files.read('db', head, 0) < head.length || !isDatabaseHeader(head)) return true;
   // In WAL mode only a checkpoint writes here, and the -wal that it emptied may be gone by now.
   return parseDbHeader(head)?.writeVersion !== 2;
+}
+
+/** Whether a transaction with a rollback journal is open: the file exists and does not begin with a zero. */
+function hasJournal(ctx: EngineContext, db: Database): boolean {
+  let fd: number;
+  try {
+    fd = fs.openSync(treePath(ctx.layout.tree, `${db.name}-journal`), 'r');
+  } catch {
+    return false;
+  }
+  try {
+    const first = Buffer.alloc(1);
+    return fs.readSync(fd, first, 0, 1, 0) === 1 && first[0] !== 0;
+  } finally {
+    fs.closeSync(fd);
+  }
 }
 
 function* compare(

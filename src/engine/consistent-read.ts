@@ -5,7 +5,7 @@
  * to it. Rollback mode: SHARED on the database file. Without a wal-index (the node is not
  * mounted yet, or the app keeps it in its own memory) the view rests on nobody writing, or is refused.
  */
-import { parseDbHeader } from '../sqlite/db-header.ts';
+import { databasePageCount, parseDbHeader } from '../sqlite/db-header.ts';
 import { PENDING_BYTE, SHARED_FIRST, SHARED_SIZE } from '../sqlite/locks.ts';
 import {
   frameOffset,
@@ -183,7 +183,7 @@ function openView(
   if (!header) return 'not-a-database';
   const { pageSize } = header;
   const sizeBefore = db.files.size('db');
-  const pageCount = wal ? wal.commit : Math.floor(sizeBefore / pageSize);
+  const pageCount = wal ? wal.commit : databasePageCount(header, sizeBefore);
   return {
     pageSize,
     pageCount,

@@ -72,6 +72,7 @@ export class MountEvents {
         break;
       case 'truncated':
         if (event.size === 0) this.#replaced(event.path);
+        else this.#cut(event.path, event.size);
         break;
       case 'synced':
       case 'released':
@@ -101,9 +102,7 @@ export class MountEvents {
     }
     const { companion } = fileRole(operation.path);
     if (operation.kind !== 'open' && companion === 'journal') {
-      this.#parts
-        .watcher()
-        ?.drain({ walTouched() {}, fileWritten: (path) => this.fileWritten(path), overflow() {} });
+      this.#drainWrites();
       try {
         yield* captureAtJournalEnd(ctx, db);
         follower.explained(db);
@@ -141,6 +140,23 @@ export class MountEvents {
     const db = this.#known(role.database);
     if (!db) return;
     this.#parts.follower.touched(db);
+  }
+
+  /** After a commit SQLite cuts the file to the size that was captured already. */
+  #cut(path: string, size: number): void {
+    const db = this.#parts.registry.get(path);
+    if (!db || size !== db.pageCount * db.pageSize) return;
+    this.#drainWrites();
+    this.#parts.follower.explained(db);
+  }
+
+  /** Takes in what has been written until now, so that what is explained does not include what follows. */
+  #drainWrites(): void {
+    this.#parts.watcher()?.drain({
+      walTouched: (name) => this.walTouched(name),
+      fileWritten: (path) => this.fileWritten(path),
+      overflow() {},
+    });
   }
 
   /** Another file took the place of a database. */

@@ -16,6 +16,7 @@ import { ZERO_POSITION } from '../ltx/position.ts';
 import { fileSource } from '../ltx/sources.ts';
 import {
   DB_HEADER_BYTES,
+  databasePageCount,
   isDatabaseHeader,
   lockPageNumber,
   parseDbHeader,
@@ -168,7 +169,7 @@ function* sumPages(db: Database): Task<void> {
   const header = parseDbHeader(head);
   if (!header) throw notADatabase(db);
   const { pageSize } = header;
-  const pageCount = Math.floor(db.files.size('db') / pageSize);
+  const pageCount = databasePageCount(header, db.files.size('db'));
   db.sums = new PageSums(pageCount);
   db.sums.resize(pageCount);
   db.pageSize = pageSize;

@@ -78,3 +78,13 @@ export function isPageSize(pageSize: number): boolean {
 export function lockPageNumber(pageSize: number): number {
   return PENDING_BYTE / pageSize + 1;
 }
+
+/**
+ * Size of a database in pages, as SQLite sees it: what its header says if that is valid, else what the file holds.
+ * The file may be longer: SQLite cuts it only after the commit.
+ */
+export function databasePageCount(header: DbHeader, fileBytes: number): number {
+  const inFile = Math.floor(fileBytes / header.pageSize);
+  const valid = header.versionValidFor === header.changeCounter && header.pageCount > 0;
+  return valid ? Math.min(header.pageCount, inFile) : inFile;
+}
