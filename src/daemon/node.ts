@@ -5,11 +5,13 @@
 
 import fs from 'node:fs';
 import os from 'node:os';
+import path from 'node:path';
 import type { Config } from '../config/config.ts';
 import { errorText, LiteFsError } from '../errors.ts';
 import { type HttpServer, startHttpServer } from '../http/server.ts';
 import { NodeIdentity } from '../lease/node-identity.ts';
 import type { Logger } from '../log.ts';
+import { LAG_FILE } from '../mount/names.ts';
 import { type DataDir, openDataDir } from './data-dir.ts';
 import { mountDevice, prepareMountPoint, releaseMountPoint } from './mount-point.ts';
 import { NodeReporter } from './node-report.ts';
@@ -126,6 +128,9 @@ async function startAndServe(
   });
   running.mount = mount;
   const { passthrough } = await mount.started;
+  // The first close of a file teaches the kernel not to ask us about closing. Without that, a process that is killed
+  // with files of its own mount open would wait for itself for ever.
+  await fs.promises.readFile(path.join(mountDir, LAG_FILE));
   reporter.passthrough = passthrough;
   await engine.client.call('attach', {});
   log.info(

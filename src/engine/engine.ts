@@ -198,10 +198,14 @@ export class Engine {
       lane,
       () => asTask(() => handler.run(args as never)),
       (error, result) => {
-        if (error !== undefined) this.#post({ kind: 'reply', id, error: toWire(error) });
+        if (error !== undefined) this.#refuse(id, error);
         else this.#post({ kind: 'reply', id, result });
       },
     );
+  }
+
+  #refuse(id: number, error: unknown): void {
+    this.#post({ kind: 'reply', id, error: toWire(asDiskFault(error)) });
   }
 
   /** Takes applies of a database out of the queue, to make them visible together with the one that runs. */
@@ -253,7 +257,7 @@ export class Engine {
   #queueApply(id: number, database: string, input: LtxInput): void {
     const reply = (error: unknown, position: Position | undefined) => {
       if (error === undefined) this.#post({ kind: 'reply', id, result: position });
-      else this.#post({ kind: 'reply', id, error: toWire(error) });
+      else this.#refuse(id, error);
     };
     let queue = this.#queuedApplies.get(database);
     if (!queue) {
@@ -287,6 +291,15 @@ export class Engine {
     const own = bytes && new Uint8Array(bytes);
     this.#post({ kind: 'entry', entry: wireEntry(db.name, entry, own) }, own ? [own.buffer] : []);
   }
+}
+
+/** A failed system call below data.dir or in the mount is the disk's fault, not a bug. */
+function asDiskFault(error: unknown): unknown {
+  if (!(error instanceof Error) || !('errno' in error)) return error;
+  return new LiteFsError('DISK', error.message, {
+    hint: 'Is the disk of data.dir full, or failing? It is tried again.',
+    cause: error,
+  });
 }
 
 /** An entry as it is told to other threads. */

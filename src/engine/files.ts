@@ -75,10 +75,14 @@ export class DatabaseFiles {
     return fd;
   }
 
-  /** As fd(), but the file is made when it is absent. */
+  /** As fd(), but the file is made when it is absent, and its directory. */
   create(kind: FileKind, mode: number): number {
     const open = this.fd(kind);
     if (open !== undefined) return open;
+    const slash = this.#name.lastIndexOf('/');
+    if (slash > 0) {
+      fs.mkdirSync(treePath(this.#roots.mount, this.#name.slice(0, slash)), { recursive: true });
+    }
     const flags = fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_NOFOLLOW;
     const fd = fs.openSync(this.path(kind), flags, mode);
     this.#fds.set(kind, fd);

@@ -16,6 +16,8 @@ import type { Registry } from './registry.ts';
 import type { Scheduler, Task } from './scheduler.ts';
 
 const SYNC_MS = 1000;
+/** A segment that grows slowly is closed after this time, so that it can be merged and trimmed. */
+const SEGMENT_AGE_MS_MAX = 10_000;
 const SUMS_SAVE_MS = 30_000;
 /** A merge is worth it from this many entries on, and makes files up to this size. */
 const COMPACT_ENTRIES_MIN = 64;
@@ -95,21 +97,25 @@ export class Maintenance {
     for (const db of this.#registry) {
       if (!db.log.isOpen) continue;
       db.log.sync();
-      db.log.sealIfOld(now);
+      db.log.sealIfOlder(now, SEGMENT_AGE_MS_MAX);
     }
   }
 
   #saveSums(): void {
-    for (const db of this.#registry) {
-      if (db.sums.dirtyBlocks === 0 || db.pageCount === 0) continue;
-      savePageSums(db.sumsFile, db.sums, db.position, db.pageSize);
-      db.sumsSavedTxid = db.position.txid;
-    }
+    for (const db of this.#registry) this.#saveSumsOf(db);
+  }
+
+  #saveSumsOf(db: Database): void {
+    if (db.sums.dirtyBlocks === 0 || db.pageCount === 0) return;
+    savePageSums(db.sumsFile, db.sums, db.position, db.pageSize);
+    db.sumsSavedTxid = db.position.txid;
   }
 
   #trim(): void {
     const before = this.#ctx.wallClockMs() - this.#options.retentionMs;
     for (const db of this.#registry) {
+      db.log.sealIfOlder(this.#ctx.clockMs(), this.#options.retentionMs);
+      if (db.log.first && db.log.first.timestampMs < before) this.#saveSumsOf(db);
       // Never what the saved checksums still need, whatever its age.
       const needed = Math.min(this.#pinned[db.name] ?? Number.MAX_SAFE_INTEGER, db.sumsSavedTxid);
       db.log.trim(before, needed, this.#options.logBytesMax, db.sumsSavedTxid);

@@ -17,10 +17,8 @@ import { ltxFileName } from '../ltx/names.ts';
 import { formatTxid, type Position } from '../ltx/position.ts';
 import { readLtxFile, readSegment, type StoredEntry, syncDirectory } from './log-files.ts';
 
-/** A segment is closed when it has grown to this, … */
+/** A segment is closed when it has grown to this, or when its owner finds it old enough. */
 const SEGMENT_BYTES_MAX = 4 << 20;
-/** … or when its first entry is this old. */
-const SEGMENT_AGE_MS_MAX = 10_000;
 
 export type LogSlice =
   | { readonly kind: 'entries'; readonly entries: readonly StoredEntry[] }
@@ -164,9 +162,9 @@ export class TransactionLog {
     if (active.bytes === 0) fs.rmSync(active.path, { force: true });
   }
 
-  /** Closes the active segment when it is old enough. */
-  sealIfOld(nowMs: number): void {
-    if (this.#active && nowMs - this.#active.openedMs >= SEGMENT_AGE_MS_MAX) this.seal();
+  /** Closes the active segment when its first entry is older than that. */
+  sealIfOlder(nowMs: number, ageMs: number): void {
+    if (this.#active && nowMs - this.#active.openedMs >= ageMs) this.seal();
   }
 
   /** Flushes what was appended to the disk. */
