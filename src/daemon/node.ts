@@ -128,6 +128,9 @@ async function startAndServe(
   });
   running.mount = mount;
   const { passthrough } = await mount.started;
+  // The mount's thread has a descriptor of its own, which goes with it: ours would outlive it.
+  fs.closeSync(device);
+  running.device = undefined;
   // The first close of a file teaches the kernel not to ask us about closing. Without that, a process that is killed
   // with files of its own mount open would wait for itself for ever.
   await fs.promises.readFile(path.join(mountDir, LAG_FILE));
@@ -221,9 +224,10 @@ async function takeDown(running: Running, options: NodeOptions, force: AbortSign
   if (engine) await attempt('engine', () => engine.client.callIfAlive('detach', {}));
   if (mountDir !== undefined && !options.skipUnmount) {
     await attempt('unmount', () => releaseMountPoint(mountDir, log, force));
-    // A detached mount goes on for those who have it open: closing the device ends it for them too.
-    if (mount) await Promise.race([mount.ended, aborted(AbortSignal.timeout(UNMOUNT_GRACE_MS))]);
   }
+  // A detached mount would go on for those who have it open.
+  mount?.stop();
+  if (mount) await mount.ended;
   if (device !== undefined) await attempt('/dev/fuse', () => fs.closeSync(device));
   if (engine) {
     await attempt('engine', () => engine.client.callIfAlive('stop', {}));
@@ -231,8 +235,6 @@ async function takeDown(running: Running, options: NodeOptions, force: AbortSign
   }
   running.dataDir?.release();
 }
-
-const UNMOUNT_GRACE_MS = 2000;
 
 class Signal {
   readonly name: NodeJS.Signals;
@@ -279,12 +281,6 @@ function stopSignals(stop: AbortSignal | undefined, log: Logger): StopSignals {
       stop?.removeEventListener('abort', onAbort);
     },
   };
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    signal.addEventListener('abort', () => resolve());
-  });
 }
 
 /**

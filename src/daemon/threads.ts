@@ -95,6 +95,8 @@ export interface MountThread {
   readonly started: Promise<{ passthrough: boolean }>;
   /** Resolves when the file system was unmounted, or with an error when the thread died. */
   readonly ended: Promise<Error | undefined>;
+  /** Ends the service, and with it the file system for those who still use it. */
+  stop(): void;
 }
 
 /** Starts serving a mounted device. */
@@ -102,8 +104,10 @@ export function startMount(
   engine: EngineThread,
   options: Pick<MountWorkerData, 'device' | 'treeRoot' | 'passthrough' | 'debug'>,
 ): MountThread {
+  const stop = createEventFd();
   const workerData: MountWorkerData = {
     ...options,
+    stop,
     shared: engine.shared.buffer,
     engine: engine.mountPort,
     engineEventFd: engine.eventFd,
@@ -132,5 +136,5 @@ export function startMount(
     started.reject(failure ?? new Error('the mount ended before it was served'));
     ended.resolve(failure);
   });
-  return { started: started.promise, ended: ended.promise };
+  return { started: started.promise, ended: ended.promise, stop: () => signalEventFd(stop) };
 }

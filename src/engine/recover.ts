@@ -109,26 +109,27 @@ function finishSqliteRecovery(db: Database): void {
  */
 function restoreSums(db: Database): boolean {
   const stored = loadPageSums(db.sumsFile);
-  const { last } = db.log;
+  const { first, last } = db.log;
   if (stored) {
     db.sums = stored.sums;
     db.pageSize = stored.pageSize;
     db.position = stored.position;
-    db.sumsSavedTxid = stored.position.txid;
-    for (const entry of db.log.entriesAfter(stored.position.txid)) replay(db, entry);
-    const target = last && last.maxTxid >= stored.position.txid ? last.post : stored.position;
+  }
+  // A log from the first transaction on needs no table to begin with.
+  if (stored || first?.minTxid === 1) {
+    db.sumsSavedTxid = db.position.txid;
+    for (const entry of db.log.entriesAfter(db.position.txid)) replay(db, entry);
+    const target = last && last.maxTxid >= db.position.txid ? last.post : db.position;
     if (db.sums.checksum === target.checksum) {
       db.position = target;
       return true;
     }
-  } else if (!last) {
-    return false;
   }
   db.sums = new PageSums();
   db.pageSize = 0;
   db.sumsSavedTxid = 0;
   db.position = last?.post ?? stored?.position ?? ZERO_POSITION;
-  return db.position.checksum === 0n;
+  return last !== undefined && db.position.checksum === 0n;
 }
 
 /** Moves the table over one entry. A damaged one leaves it wrong, which the checksum tells. */

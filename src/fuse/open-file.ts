@@ -19,7 +19,7 @@ export const SAFE_OPEN = O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC;
  * @returns a descriptor or a negative errno
  */
 export function reopen(fd: number, mode: number): number {
-  return open(cString(`/proc/self/fd/${fd}`), mode | O_NONBLOCK | O_CLOEXEC, 0);
+  return open(cString(`/proc/thread-self/fd/${fd}`), mode | O_NONBLOCK | O_CLOEXEC, 0);
 }
 
 export class OpenFile {

@@ -2,13 +2,16 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import type { MountMessage } from '../engine/protocol.ts';
 import { FuseSession } from '../fuse/session.ts';
+import { separateDescriptors } from '../os/descriptors.ts';
 import { signalEventFd } from '../os/poll.ts';
 import { SharedState } from './shared-state.ts';
 import { SqlitePolicy } from './sqlite-policy.ts';
 
 export interface MountWorkerData {
-  /** /dev/fuse, with the mount made. */
+  /** /dev/fuse, with the mount made; it belongs to this thread from `started` on. */
   readonly device: number;
+  /** An eventfd that ends the service. */
+  readonly stop: number;
   readonly treeRoot: string;
   readonly passthrough: 'auto' | 'on' | 'off';
   readonly debug: boolean;
@@ -42,8 +45,10 @@ try {
     backingRoot: data.treeRoot,
     policy,
     passthrough: data.passthrough,
+    stop: data.stop,
     debug: data.debug ? (line) => process.stderr.write(`fuse: ${line}\n`) : undefined,
   });
+  separateDescriptors();
   post({ kind: 'started', passthrough: session.start().passthrough });
   session.run();
   post({ kind: 'ended' });
