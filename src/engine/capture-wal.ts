@@ -12,6 +12,11 @@
  * - under synchronous=OFF the frames past the captured ones stay in the file until the new generation
  *   has grown over them, and are read from there, and compared with the database file;
  * - should even that fail, `lost` is returned and the caller compares every page (diff.ts).
+ *
+ * Generations may come and go between two looks (synchronous=OFF, small wal_autocheckpoint). That none was missed
+ * is told by the salts: each generation's first salt is one more than the last one's, and nextSalt1 remembers
+ * it while no generation is followed. A -wal that was made anew has salts at random but sequence number 0;
+ * nothing comes before it that was not captured, since we hold back the end of its predecessor.
  */
 import { pageChecksum } from '../kernels/checksum.ts';
 import {
@@ -21,6 +26,7 @@ import {
   WAL_FRAME_HEADER_BYTES,
   WAL_HEADER_BYTES,
   type WalCursor,
+  type WalHeader,
   walCursorAtStart,
 } from '../sqlite/wal.ts';
 import type { EngineContext } from './context.ts';
@@ -45,39 +51,41 @@ const headerBytes = Buffer.alloc(WAL_HEADER_BYTES);
 export function* captureWal(ctx: EngineContext, db: Database): Task<WalCaptureResult> {
   let commits = 0;
   for (let attempt = 0; attempt < RETRIES; attempt++) {
-    const walHeader = readWalHeader(db);
-    if (!walHeader) {
-      db.forgetWal();
-      return { kind: 'captured', commits };
-    }
+    // The index first: a -wal that is empty after that had not begun the generation that it announces.
     const index = readWalIndex(db.files);
     if (index === 'unstable') {
       yield;
       continue;
     }
-    const salts = index ?? walHeader;
+    const walHeader = readWalHeader(db);
+    if (!walHeader) {
+      forgetGeneration(db, index?.salt1);
+      return { kind: 'captured', commits };
+    }
+    if (!db.wal.cursor) {
+      const first = firstLook(db, walHeader, index);
+      if (first === 'nothing') return { kind: 'captured', commits };
+      if (first === 'lost') return { kind: 'lost', reason: 'a -wal came and went unseen' };
+      if (first === 'retry') {
+        db.files.close('wal');
+        yield;
+        continue;
+      }
+      db.wal.cursor = first;
+    }
     const { cursor } = db.wal;
-    if (cursor && (cursor.salt1 !== salts.salt1 || cursor.salt2 !== salts.salt2)) {
+    const salts = index ?? walHeader;
+    if (!sameSalts(cursor, salts)) {
       const tail = yield* captureOldGeneration(ctx, db, cursor, salts);
       if (tail.kind === 'lost') return tail;
       commits += tail.commits;
       continue;
     }
-    if (index && index.mxFrame === (cursor?.frame ?? 0)) return { kind: 'captured', commits };
-    if (index && cursor && index.mxFrame < cursor.frame) {
+    if (index && index.mxFrame === cursor.frame) return { kind: 'captured', commits };
+    if (index && index.mxFrame < cursor.frame) {
       return { kind: 'lost', reason: 'the -wal is shorter than what was captured from it' };
     }
-    if (!cursor && (walHeader.salt1 !== salts.salt1 || walHeader.salt2 !== salts.salt2)) {
-      // The index is of a generation whose header is not written yet.
-      if (index && index.mxFrame > 0) {
-        db.files.close('wal');
-        yield;
-        continue;
-      }
-      return { kind: 'captured', commits };
-    }
-    const from = cursor ?? walCursorAtStart(walHeader);
-    const batch = yield* readBatch(db, from, index);
+    const batch = yield* readBatch(db, cursor, index);
     if (!batch) {
       if (!index) return { kind: 'captured', commits };
       yield;
@@ -87,6 +95,50 @@ export function* captureWal(ctx: EngineContext, db: Database): Task<WalCaptureRe
     if (!index) return { kind: 'captured', commits };
   }
   return { kind: 'lost', reason: 'the -wal does not agree with its index' };
+}
+
+/**
+ * No generation is followed: where to begin with the one in the -wal. nothing: there is no new one yet;
+ * retry: it is newer than the header that we have read; lost: there were others before it.
+ */
+function firstLook(
+  db: Database,
+  header: WalHeader,
+  index: WalIndexView | undefined,
+): WalCursor | 'nothing' | 'retry' | 'lost' {
+  const { nextSalt1 } = db.wal;
+  if (index && !sameSalts(header, index)) {
+    if (index.mxFrame > 0) return 'retry';
+    // Announced, but not written: what is in the -wal has been captured.
+    if (index.salt1 === nextSalt1) return 'nothing';
+    if (index.salt1 !== nextSalt(header)) {
+      // Either a first generation that its writer has not published yet, or a riddle.
+      return header.checkpointSequence === 0 ? 'nothing' : 'lost';
+    }
+  }
+  const follows = header.checkpointSequence === 0 || header.salt1 === nextSalt1;
+  return follows ? walCursorAtStart(header) : 'lost';
+}
+
+/** All of the generation is captured. `announced`: the first salt of the next one, where an index tells. */
+function forgetGeneration(db: Database, announced: number | undefined): void {
+  const { cursor, nextSalt1 } = db.wal;
+  const next = announced ?? (cursor ? nextSalt(cursor) : nextSalt1);
+  db.forgetWal();
+  db.wal.nextSalt1 = next;
+}
+
+interface Salts {
+  readonly salt1: number;
+  readonly salt2: number;
+}
+
+function sameSalts(a: Salts, b: Salts): boolean {
+  return a.salt1 === b.salt1 && a.salt2 === b.salt2;
+}
+
+function nextSalt({ salt1 }: Salts): number {
+  return (salt1 + 1) >>> 0;
 }
 
 interface Batch {
@@ -259,9 +311,9 @@ function* captureOldGeneration(
   ctx: EngineContext,
   db: Database,
   cursor: WalCursor,
-  now: { salt1: number; salt2: number },
+  now: Salts,
 ): Task<WalCaptureResult> {
-  if (now.salt1 !== (cursor.salt1 + 1) >>> 0) {
+  if (now.salt1 !== nextSalt(cursor)) {
     return { kind: 'lost', reason: 'the -wal was started over more than once' };
   }
   const tail = yield* readBatch(db, cursor, undefined);
@@ -275,14 +327,14 @@ function* captureOldGeneration(
     }
     commits = yield* writeBatch(ctx, db, tail);
   }
-  db.forgetWal();
+  forgetGeneration(db, now.salt1);
   return { kind: 'captured', commits };
 }
 
 /** Whether the frame behind the cursor has not been overwritten by the new generation. */
 function isIntact(db: Database, cursor: WalCursor): boolean {
   const header = readWalHeader(db);
-  if (header?.salt1 === cursor.salt1 && header.salt2 === cursor.salt2) return true;
+  if (header && sameSalts(header, cursor)) return true;
   const frame = Buffer.alloc(WAL_FRAME_HEADER_BYTES);
   const read = db.files.read('wal', frame, frameOffset(cursor.frame + 1, cursor.pageSize));
   if (read < WAL_FRAME_HEADER_BYTES || !header) return true;

@@ -28,6 +28,8 @@ export interface ConsistentRead {
   readonly wal:
     | { readonly cursor: WalCursor; readonly frames: ReadonlyMap<number, number> }
     | undefined;
+  /** Without frames of a -wal in the view: the first salt of the generation that comes next, if known. */
+  readonly nextSalt1: number | undefined;
   /** Fills `into` with a page; zeros past the end of the file. */
   page(pgno: number, into: Buffer): void;
   /** Whether nobody has begun to write meanwhile in a way that our locks did not keep out. */
@@ -47,7 +49,7 @@ export function beginConsistentRead(
   if (unlock === 'busy') return 'busy';
   try {
     const wal = unlock.wal === 'scan' ? scanWal(db, unlock.mxFrame) : unlock.wal;
-    const view = openView(db, wal, unlock.release);
+    const view = openView(db, wal, unlock);
     if (view === 'not-a-database') unlock.release();
     return view;
   } catch (error) {
@@ -61,17 +63,19 @@ interface ReadLock {
   readonly mxFrame: number | undefined;
   /** scan: the frames are to be read. Else what is known of the -wal: all of it is in the database file. */
   readonly wal: WalView | 'scan' | undefined;
+  readonly nextSalt1: number | undefined;
   release(): void;
 }
 
 function lockForReading(db: Database, locked: boolean): ReadLock | 'busy' {
-  if (locked) return { mxFrame: undefined, wal: 'scan', release() {} };
+  if (locked) return { mxFrame: undefined, wal: 'scan', nextSalt1: firstSalt(db), release() {} };
   if (!lockShared(db)) return 'busy';
   const releaseShared = () => {
     db.files.lock('db', 'unlock', SHARED_FIRST, SHARED_SIZE);
   };
   if (db.files.size('wal') === 0 || db.files.size('shm') === 0) {
-    return { mxFrame: undefined, wal: 'scan', release: releaseShared };
+    const nextSalt1 = firstSalt(db);
+    return { mxFrame: undefined, wal: 'scan', nextSalt1, release: releaseShared };
   }
   const shm = shmAccess(db.files);
   for (let attempt = 0; attempt < BEGIN_ATTEMPTS; attempt++) {
@@ -83,6 +87,7 @@ function lockForReading(db: Database, locked: boolean): ReadLock | 'busy' {
       mxFrame: header.mxFrame,
       // Through slot 0 a writer may start the -wal over at any time: nothing of it may be read.
       wal: read.slot === 0 ? backfilledView(header) : 'scan',
+      nextSalt1: header.salt1,
       release() {
         endRead(shm, read);
         releaseShared();
@@ -91,6 +96,13 @@ function lockForReading(db: Database, locked: boolean): ReadLock | 'busy' {
   }
   releaseShared();
   return 'busy';
+}
+
+/** The first salt of the generation whose header is in the -wal. */
+function firstSalt(db: Database): number | undefined {
+  const bytes = Buffer.alloc(WAL_HEADER_BYTES);
+  if (db.files.read('wal', bytes, 0) < WAL_HEADER_BYTES) return undefined;
+  return parseWalHeader(bytes)?.salt1;
 }
 
 /** SHARED, as SQLite takes it: through PENDING, so that a waiting writer keeps us out. */
@@ -169,7 +181,7 @@ export function scanWal(db: Database, mxFrame: number | undefined): WalView | un
 function openView(
   db: Database,
   wal: WalView | undefined,
-  release: () => void,
+  lock: ReadLock,
 ): ConsistentRead | 'not-a-database' {
   const head = Buffer.alloc(100);
   const firstFrame = wal?.frames.get(1);
@@ -188,6 +200,7 @@ function openView(
     pageSize,
     pageCount,
     wal,
+    nextSalt1: wal ? undefined : lock.nextSalt1,
     page(pgno, into) {
       const frame = wal?.frames.get(pgno);
       const read =
@@ -197,10 +210,10 @@ function openView(
       if (read < into.length) into.fill(0, read);
     },
     isUndisturbed() {
-      return (
-        wal !== undefined || (db.files.size('db') === sizeBefore && db.files.size('wal') === 0)
-      );
+      // A read mark keeps checkpoints out, also one of no frames.
+      if (wal !== undefined || lock.mxFrame !== undefined) return true;
+      return db.files.size('db') === sizeBefore && db.files.size('wal') === 0;
     },
-    end: release,
+    end: lock.release,
   };
 }

@@ -23,6 +23,8 @@ export type DatabaseStatus =
 export interface WalFollow {
   /** undefined: no generation of the -wal has been seen since the last checkpoint of everything. */
   cursor: WalCursor | undefined;
+  /** On a primary without a cursor: the first salt of the next generation, when it is known. */
+  nextSalt1: number | undefined;
   /** The newest captured (on a replica: applied) frame of each page in this generation. */
   readonly frames: Map<number, number>;
   /** On a replica: the page of each frame, in order. */
@@ -59,7 +61,13 @@ export class Database {
   /** 0 while the database is empty or dropped. */
   pageSize = 0;
   status: DatabaseStatus = { state: 'ok' };
-  readonly wal: WalFollow = { cursor: undefined, frames: new Map(), pages: [], backfilled: 0 };
+  readonly wal: WalFollow = {
+    cursor: undefined,
+    nextSalt1: undefined,
+    frames: new Map(),
+    pages: [],
+    backfilled: 0,
+  };
   readonly changeListeners = new Set<ChangeListener>();
   /** The change counter of page 1 as last captured or applied; tells journal-less commits. */
   changeCounter = 0;
@@ -88,6 +96,7 @@ export class Database {
   /** Forgets the generation of the -wal: everything in it has been captured and is in the database. */
   forgetWal(): void {
     this.wal.cursor = undefined;
+    this.wal.nextSalt1 = undefined;
     this.wal.frames.clear();
     this.wal.pages = [];
     this.wal.backfilled = 0;

@@ -80,6 +80,7 @@ function* compareAll(
     if (same) writer.abort();
     else writer.finish();
     db.forgetWal();
+    db.wal.nextSalt1 = read.nextSalt1;
     if (read.wal) {
       db.wal.cursor = read.wal.cursor;
       for (const [pgno, frame] of read.wal.frames) db.wal.frames.set(pgno, frame);
