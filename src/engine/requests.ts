@@ -98,7 +98,8 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
     info: {
       lane: () => GENERAL_LANE,
       run() {
-        return [...registry].filter((db) => db.pageCount > 0).map(databaseInfo);
+        const shown = (db: Database) => db.pageCount > 0 || db.status.state !== 'ok';
+        return [...registry].filter(shown).map(databaseInfo);
       },
     },
     verify: {
