@@ -11,7 +11,7 @@ import type { Task } from './scheduler.ts';
 
 export interface PageWrites {
   readonly pageSize: number;
-  /** Size of the database afterwards. */
+  /** Size of the database afterwards; not 0. */
   readonly pageCount: number;
   /** Calls `write` for each page. */
   pages(write: (pgno: number, data: Uint8Array) => void): Task<void>;
@@ -32,7 +32,7 @@ export function* writePages(
   db: Database,
   writes: PageWrites,
 ): Task<{ walMode: boolean }> {
-  if (writes.pageCount > 0) db.files.create('db', FILE_MODE);
+  db.files.create('db', FILE_MODE);
   const unlock = yield* lockExclusive(ctx, db);
   try {
     writes.beforeWriting();
@@ -40,7 +40,7 @@ export function* writePages(
       db.files.write('db', data, (pgno - 1) * writes.pageSize);
     });
     const bytes = writes.pageCount * writes.pageSize;
-    if (bytes > 0 && db.files.size('db') !== bytes) db.files.truncate('db', bytes);
+    if (db.files.size('db') !== bytes) db.files.truncate('db', bytes);
     const head = Buffer.alloc(100);
     db.files.read('db', head, 0);
     return { walMode: parseDbHeader(head)?.writeVersion === 2 };
@@ -98,10 +98,14 @@ function* removeWal(db: Database): Task<void> {
   db.files.unlink('wal');
 }
 
-/** Removes the files of a dropped database; who still reads keeps what it has open. */
+/**
+ * Removes the files of a dropped database; who still reads keeps what it has open. The database goes first: without
+ * its -wal it would be an older one to whoever opens it in between.
+ */
 export function dropFiles(db: Database): void {
   db.forgetWal();
-  db.files.unlink('shm');
-  db.files.unlink('wal');
+  db.leavesWal = false;
   db.files.unlink('db');
+  db.files.unlink('wal');
+  db.files.unlink('shm');
 }

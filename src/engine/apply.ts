@@ -77,12 +77,16 @@ function* appendBatch(
   const appender = yield* beginAppend(ctx, db);
   const taken: [PendingApply, CheckedEntry][] = [];
   let failure: { error: unknown } | undefined;
+  let stoppedBy: CheckedEntry | undefined;
   let pageCount = db.pageCount;
   try {
     for (const pending of batch) {
       const checked = yield* checkEntry(db.name, pending.input, db);
       const { commit, pageSize } = checked.header;
-      if (commit === 0 || pageSize !== db.pageSize) break;
+      if (commit === 0 || pageSize !== db.pageSize) {
+        stoppedBy = checked;
+        break;
+      }
       yield* appendPages(appender, pending.input, checked);
       record(ctx, db, pending.input, checked);
       pageCount = commit;
@@ -96,7 +100,11 @@ function* appendBatch(
   for (const [pending] of taken) pending.done(undefined, db.position);
   if (failure) throw new BatchError(failure.error, new Set(taken.map(([pending]) => pending)));
   if (taken.length === 0) {
-    // A drop or a new page size: that is for the file itself, see applyAlone.
+    if (stoppedBy?.header.commit === 0) {
+      applyDrop(ctx, db, batch[0], stoppedBy);
+      return 1;
+    }
+    // A new page size: that is for the file itself, see applyAlone.
     yield* leaveWalMode(ctx, db);
     return 0;
   }
@@ -134,10 +142,26 @@ function* appendPages(appender: WalAppender, input: LtxInput, checked: CheckedEn
   }
 }
 
+/** A drop waits for nobody: who still reads keeps the files that are open, and the name is free. */
+function applyDrop(
+  ctx: EngineContext,
+  db: Database,
+  pending: PendingApply,
+  checked: CheckedEntry,
+): void {
+  record(ctx, db, pending.input, checked);
+  dropFiles(db);
+  pending.done(undefined, db.position);
+}
+
 /** One entry outside of WAL mode: a new database, a rollback-journal mode, a new page size, a drop. */
 function* applyAlone(ctx: EngineContext, db: Database, pending: PendingApply): Task<void> {
   const checked = yield* checkEntry(db.name, pending.input, db);
   const { header } = checked;
+  if (header.commit === 0) {
+    applyDrop(ctx, db, pending, checked);
+    return;
+  }
   const input = yield* writePages(ctx, db, {
     pageSize: header.pageSize,
     pageCount: header.commit,
@@ -152,8 +176,7 @@ function* applyAlone(ctx: EngineContext, db: Database, pending: PendingApply): T
     },
     beforeWriting: () => record(ctx, db, pending.input, checked),
   });
-  if (header.commit === 0) dropFiles(db);
-  else if (input.walMode) ensureWal(ctx, db, header.pageSize);
+  if (input.walMode) ensureWal(ctx, db, header.pageSize);
   pending.done(undefined, db.position);
 }
 

@@ -2,7 +2,7 @@
 import { LiteFsError } from '../errors.ts';
 import { decodeSums, encodeSums } from '../store/page-sums.ts';
 import { applyQueue, type PendingApply } from './apply.ts';
-import { dropFiles, leaveWalMode } from './apply-rollback.ts';
+import { dropFiles } from './apply-rollback.ts';
 import { PageCutter } from './cut.ts';
 import type { Database } from './database.ts';
 import { keepWhole } from './divergence.ts';
@@ -229,11 +229,10 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
     },
     drop: {
       lane: named,
-      *run({ database, diverged }) {
+      run({ database, diverged }) {
         const db = registry.get(database);
         if (!db) return null;
         if (diverged) keepWhole(ctx, db);
-        if (db.wal.cursor) yield* leaveWalMode(ctx, db);
         dropFiles(db);
         db.log.reset();
         db.sums.clear();

@@ -35,11 +35,11 @@ export function createBank(file: string, mode: string): void {
   }
 }
 
-/** A function that makes one transaction. */
-export function bankWriter(db: Sqlite.Database): () => void {
+/** A function that makes one transaction, with a note of that size. */
+export function bankWriter(db: Sqlite.Database, noteBytes = 700): () => void {
   const take = db.prepare('UPDATE a SET n = n - ? WHERE id = ?');
   const give = db.prepare('UPDATE b SET n = n + ? WHERE id = ?');
-  const note = db.prepare('INSERT INTO moves(n, note) VALUES(?, zeroblob(700))');
+  const note = db.prepare(`INSERT INTO moves(n, note) VALUES(?, zeroblob(${noteBytes}))`);
   let turn = 0;
   return db.transaction(() => {
     turn++;
