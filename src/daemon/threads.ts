@@ -10,6 +10,9 @@ import { SharedState } from '../mount/shared-state.ts';
 import type { MountNews, MountWorkerData } from '../mount/worker.ts';
 import { createEventFd, signalEventFd } from '../os/poll.ts';
 
+/** What these threads make is short-lived: a small nursery keeps the daemon small. */
+const YOUNG_MIB = 8;
+
 export interface EngineThread {
   readonly client: EngineClient;
   readonly shared: SharedState;
@@ -46,6 +49,7 @@ export function startEngine(
   };
   const worker = new Worker(new URL('../engine/worker.ts', import.meta.url), {
     name: 'engine',
+    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
     trackUnmanagedFds: false,
     workerData,
     transferList: [main.port2, mount.port2],
@@ -114,6 +118,7 @@ export function startMount(
   };
   const worker = new Worker(new URL('../mount/worker.ts', import.meta.url), {
     name: 'mount',
+    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
     trackUnmanagedFds: false,
     workerData,
     transferList: [engine.mountPort],

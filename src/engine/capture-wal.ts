@@ -168,8 +168,8 @@ function* readBatch(
   const mxFrame = index ? index.mxFrame : Number.MAX_SAFE_INTEGER;
   let cursor = from;
   const frames = new Map<number, number>();
-  /** Frames since the last commit frame: only a commit makes them count. */
-  let open: [number, number][] = [];
+  /** Pages of the frames since the last commit frame: only a commit makes them count. */
+  const open: number[] = [];
   let end: WalCursor | undefined;
   let commits = 0;
   let commit = 0;
@@ -184,10 +184,11 @@ function* readBatch(
     let committedAt = 0;
     const next = { ...cursor };
     const valid = readFrames(next, into.subarray(0, whole), (frame, pgno, commitPages) => {
-      open.push([pgno, frame]);
+      open.push(pgno);
       if (commitPages === 0) return;
-      for (const [page, at] of open) frames.set(page, at);
-      open = [];
+      const first = frame - open.length + 1;
+      for (let i = 0; i < open.length; i++) frames.set(open[i], first + i);
+      open.length = 0;
       commits++;
       commit = commitPages;
       committedAt = frame;

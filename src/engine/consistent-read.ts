@@ -149,7 +149,7 @@ export function scanWal(db: Database, mxFrame: number | undefined): WalView | un
   const frames = new Map<number, number>();
   let cursor = walCursorAtStart(header);
   let committed: WalView | undefined;
-  let open: [number, number][] = [];
+  const open: number[] = [];
   const limit = mxFrame ?? Number.MAX_SAFE_INTEGER;
   while (cursor.frame < limit) {
     const count = Math.min(perChunk, limit - cursor.frame);
@@ -161,16 +161,18 @@ export function scanWal(db: Database, mxFrame: number | undefined): WalView | un
     for (; valid < whole; valid++) {
       const next = { ...cursor };
       let commit = 0;
+      let last = 0;
       const frame = chunk.subarray(valid * frameBytes, (valid + 1) * frameBytes);
       const ok = readFrames(next, frame, (number, pgno, commitPages) => {
-        open.push([pgno, number]);
+        open.push(pgno);
+        last = number;
         commit = commitPages;
       });
       if (ok === 0) break;
       cursor = next;
       if (commit === 0) continue;
-      for (const [pgno, number] of open) frames.set(pgno, number);
-      open = [];
+      for (let i = 0; i < open.length; i++) frames.set(open[i], last - open.length + 1 + i);
+      open.length = 0;
       committed = { cursor: { ...cursor }, frames, commit };
     }
     if (valid < count) break;

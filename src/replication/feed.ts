@@ -21,6 +21,7 @@ const READ_BYTES = 1 << 20;
 /** Entries up to this go in one frame. */
 const WHOLE_ENTRY_BYTES_MAX = 1 << 20;
 const CHUNK_BYTES = 256 << 10;
+const CHUNK_BUFFERS = 8;
 const PAGES_BYTES = 1 << 20;
 /** More than this unsent: live entries are left to the log. */
 const LIVE_PENDING_BYTES_MAX = 1 << 20;
@@ -179,17 +180,28 @@ export class DatabaseFeed {
       open.set(source.path, handle);
     }
     if (source.length <= WHOLE_ENTRY_BYTES_MAX) {
-      const bytes = await readExactly(handle, source.offset, source.length);
+      const bytes = Buffer.allocUnsafe(source.length);
+      await readInto(handle, bytes, source.offset);
       await this.#transport.send('ENTRY', ...encodeNamed(this.#database, bytes));
       return;
     }
     await this.#transport.send('ENTRY_BEGIN', encodeEntryBegin(this.#database, source.length));
-    for (let at = 0; at < source.length && !this.#closed; at += CHUNK_BYTES) {
-      const length = Math.min(CHUNK_BYTES, source.length - at);
-      const bytes = await readExactly(handle, source.offset + at, length);
-      await this.#transport.send('ENTRY_CHUNK', ...encodeNamed(this.#database, bytes));
-    }
+    await this.#sendChunks(handle, source.offset, source.length);
     this.#transport.send('ENTRY_END', encodeName(this.#database));
+  }
+
+  /** Through a few buffers that are used again and again: a gigabyte of garbage is slow to go. */
+  async #sendChunks(handle: fs.promises.FileHandle, offset: number, length: number): Promise<void> {
+    const buffers = Array.from({ length: CHUNK_BUFFERS }, () =>
+      Buffer.allocUnsafeSlow(CHUNK_BYTES),
+    );
+    for (let at = 0, count = 0; at < length && !this.#closed; at += CHUNK_BYTES, count++) {
+      if (count > 0 && count % CHUNK_BUFFERS === 0) await this.#transport.drained();
+      const into = buffers[count % CHUNK_BUFFERS].subarray(0, Math.min(CHUNK_BYTES, length - at));
+      await readInto(handle, into, offset + at);
+      await this.#transport.send('ENTRY_CHUNK', ...encodeNamed(this.#database, into));
+    }
+    await this.#transport.drained();
   }
 
   /** Sends the pages that differ, then what was committed meanwhile. */
@@ -270,17 +282,12 @@ function isDiverged(theirs: Position, ours: Position, reason: string): boolean {
   return reason.includes('another checksum');
 }
 
-async function readExactly(
+async function readInto(
   handle: fs.promises.FileHandle,
+  into: Buffer,
   offset: number,
-  length: number,
-): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafe(length);
-  const { bytesRead } = await handle.read(bytes, 0, length, offset);
-  if (bytesRead < length) {
-    throw Object.assign(new Error('a file of the log is shorter than it was'), {
-      code: 'ENOENT',
-    });
-  }
-  return bytes;
+): Promise<void> {
+  const { bytesRead } = await handle.read(into, 0, into.length, offset);
+  if (bytesRead === into.length) return;
+  throw Object.assign(new Error('a file of the log is shorter than it was'), { code: 'ENOENT' });
 }

@@ -9,6 +9,7 @@ import { FRAME_TYPES, type Frame, type FrameName, FrameParser, frameHeader } fro
 /** Above this many unsent bytes send() makes the caller wait. */
 const PENDING_BYTES_MAX = 4 << 20;
 const ZSTD_LEVEL = 1;
+const NOTHING = Buffer.alloc(0);
 
 export interface TransportEvents {
   frame(frame: Frame): void;
@@ -69,6 +70,13 @@ export class FrameTransport {
     this.bytesSent += length + 5;
     if (this.pendingBytes < PENDING_BYTES_MAX) return undefined;
     return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  /** Resolves when the buffers of all that was sent may be used for something else. */
+  drained(): Promise<void> {
+    const out = this.#compressor ?? this.#socket;
+    if (this.#closed) return Promise.resolve();
+    return new Promise((resolve) => out.write(NOTHING, () => resolve()));
   }
 
   /** From the next byte on, both directions are zstd streams. To be called between two frames. */
