@@ -41,7 +41,7 @@ export async function waitForOldHandles(tree: string, waitMs: number, log: Logge
 
 function heldFiles(tree: string): HeldFile[] {
   const held: HeldFile[] = [];
-  for (const database of scanTree(tree).databases) {
+  for (const database of scanTree(tree)) {
     for (const suffix of ['', '-wal', '-shm', '-journal']) {
       const file = heldFile(tree, database + suffix);
       if (file) held.push(file);

@@ -15,7 +15,7 @@ import { isBeingWritten } from './wal-index-file.ts';
 
 /**
  * done: everything committed is captured; writing: somebody is at it; busy: locks keep us from reading it;
- * damaged: the file is no database any more.
+ * damaged: the file is no database any more, or not yet a whole one.
  */
 export type CaptureOutcome = 'done' | 'writing' | 'busy' | 'damaged';
 
@@ -86,6 +86,6 @@ function* compare(
   if (result === 'captured' && before > 0) {
     ctx.log('debug', `compared every page of ${db.name}: ${reason}`, { database: db.name });
   }
-  if (result === 'not-a-database') return 'damaged';
+  if (result === 'not-a-database' || result === 'incomplete') return 'damaged';
   return result === 'busy' ? 'busy' : 'done';
 }

@@ -5,7 +5,7 @@
  * to it. Rollback mode: SHARED on the database file. Without a wal-index (the node is not
  * mounted yet, or the app keeps it in its own memory) the view rests on nobody writing, or is refused.
  */
-import { databasePageCount, parseDbHeader } from '../sqlite/db-header.ts';
+import { databasePageCount, isPageCountValid, parseDbHeader } from '../sqlite/db-header.ts';
 import { PENDING_BYTE, SHARED_FIRST, SHARED_SIZE } from '../sqlite/locks.ts';
 import {
   frameOffset,
@@ -24,6 +24,8 @@ import { shmAccess } from './shm-access.ts';
 export interface ConsistentRead {
   readonly pageSize: number;
   readonly pageCount: number;
+  /** Whether the file holds as many pages as its header says: not, while it is being copied. */
+  readonly isWhole: boolean;
   /** Where the -wal stands in this view. */
   readonly wal:
     | { readonly cursor: WalCursor; readonly frames: ReadonlyMap<number, number> }
@@ -201,6 +203,7 @@ function openView(
   return {
     pageSize,
     pageCount,
+    isWhole: wal !== undefined || !isPageCountValid(header) || header.pageCount === pageCount,
     wal,
     nextSalt1: wal ? undefined : lock.nextSalt1,
     page(pgno, into) {

@@ -13,8 +13,11 @@ import type { Database } from './database.ts';
 import type { Task } from './scheduler.ts';
 import { TransactionWriter, writeDrop } from './transaction-writer.ts';
 
-/** busy: somebody holds a lock that keeps readers out; try again. */
-export type DiffResult = 'captured' | 'unchanged' | 'busy' | 'not-a-database';
+/**
+ * busy: somebody holds a lock that keeps readers out; try again. incomplete: it is shorter than its header says,
+ * most likely because it is being copied.
+ */
+export type DiffResult = 'captured' | 'unchanged' | 'busy' | 'incomplete' | 'not-a-database';
 
 const PAGES_PER_STEP = 256;
 
@@ -37,6 +40,7 @@ export function* captureDifference(
   const read = beginConsistentRead(db, options);
   if (read === 'busy' || read === 'not-a-database') return read;
   try {
+    if (!options.locked && !read.isWhole) return 'incomplete';
     return yield* compareAll(ctx, db, read, options);
   } finally {
     read.end();

@@ -119,7 +119,7 @@ export class Engine {
   /** Before mounting: brings every database into a known state. */
   recover(): void {
     emptySpool(this.ctx.layout.spool);
-    const names = new Set(scanTree(this.ctx.layout.tree).databases);
+    const names = new Set(scanTree(this.ctx.layout.tree));
     for (const encoded of fs.readdirSync(this.ctx.layout.ltx)) names.add(decodeName(encoded));
     for (const name of names) {
       const db = this.registry.open(name);
@@ -147,9 +147,9 @@ export class Engine {
     this.#state = 'attached';
     if (this.role === 'primary') {
       this.#roots.lookUp = (path) => this.#post({ kind: 'look-up', path: new Uint8Array(path) });
-      this.#watcher = new TreeWatcher(this.ctx.layout.tree);
-      const found = scanTree(this.ctx.layout.tree);
-      for (const dir of found.directories) this.#watcher.watch(dir);
+      const watcher = new TreeWatcher(this.ctx.layout.tree);
+      scanTree(this.ctx.layout.tree, '', (dir) => watcher.watch(dir));
+      this.#watcher = watcher;
       return;
     }
     for (const db of this.registry) {

@@ -193,7 +193,7 @@ export class Follower {
         watch.nextMs = undefined;
         this.#setStatus(db, {
           state: 'degraded',
-          reason: 'the file is no SQLite database any more',
+          reason: 'the file is not a whole SQLite database (is it being copied?)',
         });
         break;
     }

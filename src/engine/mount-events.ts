@@ -74,8 +74,10 @@ export class MountEvents {
         if (event.size === 0) this.#replaced(event.path);
         else this.#cut(event.path, event.size);
         break;
-      case 'synced':
       case 'released':
+        this.#released(event.path);
+        break;
+      case 'synced':
         break;
     }
   }
@@ -130,9 +132,8 @@ export class MountEvents {
     const { ctx, watcher, captures } = this.#parts;
     const stat = fs.lstatSync(treePath(ctx.layout.tree, path), { throwIfNoEntry: false });
     if (stat?.isDirectory()) {
-      const found = scanTree(ctx.layout.tree, path);
-      for (const dir of found.directories) watcher()?.watch(dir);
-      if (captures()) for (const name of found.databases) this.#replaced(name);
+      const found = scanTree(ctx.layout.tree, path, (dir) => watcher()?.watch(dir));
+      if (captures()) for (const name of found) this.#replaced(name);
       return;
     }
     const role = fileRole(path);
@@ -166,6 +167,13 @@ export class MountEvents {
     if (!db) return;
     db.suspect = true;
     this.#parts.follower.fileWritten(db);
+  }
+
+  /** sendfile and copy_file_range make no inotify event in the backing tree: with the close, the copy is whole. */
+  #released(path: string): void {
+    const db = this.#parts.registry.get(path);
+    const unknown = !db || db.pageCount === 0 || db.suspect || db.status.state === 'degraded';
+    if (unknown) this.#replaced(path);
   }
 
   #removed(path: string): void {

@@ -1,21 +1,22 @@
-/** What is in the backing tree: directories, and files that begin like a database. */
+/** What is in the backing tree: files that begin like a database. Names are byte strings below the root ('' itself). */
 import fs from 'node:fs';
 import { isDatabaseHeader } from '../sqlite/db-header.ts';
 import { treePath } from '../store/layout.ts';
 
-export interface TreeContent {
-  /** Paths below the root ('' for the root itself), as byte strings. */
-  readonly directories: string[];
-  readonly databases: string[];
-}
-
 const MAGIC_BYTES = 16;
 
-/** Walks the tree below `dir`; follows no links. */
-export function scanTree(root: string, dir = ''): TreeContent {
-  const content: TreeContent = { directories: [], databases: [] };
-  walk(root, dir, content);
-  return content;
+/**
+ * The databases below `dir`; follows no links. `enter` is called with each directory before it is read: what comes
+ * after that, a watch that it sets tells.
+ */
+export function scanTree(
+  root: string,
+  dir = '',
+  enter: (dir: string) => void = () => {},
+): string[] {
+  const databases: string[] = [];
+  walk(root, dir, enter, databases);
+  return databases;
 }
 
 /** Whether the file begins like a database. */
@@ -36,15 +37,15 @@ export function isDatabaseFile(root: string, name: string): boolean {
   }
 }
 
-function walk(root: string, dir: string, content: TreeContent): void {
-  content.directories.push(dir);
+function walk(root: string, dir: string, enter: (dir: string) => void, databases: string[]): void {
+  enter(dir);
   const entries = fs.readdirSync(dir === '' ? Buffer.from(root) : treePath(root, dir), {
     withFileTypes: true,
     encoding: 'latin1',
   } as { withFileTypes: true; encoding: 'latin1' });
   for (const entry of entries) {
     const name = dir === '' ? entry.name : `${dir}/${entry.name}`;
-    if (entry.isDirectory()) walk(root, name, content);
-    else if (entry.isFile() && isDatabaseFile(root, name)) content.databases.push(name);
+    if (entry.isDirectory()) walk(root, name, enter, databases);
+    else if (entry.isFile() && isDatabaseFile(root, name)) databases.push(name);
   }
 }

@@ -85,6 +85,10 @@ export function lockPageNumber(pageSize: number): number {
  */
 export function databasePageCount(header: DbHeader, fileBytes: number): number {
   const inFile = Math.floor(fileBytes / header.pageSize);
-  const valid = header.versionValidFor === header.changeCounter && header.pageCount > 0;
-  return valid ? Math.min(header.pageCount, inFile) : inFile;
+  return isPageCountValid(header) ? Math.min(header.pageCount, inFile) : inFile;
+}
+
+/** Whether the size in the header counts: versions of SQLite before 3.7.0 did not keep it up. */
+export function isPageCountValid(header: DbHeader): boolean {
+  return header.versionValidFor === header.changeCounter && header.pageCount > 0;
 }
