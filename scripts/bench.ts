@@ -6,15 +6,23 @@ import fs from 'node:fs';
 import os from 'node:os';
 import { parseArgs } from 'node:util';
 import { type Figure, table } from './bench/figures.ts';
+import { measureFollowRate } from './bench/follow-rate.ts';
+import { measureFootprint } from './bench/footprint.ts';
 import { measureLag } from './bench/lag.ts';
 import { FULL, type Plan, QUICK } from './bench/plan.ts';
+import { measureReads } from './bench/reads.ts';
+import { measureStartUp } from './bench/start-up.ts';
 import { measureSync } from './bench/sync.ts';
 import { measureWrites } from './bench/writes.ts';
 
 const MEASUREMENTS: Record<string, (plan: Plan) => Promise<Figure[]>> = {
   writes: measureWrites,
+  reads: measureReads,
   lag: measureLag,
+  rate: measureFollowRate,
   sync: measureSync,
+  start: measureStartUp,
+  footprint: measureFootprint,
 };
 
 const { values } = parseArgs({

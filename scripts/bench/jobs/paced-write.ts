@@ -55,4 +55,5 @@ function finish(): void {
   console.log(JSON.stringify(result));
 }
 
+console.log('ready');
 writeForAWhile();
