@@ -18,6 +18,7 @@ import type { Database } from './database.ts';
 import { type LtxInput, withLtxInput } from './ltx-input.ts';
 import { type CheckedEntry, checkEntry } from './received.ts';
 import type { Task } from './scheduler.ts';
+import { verifyStrictly } from './verify.ts';
 import { ensureWal, WalAppender } from './wal-appender.ts';
 
 export interface PendingApply {
@@ -97,6 +98,11 @@ function* appendBatch(
   }
   if (taken.length === 0) appender.abort();
   else appender.publish(pageCount);
+  try {
+    if (taken.length > 0) yield* verifyStrictly(ctx, db);
+  } catch (error) {
+    throw new BatchError(error, new Set());
+  }
   for (const [pending] of taken) pending.done(undefined, db.position);
   if (failure) throw new BatchError(failure.error, new Set(taken.map(([pending]) => pending)));
   if (taken.length === 0) {
@@ -177,6 +183,7 @@ function* applyAlone(ctx: EngineContext, db: Database, pending: PendingApply): T
     beforeWriting: () => record(ctx, db, pending.input, checked),
   });
   if (input.walMode) ensureWal(ctx, db, header.pageSize);
+  yield* verifyStrictly(ctx, db);
   pending.done(undefined, db.position);
 }
 

@@ -8,6 +8,7 @@ import type { EngineContext } from './context.ts';
 import type { Database, DatabaseStatus } from './database.ts';
 import { OpenWouldBlock } from './files.ts';
 import type { Scheduler, Task } from './scheduler.ts';
+import { verifyStrictly } from './verify.ts';
 
 /** While commits come one after the other: how long to let them gather. */
 const GATHER_MS = 1;
@@ -103,6 +104,9 @@ export class Follower {
     let outcome: CaptureOutcome;
     try {
       outcome = yield* capture(this.#ctx, db, options);
+      if (db.position.txid !== before) {
+        yield* verifyStrictly(this.#ctx, db, () => capture(this.#ctx, db, options));
+      }
     } catch (error) {
       if (error instanceof OpenWouldBlock) {
         watch.nextMs = this.#ctx.clockMs() + LOOK_UP_MS;

@@ -16,6 +16,7 @@ import type { Registry } from './registry.ts';
 import { asTask, type Scheduler, type Task } from './scheduler.ts';
 import { writeDrop } from './transaction-writer.ts';
 import { isDatabaseFile, scanTree } from './tree-scan.ts';
+import { verifyStrictly } from './verify.ts';
 import type { TreeWatcher } from './watcher.ts';
 
 export interface MountEventParts {
@@ -107,6 +108,7 @@ export class MountEvents {
       this.#drainWrites();
       try {
         yield* captureAtJournalEnd(ctx, db);
+        yield* verifyStrictly(ctx, db);
         follower.explained(db);
       } catch (error) {
         follower.failed(db, error);

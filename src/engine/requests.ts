@@ -106,8 +106,9 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
       lane: named,
       *run({ database }) {
         const db = known(database);
-        if (engine.captures) yield* follower.flush(db, { locked: false });
-        return yield* verifyDatabase(db);
+        if (!engine.captures) return yield* verifyDatabase(ctx, db);
+        yield* follower.flush(db, { locked: false });
+        return yield* verifyDatabase(ctx, db, () => follower.flush(db, { locked: false }));
       },
     },
     readLog: {

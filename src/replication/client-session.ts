@@ -222,6 +222,7 @@ export class ClientSession {
       case FRAME_TYPES.HEARTBEAT: {
         const heartbeat = decodeHeartbeat(payload);
         this.#positions(heartbeat.positions);
+        for (const [name, position] of heartbeat.positions) this.#receiver(name)?.compare(position);
         this.#parts.events.heartbeat(heartbeat);
         break;
       }

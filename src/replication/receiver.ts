@@ -3,7 +3,7 @@
  * it differs, and again, less and less often; other databases go on meanwhile.
  */
 import { LiteFsError } from '../errors.ts';
-import type { Position } from '../ltx/position.ts';
+import { formatPosition, type Position } from '../ltx/position.ts';
 import type { ResyncBegin } from './messages.ts';
 import type { ReplicationLogger } from './parts.ts';
 import type { ReceivedEntry, ReplicationStore, Resync } from './store.ts';
@@ -31,6 +31,8 @@ export class DatabaseReceiver {
   #retry: NodeJS.Timeout | undefined;
   /** Steps of a resync, one after the other. */
   #chain: Promise<void> = Promise.resolve();
+  /** How many of them are not done. */
+  #steps = 0;
   #closed = false;
 
   constructor(
@@ -66,6 +68,24 @@ export class DatabaseReceiver {
         this.#events.released(bytes);
         this.#fail(error);
       },
+    );
+  }
+
+  /** The primary's position: at the same transaction, both must have the same content. */
+  compare(theirs: Position): void {
+    const ours = this.#store.positions().get(this.#database);
+    if (
+      this.#resync ||
+      this.#steps > 0 ||
+      ours?.txid !== theirs.txid ||
+      ours.checksum === theirs.checksum
+    )
+      return;
+    this.#fail(
+      new LiteFsError(
+        'CHECKSUM_MISMATCH',
+        `${this.#database} at ${formatPosition(ours)} is not what the primary has: ${formatPosition(theirs)}`,
+      ),
     );
   }
 
@@ -115,12 +135,16 @@ export class DatabaseReceiver {
 
   #step(run: (resync: Resync) => Promise<void>, bytes: number): void {
     const pending = this.#resync as Promise<Resync>;
+    this.#steps++;
     this.#chain = this.#chain
       .then(async () => {
         if (!this.#failed) await run(await pending);
       })
       .catch((error) => this.#fail(error))
-      .finally(() => this.#events.released(bytes));
+      .finally(() => {
+        this.#steps--;
+        this.#events.released(bytes);
+      });
   }
 
   #abort(): void {
