@@ -1,0 +1,118 @@
+/** What `status` shows of states that a healthy pair of nodes never has. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { formatStatus } from '../../../src/cli/status.ts';
+import { formatBytes, formatTable } from '../../../src/cli/table.ts';
+import type { DatabaseReport, NodeReport, UpstreamReport } from '../../../src/http/info.ts';
+
+const at = (txid: number) => `${txid.toString(16).padStart(16, '0')}/8000000000000000`;
+
+const DATABASE: DatabaseReport = {
+  name: 'a.db',
+  position: at(10),
+  pageSize: 4096,
+  pages: 300,
+  journalMode: 'wal',
+  state: 'ok',
+  walBytes: 0,
+  log: { bytes: 100, files: 1, firstTxid: '0000000000000001' },
+};
+
+const PRIMARY: NodeReport = {
+  clusterID: 'c',
+  isPrimary: true,
+  candidate: true,
+  path: '/mnt',
+  primary: { hostname: 'box1' },
+  version: '0',
+  nodeID: '1',
+  hostname: 'box1',
+  role: 'primary',
+  term: 1,
+  passthrough: true,
+  databases: [],
+  replicas: [],
+  upstream: null,
+  warnings: [],
+};
+
+const UPSTREAM: UpstreamReport = {
+  address: 'box1:20204',
+  hostname: 'box1',
+  connected: true,
+  inSync: true,
+  lagMs: 3.4,
+  error: null,
+  positions: { 'a.db': at(0x1f) },
+};
+
+const replica = (upstream: Partial<UpstreamReport>, database: Partial<DatabaseReport> = {}) =>
+  formatStatus({
+    ...PRIMARY,
+    isPrimary: false,
+    role: 'replica',
+    hostname: 'box2',
+    databases: [{ ...DATABASE, ...database }],
+    upstream: { ...UPSTREAM, ...upstream },
+  });
+
+describe('status', () => {
+  test('of a node without databases', () => {
+    assert.equal(
+      formatStatus(PRIMARY),
+      'box1 is the primary\nmounted on /mnt, served by the kernel (passthrough)\n\nno databases yet\n',
+    );
+  });
+
+  test('of a replica counts the transactions that each database is behind', () => {
+    const text = replica({});
+    assert.match(text, /^box2 is the replica of box1, 3 ms behind\n/);
+    assert.match(text, /^a\.db +000000000000000a\/8\d+ +21 +1\.2 MiB +wal +100 B +ok$/m);
+  });
+
+  test('of a replica that never was in sync, or is not connected, says that', () => {
+    assert.match(replica({ lagMs: null }), /^box2 is the replica of box1, not in sync yet\n/);
+    const away = replica({ connected: false, error: 'connection refused' });
+    assert.match(away, /^box2 is the replica, not connected to box1:20204: connection refused\n/);
+  });
+
+  test('shows the reason of a state that is not ok, and the warnings', () => {
+    assert.match(replica({}, { state: 'degraded', reason: 'no room' }), / degraded: no room$/m);
+    const text = formatStatus({ ...PRIMARY, warnings: ['anybody may connect'] });
+    assert.ok(text.endsWith('\n\n! anybody may connect\n'), text);
+  });
+
+  test('of a primary counts what a replica lacks over all databases', () => {
+    const text = formatStatus({
+      ...PRIMARY,
+      databases: [DATABASE, { ...DATABASE, name: 'b.db' }],
+      replicas: [
+        {
+          nodeId: '2',
+          hostname: 'box2',
+          address: '10.0.0.2:5',
+          connectedAt: '2030-01-01T00:00:00.000Z',
+          positions: { 'a.db': at(8) },
+        },
+      ],
+    });
+    assert.match(text, /^box2 +10\.0\.0\.2:5 +2030-01-01T00:00:00\.000Z +12 transactions$/m);
+  });
+});
+
+test('tables are aligned, without blanks at the ends of lines', () => {
+  assert.equal(formatTable(['A', 'LONG'], [['wide', 'x']]), 'A     LONG\nwide  x');
+});
+
+test('bytes as a person reads them', () => {
+  const texts = [0, 1023, 1024, 1536, 2 ** 20, 5 * 2 ** 40, 2 ** 55].map(formatBytes);
+  assert.deepEqual(texts, [
+    '0 B',
+    '1023 B',
+    '1.0 KiB',
+    '1.5 KiB',
+    '1.0 MiB',
+    '5.0 TiB',
+    '32768.0 TiB',
+  ]);
+});

@@ -1,0 +1,139 @@
+/** What is wrong with a config is said with its place and what to write; and where a config is looked for. */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { describe, test } from 'node:test';
+import { findConfigFile, loadConfig, searchPath } from '../../../src/config/load.ts';
+import { parse, problems } from './parse.ts';
+
+const REPLICA = 'lease: {candidate: false, advertise-url: "http://box1:20202"}\n';
+
+describe('mistakes', () => {
+  for (const [text, ...expected] of [
+    ['fuse: {dri: /x}', /^f\.yml:1:8: fuse\.dri is not a known key: did you mean dir\?$/],
+    ['data: {retentionBytes: 5}', /did you mean retention-bytes\?$/],
+    [
+      'lease:\n  exec: x',
+      /^f\.yml:2:3: lease\.exec is not a known key: it belongs at the left margin$/,
+    ],
+    ['candidate: true', /^f\.yml:1:1: candidate is not a known key: it belongs under lease:$/],
+    ['http: {wibble: 1}', /the keys here are addr, snapshot-timeout$/],
+    ['exec: [{cmd: a, if-candidat: true}]', /exec\[0\]\.if-candidat .*did you mean if-candidate\?/],
+    ['exec: [{if-candidate: true}]', /^f\.yml:1:8: exec\[0\]\.cmd is missing$/],
+    ['exec: "a | b"', /^f\.yml:1:7: exec holds a \|/],
+    [
+      'log: {format: jsno}',
+      /^f\.yml:1:15: log\.format must be auto, text or json: did you mean json\?$/,
+    ],
+    ['skip-sync: "true"', /must be true or false, without quotes$/],
+    ['lease: {hostname: 5}', /must be text: put it in quotes$/],
+    ['lease: {databases: a.db}', /must be a list/],
+    ['data: /x', /^f\.yml:1:7: data must be a group of keys/],
+    ['data: {dir: ""}', /data\.dir is empty/],
+    ['a: 1\na: 2', /^f\.yml:2:1: not valid YAML: a key that is already there/],
+    ['fuse: {dir: /x', /^f\.yml:1:\d+: not valid YAML/],
+    ['\tfuse: 1', /not valid YAML/],
+    [
+      'data: {retention: 5}\nhttp: {addr: 80}',
+      /^f\.yml:1:19: data\.retention/,
+      /^f\.yml:2:14: http\.addr/,
+    ],
+  ] as const) {
+    test(JSON.stringify(text), () => {
+      const found = problems(text);
+      assert.equal(found.length, expected.length, found.join('\n'));
+      for (const [i, pattern] of expected.entries()) assert.match(found[i], pattern);
+    });
+  }
+});
+
+describe('contradictions', () => {
+  for (const [what, text, pattern] of [
+    [
+      'a replica without a primary',
+      'lease: {candidate: false}',
+      /^f\.yml:1:20: lease\.candidate is false, so .*advertise-url/,
+    ],
+    [
+      'a port that nobody knows',
+      `${REPLICA}replication: {addr: ":0"}`,
+      /replication\.addr has port 0/,
+    ],
+    [
+      'one directory for both',
+      'fuse: {dir: /x}\ndata: {dir: /x/}',
+      /fuse\.dir is the same as data\.dir/,
+    ],
+    ['a mount in the data', 'fuse: {dir: /x/m}\ndata: {dir: /x}', /fuse\.dir lies in data\.dir/],
+    [
+      'one port twice',
+      'http: {addr: ":1"}\nreplication: {addr: "h:1"}',
+      /replication\.addr :?h?:?1 is taken by http\.addr/,
+    ],
+    [
+      'a proxy without a target',
+      'proxy: {addr: ":1", db: a.db}',
+      /proxy\.addr needs proxy\.target/,
+    ],
+  ] as const) {
+    test(what, () => {
+      const found = problems(text);
+      assert.equal(found.length, 1, found.join('\n'));
+      assert.match(found[0], pattern);
+    });
+  }
+
+  test('one port on two addresses, and any free port twice, are none', () => {
+    assert.deepEqual(problems('http: {addr: "10.0.0.1:1"}\nreplication: {addr: "10.0.0.2:1"}'), []);
+    assert.deepEqual(problems('http: {addr: ":0"}\nreplication: {addr: ":0"}'), []);
+  });
+});
+
+test('the primary of a replica: the host of the URL with our own port, or what is said', () => {
+  const url = 'lease: {candidate: false, advertise-url: "http://[fd00::1]:20202"}\n';
+  assert.deepEqual(parse(`${url}replication: {addr: ":7"}`).config.replication.primary, {
+    host: 'fd00::1',
+    port: 7,
+  });
+  const said = parse(`${url}replication: {primary: "box2:9"}`).config.replication.primary;
+  assert.deepEqual(said, { host: 'box2', port: 9 });
+});
+
+test('directories are relative to the working directory', () => {
+  const { fuse, data } = parse('fuse: {dir: m}\ndata: {dir: ../d}').config;
+  assert.deepEqual([fuse.dir, data.dir], ['/srv/m', '/d']);
+});
+
+test('the search path: ours, the working directory, the home, /etc; the first that is there', (t) => {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-config-'));
+  t.after(() => fs.rmSync(dir, { recursive: true }));
+  const [cwd, home] = [path.join(dir, 'cwd'), path.join(dir, 'home')];
+  for (const each of [cwd, home]) fs.mkdirSync(each);
+  assert.deepEqual(searchPath({ env: { HOME: home }, cwd }), [
+    '/etc/litefs-lite.yml',
+    `${cwd}/litefs.yml`,
+    `${home}/litefs.yml`,
+    '/etc/litefs.yml',
+  ]);
+  assert.equal(searchPath({ env: {}, cwd }).length, 3);
+  const places = [`${cwd}/litefs.yml`, `${home}/litefs.yml`];
+  assert.equal(findConfigFile(places), undefined);
+  fs.writeFileSync(places[1], 'skip-sync: true');
+  assert.equal(findConfigFile(places), places[1]);
+  fs.writeFileSync(places[0], 'skip-sync: false');
+  assert.equal(findConfigFile(places), places[0]);
+  const loaded = loadConfig('../home/litefs.yml', { env: {}, cwd, expandEnv: true });
+  assert.deepEqual([loaded.file, loaded.config.skipSync], [places[1], true]);
+});
+
+test('a file that is absent, a directory or far too large is an error that names it', (t) => {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-config-'));
+  t.after(() => fs.rmSync(dir, { recursive: true }));
+  const surroundings = { env: {}, cwd: dir, expandEnv: true };
+  const code = 'CONFIG';
+  assert.throws(() => loadConfig('none.yml', surroundings), { code, message: /none\.yml/ });
+  assert.throws(() => loadConfig('.', surroundings), { code, message: new RegExp(dir) });
+  fs.writeFileSync(path.join(dir, 'big.yml'), Buffer.alloc(2 ** 20 + 1, '#'));
+  assert.throws(() => loadConfig('big.yml', surroundings), { code, message: /larger than 1 MiB/ });
+});
