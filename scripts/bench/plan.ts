@@ -12,8 +12,8 @@ export interface Plan {
 
 export const FULL: Plan = {
   quick: false,
-  rounds: 5,
-  windowMs: 1500,
+  rounds: 3,
+  windowMs: 1200,
   syncMib: 500,
   startMib: 10 * 1024,
 };

@@ -32,17 +32,17 @@ export function measureReads({ rounds, windowMs }: Plan): Promise<Figure[]> {
         { place: REPLICA, read: replicated.copy(DATABASE), write: replicated.file(DATABASE) },
       ];
       const figures: Figure[] = [];
-      for (const writing of [false, true]) {
+      for (const state of ['nothing in the -wal', 'quiet', 'writing'] as const) {
         const cases = sources.map(({ place, read, write }) => ({
           place,
-          run: () => readOnce(read, windowMs, writing ? write : undefined),
+          run: () => readOnce(state, read, windowMs, write),
         }));
-        const suffix = writing ? `, while ${RATE} commits/s` : '';
+        const title = state === 'writing' ? `while ${RATE} commits/s` : state;
         const aims = { [PRIMARY]: AIM, [REPLICA]: AIM };
         figures.push(
           ...(await inTurn(rounds, cases, [
-            { key: 'pointsPerSecond', what: `rows by key${suffix}`, unit: '/s', aims },
-            { key: 'scannedMbPerSecond', what: `full scan${suffix}`, unit: 'MB/s', aims },
+            { key: 'pointsPerSecond', what: `rows by key, ${title}`, unit: '/s', aims },
+            { key: 'scannedMbPerSecond', what: `full scan, ${title}`, unit: 'MB/s', aims },
           ])),
         );
       }
@@ -51,23 +51,30 @@ export function measureReads({ rounds, windowMs }: Plan): Promise<Figure[]> {
   );
 }
 
-/** @param written where to write meanwhile. */
+/**
+ * With nothing in the -wal SQLite asks for the size of the file in each transaction. That is what a reader meets who
+ * is alone with a database; beside an application that has once committed it is `quiet`.
+ */
 async function readOnce(
+  state: 'nothing in the -wal' | 'quiet' | 'writing',
   file: string,
   ms: number,
-  written: string | undefined,
+  written: string,
 ): Promise<Record<string, number>> {
-  const endless: Omit<PacedWriteOptions, 'file'> = { rate: RATE, commits: Number.MAX_SAFE_INTEGER };
-  const writer =
-    written && startJob<PacedWriteResult>('paced-write', { file: written, ...endless });
-  if (writer) await writer.ready;
+  const read = () => runJob<ReadResult>('read', { file, rows: ROWS, ms });
+  if (state === 'nothing in the -wal') return { ...(await read()) };
+  const writer = startJob<PacedWriteResult>('paced-write', {
+    file: written,
+    rate: RATE,
+    commits: state === 'writing' ? Number.MAX_SAFE_INTEGER : 1,
+    stays: true,
+  } satisfies PacedWriteOptions);
+  await writer.ready;
   try {
-    return { ...(await runJob<ReadResult>('read', { file, rows: ROWS, ms })) };
+    return { ...(await read()) };
   } finally {
-    if (writer) {
-      writer.stop();
-      await writer.result;
-    }
+    writer.stop();
+    await writer.result;
   }
 }
 

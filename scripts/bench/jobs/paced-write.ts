@@ -10,6 +10,8 @@ export interface PacedWriteOptions {
   /** Commits/s; null for as fast as it goes. */
   readonly rate: number | null;
   readonly commits: number;
+  /** Keeps the database open after the last one, until its standard input ends. */
+  readonly stays?: boolean;
 }
 
 export interface PacedWriteResult {
@@ -20,7 +22,7 @@ export interface PacedWriteResult {
 const LOOK_MS = 50;
 const NS_PER_MS = 1e6;
 
-const { file, rate, commits } = jobOptions<PacedWriteOptions>();
+const { file, rate, commits, stays = false } = jobOptions<PacedWriteOptions>();
 const pause = new Int32Array(new SharedArrayBuffer(4));
 let stopping = false;
 process.stdin.resume().on('end', () => {
@@ -45,6 +47,7 @@ function writeForAWhile(): void {
     insert.run(nowNs(), ++done === commits ? 1 : 0);
   }
   if (!stopping && done < commits) setImmediate(writeForAWhile);
+  else if (stays && !stopping) process.stdin.on('end', finish);
   else finish();
 }
 
@@ -55,5 +58,5 @@ function finish(): void {
   console.log(JSON.stringify(result));
 }
 
-console.log('ready');
 writeForAWhile();
+console.log('ready');
