@@ -12,6 +12,7 @@ import { type HttpServer, startHttpServer } from '../http/server.ts';
 import { NodeIdentity } from '../lease/node-identity.ts';
 import type { Logger } from '../log.ts';
 import { LAG_FILE } from '../mount/names.ts';
+import { keepMemorySmall } from '../os/allocator.ts';
 import { type DataDir, openDataDir } from './data-dir.ts';
 import { mountDevice, prepareMountPoint, releaseMountPoint } from './mount-point.ts';
 import { NodeReporter } from './node-report.ts';
@@ -49,6 +50,7 @@ interface Running {
  */
 export async function runNode(config: Config, options: NodeOptions): Promise<number> {
   const { log } = options;
+  keepMemorySmall();
   const running: Running = {};
   const stopping = stopSignals(options.stop, log);
   try {
