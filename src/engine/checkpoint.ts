@@ -84,21 +84,29 @@ export function* checkpoint(db: Database): Task<boolean> {
 /** Copies the newest image of each page in frames from+1 … limit, in the order of pages. */
 function* backfill(db: Database, from: number, limit: number, pageCount: number): Task<void> {
   const { pageSize } = db;
-  const newest = new Map<number, number>();
-  for (let frame = limit; frame > from; frame--) {
-    const pgno = db.wal.pages[frame - 1];
-    if (pgno <= pageCount && !newest.has(pgno)) newest.set(pgno, frame);
+  const newest = limit === db.wal.cursor?.frame ? db.wal.frames : newestFrames(db, limit);
+  const pgnos = new Uint32Array(newest.size);
+  let count = 0;
+  for (const [pgno, frame] of newest) {
+    if (frame > from && pgno <= pageCount) pgnos[count++] = pgno;
   }
   const page = Buffer.allocUnsafe(pageSize);
-  let count = 0;
-  for (const pgno of Uint32Array.from(newest.keys()).sort()) {
+  let copied = 0;
+  for (const pgno of pgnos.subarray(0, count).sort()) {
     const frame = newest.get(pgno) as number;
     const offset = frameOffset(frame, pageSize) + WAL_FRAME_HEADER_BYTES;
     const read = db.files.read('wal', page, offset);
     assert.equal(read, pageSize, `frame ${frame} of ${db.name}-wal`);
     db.files.write('db', page, (pgno - 1) * pageSize);
-    if (++count % PAGES_PER_STEP === 0) yield;
+    if (++copied % PAGES_PER_STEP === 0) yield;
   }
+}
+
+/** The newest frame up to `limit` of each page. */
+function newestFrames(db: Database, limit: number): Map<number, number> {
+  const newest = new Map<number, number>();
+  for (let frame = 1; frame <= limit; frame++) newest.set(db.wal.pages[frame - 1], frame);
+  return newest;
 }
 
 /** Starts the -wal over, unless somebody reads from it. */
