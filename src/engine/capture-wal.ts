@@ -40,6 +40,11 @@ export type WalCaptureResult =
   | { readonly kind: 'captured'; readonly commits: number }
   | { readonly kind: 'lost'; readonly reason: string };
 
+const OVERWRITTEN: WalCaptureResult = {
+  kind: 'lost',
+  reason: 'the -wal was overwritten before it was captured',
+};
+
 /** Bytes of the -wal read at once: also what a task does between two yields. */
 const CHUNK_BYTES = 1 << 20;
 const RETRIES = 8;
@@ -91,7 +96,9 @@ export function* captureWal(ctx: EngineContext, db: Database): Task<WalCaptureRe
       yield;
       continue;
     }
-    commits += yield* writeBatch(ctx, db, batch);
+    const written = yield* writeBatch(ctx, db, batch);
+    if (written === 'overwritten') return OVERWRITTEN;
+    commits += written;
     if (!index) return { kind: 'captured', commits };
   }
   return { kind: 'lost', reason: 'the -wal does not agree with its index' };
@@ -235,8 +242,11 @@ function checksumsBefore(
   return { checksum1: header.readUInt32BE(16), checksum2: header.readUInt32BE(20) };
 }
 
-/** Writes a batch as one entry and moves the cursor behind it. Returns the number of commits. */
-function* writeBatch(ctx: EngineContext, db: Database, batch: Batch): Task<number> {
+/**
+ * Writes a batch as one entry and moves the cursor behind it. Returns the number of commits. A batch of several
+ * chunks is read a second time here, and under synchronous=OFF a new generation may have begun meanwhile.
+ */
+function* writeBatch(ctx: EngineContext, db: Database, batch: Batch): Task<number | 'overwritten'> {
   const { start, end } = batch;
   const { pageSize } = start;
   const frameBytes = pageSize + WAL_FRAME_HEADER_BYTES;
@@ -268,6 +278,10 @@ function* writeBatch(ctx: EngineContext, db: Database, batch: Batch): Task<numbe
       else db.files.read('wal', data, frameOffset(frame, pageSize) + WAL_FRAME_HEADER_BYTES);
       writer.page(pgno, data);
       if (page && writer.pageCount % 256 === 0) yield;
+    }
+    if (page && !isStillThere(db, start)) {
+      writer.abort();
+      return 'overwritten';
     }
     writer.finish();
   } catch (error) {
@@ -318,15 +332,15 @@ function* captureOldGeneration(
     return { kind: 'lost', reason: 'the -wal was started over more than once' };
   }
   const tail = yield* readBatch(db, cursor, undefined);
-  if (!isIntact(db, cursor)) {
-    return { kind: 'lost', reason: 'the -wal was overwritten before it was captured' };
-  }
+  if (!isIntact(db, cursor)) return OVERWRITTEN;
   let commits = 0;
   if (tail) {
     if (!isInDatabase(db, tail)) {
       return { kind: 'lost', reason: 'the end of the -wal is not what the database holds' };
     }
-    commits = yield* writeBatch(ctx, db, tail);
+    const written = yield* writeBatch(ctx, db, tail);
+    if (written === 'overwritten') return OVERWRITTEN;
+    commits = written;
   }
   forgetGeneration(db, now.salt1);
   return { kind: 'captured', commits };
@@ -340,6 +354,14 @@ function isIntact(db: Database, cursor: WalCursor): boolean {
   const read = db.files.read('wal', frame, frameOffset(cursor.frame + 1, cursor.pageSize));
   if (read < WAL_FRAME_HEADER_BYTES || !header) return true;
   return frame.readUInt32BE(8) !== header.salt1 || frame.readUInt32BE(12) !== header.salt2;
+}
+
+/** Whether the frame behind the cursor is of the cursor's generation: a new one writes over frames in their order. */
+function isStillThere(db: Database, cursor: WalCursor): boolean {
+  const frame = Buffer.alloc(WAL_FRAME_HEADER_BYTES);
+  const read = db.files.read('wal', frame, frameOffset(cursor.frame + 1, cursor.pageSize));
+  if (read < WAL_FRAME_HEADER_BYTES) return false;
+  return sameSalts(cursor, { salt1: frame.readUInt32BE(8), salt2: frame.readUInt32BE(12) });
 }
 
 /**

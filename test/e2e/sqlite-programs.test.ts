@@ -96,6 +96,31 @@ describePair('loads of sqlite3', (pair) => {
     await assertReplicated(pair, 'big.db');
   });
 
+  test('a -wal that is started over while it is read: several writers, synchronous=off', async () => {
+    for (let round = 0; round < 6; round++) {
+      const name = `restarted-${round}.db`;
+      const file = pair.primary.file(name);
+      const settings = 'PRAGMA synchronous=off; PRAGMA wal_autocheckpoint=500;';
+      await shellOutput(
+        file,
+        `PRAGMA journal_mode=wal; ${settings}
+         CREATE TABLE t(id INTEGER PRIMARY KEY, data BLOB);
+         INSERT INTO t SELECT value, zeroblob(3900) FROM generate_series(1, 2000);`,
+      );
+      const updates = (writer: number) =>
+        Array.from({ length: 40 }, (_, i) => {
+          const rows = (i * 13 + writer * 29) % 97;
+          return `UPDATE t SET data = randomblob(3000) WHERE id % 97 = ${rows};\n`;
+        });
+      await Promise.all(
+        Array.from({ length: WRITERS }, (_, i) =>
+          shellOutput(file, settings + updates(i).join('')),
+        ),
+      );
+      await assertReplicated(pair, name);
+    }
+  });
+
   test('whole databases by script: full-text index, import, dump, restore', async () => {
     const { primary } = pair;
     const source = primary.file('library.db');
