@@ -78,8 +78,6 @@ export class MountEvents {
       case 'released':
         this.#released(event.path);
         break;
-      case 'synced':
-        break;
     }
   }
 

@@ -79,12 +79,7 @@ export function syncFile(tree: Tree, request: Request): Outcome {
   const path = tree.nodes.path(node);
   const verdict = path === undefined ? 0 : tree.policy.fsync(path, fdOf(node), asker);
   return tree.decide(verdict, asker, { kind: 'fsync', path: path ?? '' }, () => {
-    const result = sync(fdOf(node));
-    const now = tree.nodes.path(node);
-    if (result === 0 && now !== undefined) {
-      tree.policy.event({ kind: 'synced', path: now, pid: asker.pid });
-    }
-    return result;
+    return sync(fdOf(node));
   });
 }
 

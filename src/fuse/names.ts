@@ -14,7 +14,7 @@ import { errno, link, mkdir, mknod, rename, rmdir, symlink, unlink } from '../os
 import type { Outcome } from './deferrals.ts';
 import type { Node } from './nodes.ts';
 import { makeOwn } from './ownership.ts';
-import { ENTRY_OUT } from './protocol.ts';
+import { ENTRY_OUT, S_IFDIR, S_IFMT } from './protocol.ts';
 import type { Asker, Request } from './request.ts';
 import type { Tree } from './tree.ts';
 
@@ -81,7 +81,8 @@ function create(
     makeOwn(tree, request.asker, at.parent, at.path, mode & 0o7777) ||
     tree.stat.ofPath(backing);
   if (error < 0) return error;
-  tree.policy.event({ kind: 'created', path: at.path });
+  const isDirectory = (tree.stat.mode & S_IFMT) === S_IFDIR;
+  tree.policy.event({ kind: 'created', path: at.path, isDirectory });
   return tree.entry(at.parent, at.name);
 }
 
@@ -118,7 +119,7 @@ export function makeLink(tree: Tree, request: Request): Outcome {
   const backing = tree.backing(at.path);
   const error = link(tree.backing(existing), backing) || tree.stat.ofPath(backing);
   if (error < 0) return error;
-  tree.policy.event({ kind: 'created', path: at.path });
+  tree.policy.event({ kind: 'created', path: at.path, isDirectory: false });
   return tree.entry(at.parent, at.name);
 }
 

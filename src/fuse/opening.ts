@@ -194,7 +194,7 @@ export function createFile(tree: Tree, request: Request): Outcome {
   const node = tree.enter(parent, name, 0);
   adopt(tree, node, path, fd, true);
   (node.open as OpenFile).handles = 1;
-  tree.policy.event({ kind: 'created', path });
+  tree.policy.event({ kind: 'created', path, isDirectory: false });
   return replyOpen(tree, asker, node, flags, ENTRY_OUT);
 }
 

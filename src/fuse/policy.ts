@@ -35,8 +35,8 @@ export interface DeferredOperation {
 
 /** Something that has happened to the tree. */
 export type TreeEvent =
-  /** A file came to be under a new name (create, mknod, mkdir, link, symlink). */
-  | { readonly kind: 'created'; readonly path: string }
+  /** A file came to be under a new name (open with O_CREAT, mknod, mkdir, link, symlink). */
+  | { readonly kind: 'created'; readonly path: string; readonly isDirectory: boolean }
   /** A name was unlinked (not: a directory removed). */
   | { readonly kind: 'removed'; readonly path: string }
   /** A file or a directory; what had the new name before is gone, or (exchange) has the old one. */
@@ -48,7 +48,6 @@ export type TreeEvent =
       readonly size: number;
       readonly pid: number;
     }
-  | { readonly kind: 'synced'; readonly path: string; readonly pid: number }
   /** A handle that had been opened for writing was closed; `pid` is the thread that had opened it. */
   | { readonly kind: 'released'; readonly path: string; readonly pid: number };
 

@@ -166,6 +166,7 @@ export class SqlitePolicy implements TreePolicy {
 
   event(event: TreeEvent): void {
     if (event.kind === 'removed') this.#walSalts.delete(event.path);
+    if (isOfJournal(event)) return;
     this.#options.send({ kind: 'event', event });
   }
 
@@ -205,6 +206,12 @@ export class SqlitePolicy implements TreePolicy {
     const text = `+${capped.toString().padStart(9, '0')}\n`;
     return { content: Buffer.from(text), mtimeMs: clockMs };
   }
+}
+
+/** A journal's end is a held operation; that it comes and goes tells the engine nothing, and is a wake-up per commit. */
+function isOfJournal(event: TreeEvent): boolean {
+  if (event.kind === 'renamed' || (event.kind === 'created' && event.isDirectory)) return false;
+  return fileRole(event.path).companion === 'journal';
 }
 
 /** Names that are ours to give. */
