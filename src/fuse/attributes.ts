@@ -8,6 +8,8 @@ const ATTR_WORDS = 22;
 /** Where the attributes begin in fuse_entry_out and fuse_attr_out. */
 export const ATTR_IN_ENTRY = 10;
 export const ATTR_IN_ATTR_OUT = 4;
+/** In fuse_entry_out: seconds for which the name may be believed. */
+export const ENTRY_VALID_WORD = 4;
 
 /** Inode numbers of virtual files have bit 62 set; no file system counts as far. */
 const VIRTUAL_INO_HIGH = 1 << 30;
@@ -81,7 +83,7 @@ export function putEntry(
   out.fill(0, at, at + ATTR_IN_ENTRY);
   out[at] = node.id >>> 0;
   out[at + 1] = Math.floor(node.id / 2 ** 32);
-  out[at + 4] = entryValid;
+  out[at + ENTRY_VALID_WORD] = entryValid;
   out[at + 6] = attrValid;
 }
 

@@ -43,11 +43,11 @@ export function lookUp(tree: Tree, request: Request): Outcome {
     return ENTRY_OUT;
   }
   const error = tree.stat.ofPath(tree.backing(at.path));
-  if (error < 0) {
-    if (error === -errno.ENOENT) dropName(tree, at.parent, at.name);
-    return error;
+  if (error === -errno.ENOENT) {
+    dropName(tree, at.parent, at.name);
+    return tree.policy.isAbsenceLasting(at.path) ? tree.absence() : error;
   }
-  return tree.entry(at.parent, at.name);
+  return error < 0 ? error : tree.entry(at.parent, at.name);
 }
 
 export function forget(tree: Tree, request: Request): Outcome {

@@ -62,6 +62,11 @@ export interface TreePolicy {
   /** A virtual file at this path, or undefined; for its attributes. Looked at before the backing tree. */
   virtual(path: string): VirtualFile | undefined;
   /**
+   * Whether the kernel may remember that there is no such file: then nobody makes it but through the mount. SQLite
+   * asks for its journal several times in each transaction.
+   */
+  isAbsenceLasting(path: string): boolean;
+  /**
    * Its content, for one open: reads through that handle all see it. May defer; asked again,
    * `resumed`, when the open goes on.
    */

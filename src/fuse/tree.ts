@@ -6,6 +6,7 @@ import { cString, errno } from '../os/libc.ts';
 import {
   ATTR_IN_ATTR_OUT,
   ATTR_IN_ENTRY,
+  ENTRY_VALID_WORD,
   putAttrOut,
   putEntry,
   putStat,
@@ -28,7 +29,7 @@ import type { Asker } from './request.ts';
 const ENTRY_VALID = 3600;
 /** The same for attributes of directories: the kernel drops them itself when it changes one. */
 const DIRECTORY_VALID = 3600;
-/** And of files, except where writes pass us by. */
+/** And of files: it drops them itself with each write, also with one that it passes through. */
 const ATTR_VALID = 1;
 
 export class Tree {
@@ -87,9 +88,9 @@ export class Tree {
   attrValid(node: Node): number {
     if ((this.stat.mode & S_IFMT) === S_IFDIR) return DIRECTORY_VALID;
     if ((this.stat.mode & S_IFMT) !== S_IFREG || !this.passes) return ATTR_VALID;
-    if (node.open) return node.open.backingId > 0 ? 0 : ATTR_VALID;
+    if (node.open) return ATTR_VALID;
     const path = this.nodes.path(node);
-    // Whoever writes past us tells us nothing of size and times.
+    // It may still be mapped, by somebody whose writes pass us by and tell the kernel nothing of times.
     return path === undefined || this.policy.mayPassthrough(path) ? 0 : ATTR_VALID;
   }
 
@@ -114,6 +115,14 @@ export class Tree {
   /** Makes the file in `stat` the reply, as an entry. */
   entry(parent: Node, name: string): number {
     this.enter(parent, name, 0);
+    return ENTRY_OUT;
+  }
+
+  /** Makes it the reply that there is no such file, which the kernel may believe until one is made through it. */
+  absence(): number {
+    const words = this.device.bodyWords;
+    words.fill(0, 0, ENTRY_OUT / 4);
+    words[ENTRY_VALID_WORD] = ENTRY_VALID;
     return ENTRY_OUT;
   }
 

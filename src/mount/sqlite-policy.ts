@@ -73,6 +73,12 @@ export class SqlitePolicy implements TreePolicy {
     return { content: Buffer.alloc(POSITION_BYTES), mtimeMs: Date.now() };
   }
 
+  isAbsenceLasting(path: string): boolean {
+    // On a replica we make them ourselves, in the backing tree.
+    const { companion } = fileRole(path);
+    return this.#shared.role === 'primary' && (companion === 'journal' || companion === 'wal');
+  }
+
   openVirtual(path: string, resumed: boolean): VirtualFile | 'defer' {
     if (!path.endsWith(POSITION_SUFFIX)) {
       return this.virtual(path) ?? { content: Buffer.alloc(0), mtimeMs: Date.now() };

@@ -56,6 +56,10 @@ class ScriptedPolicy implements TreePolicy {
       .map((file) => path.basename(file));
   }
 
+  isAbsenceLasting(file: string): boolean {
+    return file.endsWith('-journal');
+  }
+
   mayPassthrough(file: string): boolean {
     return !file.endsWith('-journal');
   }
