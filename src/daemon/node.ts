@@ -6,6 +6,7 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import type { Config } from '../config/config.ts';
 import { errorText, LiteFsError } from '../errors.ts';
 import { type HttpServer, startHttpServer } from '../http/server.ts';
@@ -183,16 +184,27 @@ async function serve(
   const app = commands.length > 0 ? supervisor.run() : new Promise<number>(() => {});
   const end = await Promise.race([app, stopping.requested, parts.engine.died, parts.mount.ended]);
   if (typeof end === 'number') return end;
-  if (end instanceof Signal && commands.length > 0) {
+  if (commands.length === 0) return endStatus(end, log);
+  if (end instanceof Signal) {
     supervisor.stop(end.name);
+    const status = await Promise.race([app, stopping.forced]);
+    if (typeof status === 'number') return status;
+    log.warn('the app is killed: it was told to stop twice');
+    supervisor.stop('SIGKILL');
     return app;
   }
-  if (commands.length > 0) {
-    supervisor.stop('SIGTERM');
-    await Promise.race([app, stopping.forced]);
+  // Without one of our threads the app may wait for an answer that never comes: only the unmount frees it.
+  const status = endStatus(end, log);
+  supervisor.stop('SIGTERM');
+  const grace = setTimeout(APP_GRACE_MS, undefined, { ref: false });
+  if (typeof (await Promise.race([app, stopping.forced, grace])) !== 'number') {
+    supervisor.stop('SIGKILL');
   }
-  return endStatus(end, log);
+  return status;
 }
+
+/** How long the app has to end by itself after one of our threads has failed. */
+const APP_GRACE_MS = 10_000;
 
 const EXIT_SOFTWARE = 70;
 

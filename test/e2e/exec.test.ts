@@ -77,6 +77,17 @@ describe('the app of a node', () => {
     assert.equal(mountAt(node.mount), undefined);
   });
 
+  test('that does not heed SIGTERM is killed at the second one', async () => {
+    const node = await primary();
+    await node.start(['--', ...shell(`trap '' TERM; say ready; stay`)]);
+    await until('the app runs', () => said(node).includes('ready'));
+    process.kill(node.pid, 'SIGTERM');
+    await node.logged(/^stopping: SIGTERM/);
+    process.kill(node.pid, 'SIGTERM');
+    assert.equal(await node.exited, 128 + os.constants.signals.SIGKILL, node.logText());
+    assert.equal(mountAt(node.mount), undefined);
+  });
+
   test('finds its first write on the replica', async () => {
     const node = await primary(
       shellText(`sqlite3 "$LITEFS_DIR/app.db" "${CREATE}; INSERT INTO t VALUES(1)"; stay`),
