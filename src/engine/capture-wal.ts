@@ -243,8 +243,8 @@ function checksumsBefore(
 }
 
 /**
- * Writes a batch as one entry and moves the cursor behind it. Returns the number of commits. A batch of several
- * chunks is read a second time here, and under synchronous=OFF a new generation may have begun meanwhile.
+ * Writes a batch as one entry and moves the cursor behind it. Returns the number of commits. What is read from the
+ * -wal here, and not for the first time, must still be there: under synchronous=OFF a new generation may have begun.
  */
 function* writeBatch(ctx: EngineContext, db: Database, batch: Batch): Task<number | 'overwritten'> {
   const { start, end } = batch;
@@ -265,6 +265,7 @@ function* writeBatch(ctx: EngineContext, db: Database, batch: Batch): Task<numbe
   };
   const writer = new TransactionWriter(ctx, db, header);
   const page = batch.bytes ? undefined : Buffer.allocUnsafeSlow(pageSize);
+  let readsAgain = page !== undefined;
   try {
     for (const pgno of pagesToWrite(db, batch)) {
       const frame = batch.frames.get(pgno);
@@ -274,12 +275,16 @@ function* writeBatch(ctx: EngineContext, db: Database, batch: Batch): Task<numbe
         continue;
       }
       const data = page ?? Buffer.allocUnsafe(pageSize);
-      if (frame === undefined) readUnwrittenPage(db, pgno, data);
-      else db.files.read('wal', data, frameOffset(frame, pageSize) + WAL_FRAME_HEADER_BYTES);
+      if (frame === undefined) {
+        readUnwrittenPage(db, pgno, data);
+        readsAgain = true;
+      } else {
+        db.files.read('wal', data, frameOffset(frame, pageSize) + WAL_FRAME_HEADER_BYTES);
+      }
       writer.page(pgno, data);
       if (page && writer.pageCount % 256 === 0) yield;
     }
-    if (page && !isStillThere(db, start)) {
+    if (readsAgain && !isStillThere(db, start)) {
       writer.abort();
       return 'overwritten';
     }
@@ -356,10 +361,10 @@ function isIntact(db: Database, cursor: WalCursor): boolean {
   return frame.readUInt32BE(8) !== header.salt1 || frame.readUInt32BE(12) !== header.salt2;
 }
 
-/** Whether the frame behind the cursor is of the cursor's generation: a new one writes over frames in their order. */
+/** Whether nothing of the cursor's generation was overwritten: a new one writes over the first frame first. */
 function isStillThere(db: Database, cursor: WalCursor): boolean {
   const frame = Buffer.alloc(WAL_FRAME_HEADER_BYTES);
-  const read = db.files.read('wal', frame, frameOffset(cursor.frame + 1, cursor.pageSize));
+  const read = db.files.read('wal', frame, frameOffset(1, cursor.pageSize));
   if (read < WAL_FRAME_HEADER_BYTES) return false;
   return sameSalts(cursor, { salt1: frame.readUInt32BE(8), salt2: frame.readUInt32BE(12) });
 }
