@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { ERROR_CODES } from '../../src/errors.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const LINES_MAX = 450;
@@ -119,6 +120,29 @@ describe('files', () => {
   it('have names in kebab-case', () => {
     const odd = [...texts.keys()].filter((file) => !/^(?:[a-z0-9]+[-./])*[a-z0-9]+$/.test(file));
     assert.deepEqual(odd, []);
+  });
+});
+
+describe('docs/errors.md', () => {
+  const document = fs.readFileSync(path.join(ROOT, 'docs/errors.md'), 'utf8');
+  const rows = [...document.matchAll(/^\| `(\w+)` \| (\d+) \| (.+) \| (.+) \|$/gm)];
+
+  it('has each code once, in order, with its exit status', () => {
+    assert.deepEqual(
+      rows.map(([, code, status]) => [code, Number(status)]),
+      Object.entries(ERROR_CODES).map(([code, { exitStatus }]) => [code, exitStatus]),
+    );
+  });
+
+  it('tells of codes that something throws', () => {
+    const thrown = sources
+      .filter((file) => file !== 'src/errors.ts')
+      .map((file) => texts.get(file));
+    const unused = rows.filter(([, code]) => !thrown.some((text) => text?.includes(`'${code}'`)));
+    assert.deepEqual(
+      unused.map(([, code]) => code),
+      [],
+    );
   });
 });
 
