@@ -14,7 +14,7 @@ import { treePath } from '../store/layout.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import type { Task } from './scheduler.ts';
-import { TransactionWriter } from './transaction-writer.ts';
+import { writeTransaction } from './transaction-writer.ts';
 
 /** unchanged: rolled back, or a read; compare: only a comparison of every page can tell. */
 export type JournalCaptureResult = 'captured' | 'unchanged' | 'compare';
@@ -38,17 +38,7 @@ export function* captureJournal(ctx: EngineContext, db: Database): Task<JournalC
   if (!journal.reliable || pageSize !== db.pageSize || pageCount === 0) return 'compare';
 
   const candidates = candidatePages(journal.pageNumbers, db.pageCount, pageCount);
-  const writer = new TransactionWriter(
-    ctx,
-    db,
-    db.nextHeader({
-      pageSize,
-      commit: pageCount,
-      transactions: 1,
-      timestampMs: ctx.wallClockMs(),
-      nodeId: ctx.nodeId,
-    }),
-  );
+  const writer = writeTransaction(ctx, db, pageSize, pageCount);
   const page = Buffer.allocUnsafeSlow(pageSize);
   try {
     let seen = 0;

@@ -11,7 +11,7 @@ import { beginConsistentRead, type ConsistentRead } from './consistent-read.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import type { Task } from './scheduler.ts';
-import { TransactionWriter, writeDrop } from './transaction-writer.ts';
+import { writeDrop, writeTransaction } from './transaction-writer.ts';
 
 /**
  * busy: somebody holds a lock that keeps readers out; try again. incomplete: it is shorter than its header says,
@@ -54,17 +54,7 @@ function* compareAll(
   options: { locked: boolean },
 ): Task<DiffResult> {
   const { pageSize, pageCount } = read;
-  const writer = new TransactionWriter(
-    ctx,
-    db,
-    db.nextHeader({
-      pageSize,
-      commit: pageCount,
-      transactions: 1,
-      timestampMs: ctx.wallClockMs(),
-      nodeId: ctx.nodeId,
-    }),
-  );
+  const writer = writeTransaction(ctx, db, pageSize, pageCount);
   const comparable = pageSize === db.pageSize;
   const page = Buffer.allocUnsafeSlow(pageSize);
   try {

@@ -100,16 +100,24 @@ export class TransactionWriter {
   }
 }
 
+/**
+ * Begins the entry of one transaction that is captured now.
+ * @param commit size of the database after it, in pages
+ */
+export function writeTransaction(
+  ctx: EngineContext,
+  db: Database,
+  pageSize: number,
+  commit: number,
+): TransactionWriter {
+  const timestampMs = ctx.wallClockMs();
+  const header = { pageSize, commit, transactions: 1, timestampMs, nodeId: ctx.nodeId };
+  return new TransactionWriter(ctx, db, db.nextHeader(header));
+}
+
 /** Captures the end of a database: an entry without pages and a size of zero. */
 export function writeDrop(ctx: EngineContext, db: Database): Position {
-  const header = db.nextHeader({
-    pageSize: db.pageSize,
-    commit: 0,
-    transactions: 1,
-    timestampMs: ctx.wallClockMs(),
-    nodeId: ctx.nodeId,
-  });
-  return new TransactionWriter(ctx, db, header).finish();
+  return writeTransaction(ctx, db, db.pageSize, 0).finish();
 }
 
 /** Removes what earlier runs left in the spool directory. */

@@ -1,7 +1,7 @@
 /** Reading the files of a log back at start: headers and trailers only, never the pages. */
 import fs from 'node:fs';
 import { errorText } from '../errors.ts';
-import { decodeHeader, HEADER_BYTES, TRAILER_BYTES } from '../ltx/header.ts';
+import { decodeHeader, HEADER_BYTES, type LtxHeader, TRAILER_BYTES } from '../ltx/header.ts';
 import type { Position } from '../ltx/position.ts';
 
 /** One LTX file of the log, and where its bytes are. */
@@ -79,11 +79,17 @@ function readEntry(fd: number, file: string, offset: number, length: number): St
   const header = decodeHeader(head);
   const trailer = Buffer.alloc(TRAILER_BYTES);
   fs.readSync(fd, trailer, 0, TRAILER_BYTES, offset + length - TRAILER_BYTES);
+  const post = { txid: header.maxTxid, checksum: trailer.readBigUInt64BE(0) };
+  return { ...positionsOf(header, post), path: file, offset, length };
+}
+
+/** What an entry says of itself, wherever it is stored. */
+export function positionsOf(header: LtxHeader, post: Position) {
   return {
     minTxid: header.minTxid,
     maxTxid: header.maxTxid,
     pre: { txid: header.minTxid - 1, checksum: header.preChecksum },
-    post: { txid: header.maxTxid, checksum: trailer.readBigUInt64BE(0) },
+    post,
     timestampMs: header.timestampMs,
     pageSize: header.pageSize,
     commit: header.commit,
@@ -93,9 +99,6 @@ function readEntry(fd: number, file: string, offset: number, length: number): St
       salt1: header.walSalt1,
       salt2: header.walSalt2,
     },
-    path: file,
-    offset,
-    length,
   };
 }
 

@@ -15,7 +15,13 @@ import { LiteFsError } from '../errors.ts';
 import type { LtxHeader } from '../ltx/header.ts';
 import { ltxFileName } from '../ltx/names.ts';
 import { formatTxid, type Position } from '../ltx/position.ts';
-import { readLtxFile, readSegment, type StoredEntry, syncDirectory } from './log-files.ts';
+import {
+  positionsOf,
+  readLtxFile,
+  readSegment,
+  type StoredEntry,
+  syncDirectory,
+} from './log-files.ts';
 
 /** A segment is closed when it has grown to this, or when its owner finds it old enough. */
 const SEGMENT_BYTES_MAX = 4 << 20;
@@ -370,24 +376,6 @@ export class TransactionLog {
     this.#entries = chain;
     this.#bytes = chain.reduce((sum, entry) => sum + entry.length, 0);
   }
-}
-
-function positionsOf(header: LtxHeader, post: Position) {
-  return {
-    minTxid: header.minTxid,
-    maxTxid: header.maxTxid,
-    pre: { txid: header.minTxid - 1, checksum: header.preChecksum },
-    post,
-    timestampMs: header.timestampMs,
-    pageSize: header.pageSize,
-    commit: header.commit,
-    wal: {
-      offset: header.walOffset,
-      size: header.walSize,
-      salt1: header.walSalt1,
-      salt2: header.walSalt2,
-    },
-  };
 }
 
 /** Neither a drop nor another page size among them. */
