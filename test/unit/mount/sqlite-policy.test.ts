@@ -1,0 +1,203 @@
+/** What the mounted tree lets through, holds back and refuses, on a primary and on a replica. */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+import type { Caller, DeferredOperation, TreeEvent, Verdict } from '../../../src/fuse/policy.ts';
+import { resumeName } from '../../../src/mount/names.ts';
+import { SharedState } from '../../../src/mount/shared-state.ts';
+import { SqlitePolicy } from '../../../src/mount/sqlite-policy.ts';
+import { withFolder } from '../os/folder.ts';
+
+const EROFS = 30;
+const EACCES = 13;
+const { O_RDONLY, O_WRONLY, O_RDWR, O_TRUNC } = fs.constants;
+
+const ENGINE: Caller = { pid: 77, uid: 0, gid: 0 };
+const APP: Caller = { pid: 1234, uid: 1000, gid: 1000 };
+
+interface Stand {
+  readonly policy: SqlitePolicy;
+  readonly shared: SharedState;
+  readonly tree: string;
+  readonly sent: unknown[];
+}
+
+/** A policy on a tree with one database, `app.db`, and one other file, `notes.txt`. */
+function withPolicy(role: 'primary' | 'replica', body: (stand: Stand) => void): Promise<void> {
+  return withFolder((tree) => {
+    fs.writeFileSync(path.join(tree, 'app.db'), `SQLite format 3\0${'x'.repeat(84)}`);
+    fs.writeFileSync(path.join(tree, 'notes.txt'), 'not a database, SQLite format 3');
+    const shared = new SharedState();
+    shared.role = role;
+    shared.engineThread = ENGINE.pid;
+    const sent: unknown[] = [];
+    const policy = new SqlitePolicy({
+      treeRoot: tree,
+      shared,
+      send: (message) => sent.push(message),
+    });
+    body({ policy, shared, tree, sent });
+  });
+}
+
+type Operation = (policy: SqlitePolicy, caller: Caller) => Verdict;
+const zeroedHeader = Buffer.alloc(28);
+
+/** Each operation, and what comes of it on a primary and on a replica when an app asks. */
+const TABLE: [name: string, operation: Operation, primary: Verdict, replica: Verdict][] = [
+  ['open app.db to read', (p, c) => p.open('app.db', O_RDONLY, c), 0, 0],
+  ['open app.db to write', (p, c) => p.open('app.db', O_RDWR, c), 0, EROFS],
+  ['open app.db to cut it', (p, c) => p.open('app.db', O_RDONLY | O_TRUNC, c), 0, EROFS],
+  ['open app.db-wal to write', (p, c) => p.open('app.db-wal', O_WRONLY, c), 0, EROFS],
+  ['open app.db-shm to write', (p, c) => p.open('app.db-shm', O_RDWR, c), 0, 0],
+  ['open notes.txt to write', (p, c) => p.open('notes.txt', O_RDWR, c), 0, 0],
+  ['create new.db', (p, c) => p.create('new.db', c), 0, 0],
+  ['create new.db-journal', (p, c) => p.create('new.db-journal', c), 0, EROFS],
+  ['create new.db-wal', (p, c) => p.create('new.db-wal', c), 0, EROFS],
+  ['create app.db-shm', (p, c) => p.create('app.db-shm', c), 0, 0],
+  ['create .primary', (p, c) => p.create('.primary', c), EACCES, EACCES],
+  ['create .lag', (p, c) => p.create('.lag', c), EACCES, EACCES],
+  ['chmod app.db', (p, c) => p.setattr('app.db', c), 0, EROFS],
+  ['chmod app.db-shm', (p, c) => p.setattr('app.db-shm', c), 0, 0],
+  ['chmod notes.txt', (p, c) => p.setattr('notes.txt', c), 0, 0],
+  ['truncate app.db-wal to 0', (p, c) => p.truncate('app.db-wal', 0, c), 'defer', EROFS],
+  ['truncate app.db-wal to 32', (p, c) => p.truncate('app.db-wal', 32, c), 0, EROFS],
+  ['truncate app.db-journal to 0', (p, c) => p.truncate('app.db-journal', 0, c), 'defer', EROFS],
+  ['truncate app.db-shm', (p, c) => p.truncate('app.db-shm', 0, c), 0, 0],
+  ['truncate app.db', (p, c) => p.truncate('app.db', 0, c), 0, EROFS],
+  ['truncate notes.txt', (p, c) => p.truncate('notes.txt', 0, c), 0, 0],
+  ['unlink app.db-wal', (p, c) => p.unlink('app.db-wal', c), 'defer', EROFS],
+  ['unlink app.db-shm', (p, c) => p.unlink('app.db-shm', c), 'defer', 'defer'],
+  ['unlink app.db-journal', (p, c) => p.unlink('app.db-journal', c), 'defer', EROFS],
+  ['unlink app.db', (p, c) => p.unlink('app.db', c), 'defer', EROFS],
+  ['unlink notes.txt', (p, c) => p.unlink('notes.txt', c), 0, 0],
+  ['unlink notes.txt-wal', (p, c) => p.unlink('notes.txt-wal', c), 0, 0],
+  ['rename app.db', (p, c) => p.rename('app.db', 'b.db', c), 'defer', EROFS],
+  ['rename over app.db', (p, c) => p.rename('notes.txt', 'app.db', c), 'defer', EROFS],
+  ['rename notes.txt', (p, c) => p.rename('notes.txt', 'b.txt', c), 0, 0],
+  ['rename to .primary', (p, c) => p.rename('notes.txt', '.primary', c), EACCES, EACCES],
+  ['zero the journal', (p, c) => p.write('app.db-journal', 0, zeroedHeader, c), 'defer', 'defer'],
+  ['begin a journal', (p, c) => p.write('app.db-journal', 0, Buffer.alloc(28, 1), c), 0, 0],
+  ['zeros further on', (p, c) => p.write('app.db-journal', 512, zeroedHeader, c), 0, 0],
+  ['more zeros', (p, c) => p.write('app.db-journal', 0, Buffer.alloc(512), c), 0, 0],
+  ['zeros in app.db', (p, c) => p.write('app.db', 0, zeroedHeader, c), 0, 0],
+];
+
+for (const role of ['primary', 'replica'] as const) {
+  describe(`on a ${role}`, () => {
+    for (const [name, operation, primary, replica] of TABLE) {
+      const expected = role === 'primary' ? primary : replica;
+      it(`${name}: ${verdictText(expected)}`, () =>
+        withPolicy(role, ({ policy }) => {
+          assert.equal(operation(policy, APP), expected);
+          const reserved = expected === EACCES;
+          const ours = reserved && !name.startsWith('rename') ? EACCES : 0;
+          assert.equal(operation(policy, ENGINE), ours, 'our own engine passes');
+        }));
+    }
+  });
+}
+
+describe('the first fsync of a -wal', () => {
+  const walWith = (tree: string, salt: number) => {
+    const header = Buffer.alloc(32);
+    header.writeUInt32BE(salt, 16);
+    const file = path.join(tree, 'app.db-wal');
+    fs.writeFileSync(file, header);
+    return fs.openSync(file, 'r');
+  };
+  const fsync = ({ policy, tree }: Stand, salt: number, caller = APP) => {
+    const fd = walWith(tree, salt);
+    try {
+      return policy.fsync('app.db-wal', fd, caller);
+    } finally {
+      fs.closeSync(fd);
+    }
+  };
+
+  it('is held back once for each generation', () =>
+    withPolicy('primary', (stand) => {
+      const verdicts = [1, 1, 2, 2, 1].map((salt) => fsync(stand, salt));
+      assert.deepEqual(verdicts, ['defer', 0, 'defer', 0, 'defer']);
+    }));
+
+  it('is held back again when the file is a new one', () =>
+    withPolicy('primary', (stand) => {
+      fsync(stand, 1);
+      stand.policy.event({ kind: 'removed', path: 'app.db-wal' });
+      assert.equal(fsync(stand, 1), 'defer');
+    }));
+
+  it('goes on for ourselves, on a replica, without a header, and of other files', () =>
+    withPolicy('primary', (stand) => {
+      const { policy, shared, tree } = stand;
+      assert.equal(fsync(stand, 1, ENGINE), 0);
+      const fd = fs.openSync(path.join(tree, 'notes.txt'), 'r');
+      try {
+        assert.equal(policy.fsync('app.db', fd, APP), 0);
+        fs.writeFileSync(path.join(tree, 'notes.txt'), 'short');
+        assert.equal(policy.fsync('app.db-wal', fd, APP), 0);
+      } finally {
+        fs.closeSync(fd);
+      }
+      shared.role = 'replica';
+      assert.equal(fsync(stand, 5), 0);
+    }));
+});
+
+describe('what the engine hears', () => {
+  it('is what was held back, and what has happened to the tree', () =>
+    withPolicy('primary', ({ policy, sent }) => {
+      const operation: DeferredOperation = { token: 9n, kind: 'unlink', path: 'app.db' };
+      policy.deferred(operation);
+      const event: TreeEvent = { kind: 'removed', path: 'app.db' };
+      policy.event(event);
+      assert.deepEqual(sent, [
+        { kind: 'deferred', operation },
+        { kind: 'event', event },
+      ]);
+    }));
+
+  it('is not that journals come and go, but folders and renames of such names', () =>
+    withPolicy('primary', ({ policy, sent }) => {
+      const journal = 'app.db-journal';
+      policy.event({ kind: 'created', path: journal, isDirectory: false });
+      policy.event({ kind: 'truncated', path: journal, size: 0, pid: APP.pid });
+      policy.event({ kind: 'released', path: journal, pid: APP.pid });
+      policy.event({ kind: 'removed', path: journal });
+      assert.deepEqual(sent, []);
+      policy.event({ kind: 'created', path: journal, isDirectory: true });
+      policy.event({ kind: 'renamed', path: journal, newPath: 'b.db' });
+      assert.equal(sent.length, 2);
+    }));
+
+  it('may let an operation go on, and nobody else may', () =>
+    withPolicy('primary', ({ policy }) => {
+      const name = resumeName(0xffn, 5);
+      assert.deepEqual(policy.resumed(name, ENGINE), { token: 0xffn, errno: 5 });
+      assert.equal(policy.resumed(name, APP), undefined);
+      assert.equal(policy.resumed('user.other', ENGINE), undefined);
+    }));
+});
+
+it('journals never pass the mount by, all else may', () =>
+  withPolicy('primary', ({ policy }) => {
+    assert(!policy.mayPassthrough('app.db-journal'));
+    for (const file of ['app.db', 'app.db-wal', 'app.db-shm', 'notes.txt']) {
+      assert(policy.mayPassthrough(file), file);
+    }
+  }));
+
+it('a link is no database, wherever it leads', () =>
+  withPolicy('primary', ({ policy, tree }) => {
+    fs.symlinkSync('app.db', path.join(tree, 'link.db'));
+    assert.equal(policy.unlink('link.db', APP), 0);
+    assert.equal(policy.virtual('link.db-pos'), undefined);
+  }));
+
+function verdictText(verdict: Verdict): string {
+  if (verdict === 'defer') return 'waits for the engine';
+  if (verdict === 0) return 'goes on';
+  return verdict === EROFS ? 'EROFS' : 'EACCES';
+}
