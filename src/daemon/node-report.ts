@@ -3,7 +3,7 @@ import type { Config } from '../config/config.ts';
 import type { EngineClient } from '../engine/client.ts';
 import type { DatabaseInfo } from '../engine/protocol.ts';
 import type { DatabaseReport, NodeReport, VerifyReport } from '../http/info.ts';
-import type { NodeView } from '../http/server.ts';
+import { nameText } from '../http/names.ts';
 import type { NodeIdentity } from '../lease/node-identity.ts';
 import { formatPosition, formatTxid, type Position } from '../ltx/position.ts';
 import { VERSION } from '../version.ts';
@@ -17,7 +17,7 @@ export interface ReporterParts {
   readonly mountDir: string;
 }
 
-export class NodeReporter implements NodeView {
+export class NodeReporter {
   readonly #parts: ReporterParts;
   /** Known when the mount is served. */
   passthrough = false;
@@ -52,7 +52,7 @@ export class NodeReporter implements NodeView {
   async verify(database: string): Promise<VerifyReport> {
     const result = await this.#parts.engine.call('verify', { database });
     return {
-      name: result.name,
+      name: nameText(result.name),
       position: formatPosition(result.position),
       pages: result.pagesChecked,
       ok: result.ok,
@@ -64,7 +64,7 @@ export class NodeReporter implements NodeView {
 
 function databaseReport(db: DatabaseInfo): DatabaseReport {
   return {
-    name: db.name,
+    name: nameText(db.name),
     position: formatPosition(db.position),
     pageSize: db.pageSize,
     pages: db.pageCount,
@@ -77,10 +77,12 @@ function databaseReport(db: DatabaseInfo): DatabaseReport {
 }
 
 function databaseWarning(db: DatabaseInfo): string[] {
-  return db.status.state === 'degraded' ? [`${db.name}: ${db.status.reason}`] : [];
+  return db.status.state === 'degraded' ? [`${nameText(db.name)}: ${db.status.reason}`] : [];
 }
 
 /** Positions as text, by database. */
 export function positionTexts(positions: ReadonlyMap<string, Position>): Record<string, string> {
-  return Object.fromEntries([...positions].map(([name, at]) => [name, formatPosition(at)]));
+  return Object.fromEntries(
+    [...positions].map(([name, at]) => [nameText(name), formatPosition(at)]),
+  );
 }

@@ -9,14 +9,15 @@ import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import type { Config } from '../config/config.ts';
 import { errorText, LiteFsError } from '../errors.ts';
+import { apiRoutes } from '../http/routes.ts';
 import { type HttpServer, startHttpServer } from '../http/server.ts';
 import { NodeIdentity } from '../lease/node-identity.ts';
 import type { Logger } from '../log.ts';
 import { LAG_FILE } from '../mount/names.ts';
 import { keepMemorySmall } from '../os/allocator.ts';
+import { Api } from './api.ts';
 import { type DataDir, openDataDir } from './data-dir.ts';
 import { mountDevice, prepareMountPoint, releaseMountPoint } from './mount-point.ts';
-import { NodeReporter } from './node-report.ts';
 import { waitForOldHandles } from './old-handles.ts';
 import { Replication } from './replication.ts';
 import { Supervisor } from './supervise.ts';
@@ -109,14 +110,11 @@ async function startAndServe(
   const replication = new Replication({ config, identity, engine, log });
   running.replication = replication;
   const replicationPort = await replication.listen();
-  const reporter = new NodeReporter({
-    config,
-    identity,
-    engine: engine.client,
-    replication,
-    mountDir,
-  });
-  running.http = await startHttpServer(reporter, config.http.addr);
+  const api = new Api({ config, identity, engine: engine.client, replication, mountDir });
+  running.http = await startHttpServer(
+    { routes: apiRoutes(api), secret: config.replication.secret },
+    config.http.addr,
+  );
 
   // The mount.
   engine.shared.setPrimary(role === 'replica' ? config.lease.hostname : undefined);
@@ -137,7 +135,7 @@ async function startAndServe(
   // The first close of a file teaches the kernel not to ask us about closing. Without that, a process that is killed
   // with files of its own mount open would wait for itself for ever.
   await fs.promises.readFile(path.join(mountDir, LAG_FILE));
-  reporter.passthrough = passthrough;
+  api.mounted(passthrough);
   await engine.client.call('attach', {});
   log.info(
     { dir: mountDir, role, passthrough },
@@ -156,6 +154,7 @@ async function startAndServe(
     if (synced !== 'synced') return endStatus(synced, log);
     log.info('in sync with the primary');
   }
+  api.ready();
   options.onReady?.({ httpPort: running.http.port, replicationPort });
 
   return serve(config, options, { engine, mount, replication, mountDir }, stopping);

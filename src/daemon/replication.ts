@@ -30,6 +30,8 @@ export class Replication {
   readonly #synced = Promise.withResolvers<'synced'>();
   readonly #warnings = new Map<string, string>();
   #timers: NodeJS.Timeout[] = [];
+  /** Called when a replica has met the node that it follows: the primary may be another. */
+  readonly metListeners = new Set<() => void>();
 
   constructor(parts: ReplicationParts) {
     this.#parts = parts;
@@ -65,6 +67,7 @@ export class Replication {
         met: (server) => {
           identity.follow(server.clusterId, server.term);
           engine.shared.setPrimary(this.primaryHostname);
+          for (const listener of this.metListeners) listener();
         },
         synced: () => {
           this.#updateLag();

@@ -6,7 +6,6 @@ import type { MessagePort } from 'node:worker_threads';
 import { LiteFsError } from '../errors.ts';
 import type { Position } from '../ltx/position.ts';
 import type {
-  LogEntry,
   LogRead,
   PageCut,
   PeerChecksums,
@@ -15,7 +14,7 @@ import type {
   Resync,
 } from '../replication/store.ts';
 import type { DatabaseStatus } from './database.ts';
-import type { EngineCalls, EngineNews, EngineRequest, WireError } from './protocol.ts';
+import type { EngineCalls, EngineNews, EngineRequest, WireEntry, WireError } from './protocol.ts';
 
 type Call = keyof EngineCalls;
 type Args<K extends Call> = EngineCalls[K]['args'];
@@ -39,7 +38,7 @@ export class EngineClient implements ReplicationStore {
   readonly #pending = new Map<number, Pending>();
   readonly #positions = new Map<string, Position>();
   readonly #statuses = new Map<string, DatabaseStatus>();
-  readonly #entryListeners = new Set<(entry: LogEntry) => void>();
+  readonly #entryListeners = new Set<(entry: WireEntry) => void>();
   readonly #dropListeners = new Set<(database: string) => void>();
   #nextId = 1;
   #dead: Error | undefined;
@@ -113,7 +112,7 @@ export class EngineClient implements ReplicationStore {
     return this.#positions;
   }
 
-  onEntry(listener: (entry: LogEntry) => void): () => void {
+  onEntry(listener: (entry: WireEntry) => void): () => void {
     this.#entryListeners.add(listener);
     return () => this.#entryListeners.delete(listener);
   }

@@ -308,7 +308,8 @@ export function wireEntry(
   entry: StoredEntry,
   bytes: Uint8Array | undefined,
 ): WireEntry {
-  const { minTxid, maxTxid, pre, post, timestampMs, path, offset, length } = entry;
+  const { minTxid, maxTxid, pre, post, timestampMs, pageSize, commit, path, offset, length } =
+    entry;
   const source = bytes ? { bytes } : { path, offset, length };
-  return { database, minTxid, maxTxid, pre, post, timestampMs, source };
+  return { database, minTxid, maxTxid, pre, post, timestampMs, pageSize, commit, source };
 }

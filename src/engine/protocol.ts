@@ -66,6 +66,9 @@ export interface WireEntry {
   readonly pre: Position;
   readonly post: Position;
   readonly timestampMs: number;
+  readonly pageSize: number;
+  /** Size of the database in pages after it; 0 for a drop. */
+  readonly commit: number;
   readonly source: WireSource;
 }
 

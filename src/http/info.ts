@@ -74,3 +74,10 @@ export interface ErrorReport {
   readonly message: string;
   readonly hint?: string;
 }
+
+/** The body of GET /healthz: 200 when `status` is ok, else 503. */
+export interface HealthReport {
+  readonly status: 'ok' | 'unhealthy';
+  /** Why not, in plain words; empty when it is. */
+  readonly reasons: readonly string[];
+}

@@ -1,39 +1,49 @@
-/** The node's HTTP port: GET /info and GET /verify?name=, as JSON (info.ts). */
+/** The node's HTTP port: a listener with limits. What it answers is in routes.ts. */
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { errorText, LiteFsError } from '../errors.ts';
-import type { ErrorReport, NodeReport, VerifyReport } from './info.ts';
-
-/** What the API shows; the daemon implements it. */
-export interface NodeView {
-  info(): Promise<NodeReport>;
-  /** Throws DATABASE_NOT_FOUND. */
-  verify(database: string): Promise<VerifyReport>;
-}
+import { Router, type RouterOptions } from './router.ts';
 
 export interface HttpServer {
   readonly port: number;
+  /** Ends what is under way; resolves when every route has let go. */
   close(): Promise<void>;
 }
 
-const STATUS_BY_CODE: Partial<Record<LiteFsError['code'], number>> = {
-  DATABASE_NOT_FOUND: 404,
-  USAGE: 400,
-  WRONG_STATE: 503,
-  DATABASE_BUSY: 503,
-};
+const HEADER_BYTES_MAX = 16 * 1024;
+/** From the first byte of a connection to the end of the headers. */
+const HEADERS_MS_MAX = 10_000;
+const CHECK_MS = 2000;
+const CONNECTIONS_MAX = 1024;
 
 /** Listens. Throws LISTEN when the address is taken. */
 export function startHttpServer(
-  view: NodeView,
+  options: RouterOptions,
   address: { host: string | undefined; port: number },
 ): Promise<HttpServer> {
-  const server = http.createServer((request, response) => {
-    answer(view, request).then(
-      (body) => send(response, 200, body),
-      (error) => send(response, ...errorReport(error)),
-    );
-  });
+  const router = new Router(options);
+  const stop = new AbortController();
+  const running = new Set<Promise<void>>();
+  const server = http.createServer(
+    {
+      maxHeaderSize: HEADER_BYTES_MAX,
+      headersTimeout: HEADERS_MS_MAX,
+      // A large import takes its time; the route itself watches that it goes on.
+      requestTimeout: 0,
+      connectionsCheckingInterval: CHECK_MS,
+    },
+    (request, response) => {
+      const gone = new AbortController();
+      response.on('close', () => gone.abort());
+      // What is written to a client that has gone is of no interest.
+      response.on('error', () => {});
+      const signal = AbortSignal.any([gone.signal, stop.signal]);
+      const answer = router.handle(request, response, signal);
+      running.add(answer);
+      answer.finally(() => running.delete(answer));
+    },
+  );
+  server.maxConnections = CONNECTIONS_MAX;
   return new Promise((resolve, reject) => {
     server.once('error', (error) => {
       reject(
@@ -47,46 +57,13 @@ export function startHttpServer(
     server.listen(address.port, address.host, () => {
       resolve({
         port: (server.address() as AddressInfo).port,
-        close: () =>
-          new Promise((done) => {
-            server.close(() => done());
-            server.closeAllConnections();
-          }),
+        async close() {
+          stop.abort();
+          const closed = new Promise((done) => server.close(done));
+          server.closeAllConnections();
+          await Promise.all([closed, ...running]);
+        },
       });
     });
   });
-}
-
-async function answer(view: NodeView, request: http.IncomingMessage): Promise<unknown> {
-  const url = new URL(request.url ?? '/', 'http://localhost');
-  if (request.method !== 'GET') {
-    throw new LiteFsError('USAGE', `${request.method} ${url.pathname} is not offered`);
-  }
-  if (url.pathname === '/info') return view.info();
-  if (url.pathname === '/verify') {
-    const name = url.searchParams.get('name');
-    if (!name) throw new LiteFsError('USAGE', 'say which database: /verify?name=app.db');
-    return view.verify(name);
-  }
-  throw new LiteFsError('DATABASE_NOT_FOUND', `there is nothing at ${url.pathname}`, {
-    hint: 'There are /info and /verify?name=<database>.',
-  });
-}
-
-function errorReport(error: unknown): [number, ErrorReport] {
-  if (!(error instanceof LiteFsError)) {
-    return [500, { code: 'INTERNAL', message: errorText(error) }];
-  }
-  const { code, message, hint } = error;
-  return [STATUS_BY_CODE[code] ?? 500, { code, message, hint }];
-}
-
-function send(response: http.ServerResponse, status: number, body: unknown): void {
-  const text = `${JSON.stringify(body, null, 2)}\n`;
-  response.writeHead(status, {
-    'content-type': 'application/json; charset=utf-8',
-    'content-length': Buffer.byteLength(text),
-    'cache-control': 'no-store',
-  });
-  response.end(text);
 }

@@ -1,0 +1,109 @@
+/** From a request to its route by path and method, and from what the route says to the answer. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { authorize } from './authorization.ts';
+import { asFault, faultReport, HttpFault } from './fault.ts';
+
+/** One request, and what is known of it. */
+export interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly query: URLSearchParams;
+  /** Aborted when the client goes away, or the node stops. */
+  readonly signal: AbortSignal;
+}
+
+export interface Route {
+  readonly method: 'GET' | 'POST' | 'DELETE';
+  readonly path: string;
+  /** Whether it changes something: then the client must be allowed to. */
+  readonly changes?: boolean;
+  /** Whether it reads the body of the request. What others send is not read. */
+  readonly takesBody?: boolean;
+  /** What to answer with, as JSON; undefined when it has answered by itself. */
+  handle(exchange: Exchange): unknown;
+}
+
+export interface RouterOptions {
+  readonly routes: readonly Route[];
+  /** The shared secret; without one only programs on this machine may change anything. */
+  readonly secret: string | undefined;
+  /** Is told of each answer; `route` is its path, or `other`. */
+  readonly answered?: (route: string, status: number) => void;
+}
+
+export class Router {
+  readonly #options: RouterOptions;
+
+  constructor(options: RouterOptions) {
+    this.#options = options;
+  }
+
+  /** Answers. Never rejects. */
+  async handle(
+    request: IncomingMessage,
+    response: ServerResponse,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const url = parseTarget(request.url);
+    const onPath = this.#options.routes.filter(({ path }) => path === url?.pathname);
+    response.on('close', () => {
+      this.#options.answered?.(onPath[0]?.path ?? 'other', response.statusCode);
+    });
+    // A body that nobody reads would be taken for the next request, or be waited for.
+    const refuseBody = () => {
+      if (!request.complete) response.setHeader('connection', 'close');
+    };
+    try {
+      const route = pick(onPath, request.method, url?.pathname ?? request.url ?? '');
+      if (route.changes) authorize(request, this.#options.secret);
+      if (!route.takesBody) refuseBody();
+      const query = url?.searchParams ?? new URLSearchParams();
+      const body = await route.handle({ request, response, query, signal });
+      if (body !== undefined) sendJson(response, 200, body);
+    } catch (error) {
+      // In the middle of an answer only the end of the connection tells the client.
+      if (response.headersSent) response.destroy();
+      else {
+        const fault = asFault(error);
+        refuseBody();
+        sendJson(response, fault.status, faultReport(fault), fault.headers);
+      }
+    }
+  }
+}
+
+/** undefined when the target of the request is none of ours. */
+function parseTarget(target = ''): URL | undefined {
+  return target.startsWith('/') ? (URL.parse(`http://node${target}`) ?? undefined) : undefined;
+}
+
+function pick(onPath: readonly Route[], method: string | undefined, path: string): Route {
+  if (onPath.length === 0) {
+    throw new HttpFault(404, 'NOT_FOUND', `there is nothing at ${path}`, {
+      hint: 'docs/http-api.md lists what there is.',
+    });
+  }
+  const asked = method === 'HEAD' ? 'GET' : method;
+  const route = onPath.find((candidate) => candidate.method === asked);
+  if (route) return route;
+  throw new HttpFault(405, 'METHOD_NOT_ALLOWED', `${method} ${path} is not offered`, {
+    headers: { allow: onPath.map((candidate) => candidate.method).join(', ') },
+  });
+}
+
+function sendJson(
+  response: ServerResponse,
+  status: number,
+  body: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  const text = `${JSON.stringify(body, null, 2)}\n`;
+  response.writeHead(status, {
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': Buffer.byteLength(text),
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+    ...headers,
+  });
+  response.end(text);
+}

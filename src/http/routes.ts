@@ -1,0 +1,49 @@
+/** What the node answers over HTTP: the table of routes. docs/http-api.md describes each. */
+import type { EventStreams, PrimaryData } from './events.ts';
+import type { HealthReport, NodeReport, VerifyReport } from './info.ts';
+import { databaseName } from './names.ts';
+import type { Route } from './router.ts';
+
+/** What the routes need of the node; the daemon implements it. */
+export interface NodeApi {
+  info(): Promise<NodeReport>;
+  /** Throws DATABASE_NOT_FOUND. */
+  verify(database: string): Promise<VerifyReport>;
+  health(): HealthReport;
+  primary(): PrimaryData;
+  readonly events: EventStreams;
+}
+
+export function apiRoutes(node: NodeApi): Route[] {
+  return [
+    { method: 'GET', path: '/info', handle: () => node.info() },
+    {
+      method: 'GET',
+      path: '/databases',
+      handle: async () => (await node.info()).databases,
+    },
+    {
+      method: 'GET',
+      path: '/verify',
+      handle: ({ query }) => node.verify(databaseName(query)),
+    },
+    {
+      method: 'GET',
+      path: '/healthz',
+      handle({ response }) {
+        const health = node.health();
+        if (health.status === 'ok') return health;
+        response.writeHead(503, { 'content-type': 'application/json; charset=utf-8' });
+        response.end(`${JSON.stringify(health, null, 2)}\n`);
+      },
+    },
+    {
+      method: 'GET',
+      path: '/events',
+      handle({ request, response }) {
+        if (request.method === 'HEAD') response.end();
+        else node.events.open(response, { type: 'init', data: node.primary() });
+      },
+    },
+  ];
+}
