@@ -1,0 +1,83 @@
+/** A node without a mount for tests of the engine: one database, its files, and what came of each capture. */
+import fs from 'node:fs';
+import path from 'node:path';
+import { applyQueue } from '../../../src/engine/apply.ts';
+import { type CaptureOutcome, capture } from '../../../src/engine/capture.ts';
+import type { EngineContext } from '../../../src/engine/context.ts';
+import { type Database, openDatabase } from '../../../src/engine/database.ts';
+import type { Task } from '../../../src/engine/scheduler.ts';
+import type { Position } from '../../../src/ltx/position.ts';
+import { createLayout, layoutOf } from '../../../src/store/layout.ts';
+
+const NAME = 'app.db';
+
+export interface Applied {
+  readonly error: unknown;
+  readonly position: Position | undefined;
+}
+
+export class NodeStand {
+  readonly ctx: EngineContext;
+  readonly db: Database;
+  /** The database for SQLite. */
+  readonly file: string;
+  /** LTX files that were captured or applied, oldest first. */
+  readonly entries: Buffer[] = [];
+
+  constructor(dir: string) {
+    const layout = layoutOf(dir);
+    createLayout(layout);
+    let random = 1;
+    this.ctx = {
+      layout,
+      nodeId: 1n,
+      compress: true,
+      strictVerify: true,
+      wallClockMs: () => 1_700_000_000_000,
+      clockMs: () => 0,
+      random32: () => random++,
+      emitEntry: (_, { path: file, offset, length }) => {
+        this.entries.push(fs.readFileSync(file).subarray(offset, offset + length));
+      },
+      emitPosition: () => {},
+      log: () => {},
+    };
+    const roots = { mount: layout.tree, tree: layout.tree };
+    const warn = (message: string) => {
+      throw new Error(message);
+    };
+    this.db = openDatabase(NAME, NAME, layout, roots, warn);
+    this.file = path.join(layout.tree, NAME);
+  }
+
+  /** Captures all that is committed; compares every page when `past` its journal. */
+  capture(past = false): CaptureOutcome {
+    this.db.suspect ||= past;
+    return finish(capture(this.ctx, this.db, { locked: false }));
+  }
+
+  /** Applies these LTX files as one batch; what was said of each. */
+  apply(...files: readonly Buffer[]): Applied[] {
+    const outcomes: Applied[] = [];
+    const queue = files.map((bytes) => ({
+      input: { bytes },
+      done: (error: unknown, position: Position | undefined) => outcomes.push({ error, position }),
+    }));
+    finish(applyQueue(this.ctx, this.db, queue));
+    return outcomes;
+  }
+
+  close(): void {
+    this.db.files.close();
+    this.db.log.close();
+  }
+}
+
+/** Runs a task to its end. One that only rests would never end: nobody else is at these files. */
+export function finish<T>(task: Task<T>): T {
+  for (let steps = 0; steps < 10_000; steps++) {
+    const step = task.next();
+    if (step.done) return step.value;
+  }
+  throw new Error('a task waits for something that does not come');
+}
