@@ -1,49 +1,10 @@
 /** What SQLite commits on one node and the engine captures is, applied on another, the same database. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
-import path from 'node:path';
 import { describe, it } from 'node:test';
-import { sqlite3 } from '../../harness/app.ts';
 import { databaseImage } from '../../harness/image.ts';
 import { SeededRandom } from '../../harness/random.ts';
-import { withFolder } from '../os/folder.ts';
-import { NodeStand } from './node-stand.ts';
-
-interface Two {
-  readonly primary: NodeStand;
-  readonly replica: NodeStand;
-  /** Runs SQL on the primary and captures it; the -wal stays as after an app that goes on. */
-  commit(sql: string): Buffer[];
-}
-
-function withTwo(mode: string, body: (two: Two) => void): Promise<void> {
-  return withFolder((folder) => {
-    const primary = new NodeStand(path.join(folder, 'primary'));
-    const replica = new NodeStand(path.join(folder, 'replica'));
-    const commit = (sql: string) => {
-      const from = primary.entries.length;
-      const input = `.dbconfig no_ckpt_on_close on\nPRAGMA journal_mode=${mode};\n${sql}`;
-      execFileSync('sqlite3', ['-batch', '-bail', primary.file], { input });
-      assert.equal(primary.capture(mode !== 'wal'), 'done');
-      return primary.entries.slice(from);
-    };
-    try {
-      commit('CREATE TABLE t(id INTEGER PRIMARY KEY, data BLOB); INSERT INTO t(data) VALUES(1);');
-      body({ primary, replica, commit });
-    } finally {
-      primary.close();
-      replica.close();
-    }
-  });
-}
-
-/** The same position, the same bytes, and SQLite finds nothing wrong. */
-function assertSame({ primary, replica }: Two): void {
-  assert.deepEqual(replica.db.position, primary.db.position);
-  assert(databaseImage(replica.file).equals(databaseImage(primary.file)), 'the images differ');
-  assert.equal(sqlite3(`file:${replica.file}?mode=ro`, 'PRAGMA integrity_check'), 'ok');
-}
+import { assertSame, withTwo } from './two-nodes.ts';
 
 const STATEMENTS = [
   'INSERT INTO t(data) VALUES(randomblob(20));',

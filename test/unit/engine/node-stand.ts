@@ -1,4 +1,5 @@
 /** A node without a mount for tests of the engine: one database, its files, and what came of each capture. */
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { applyQueue } from '../../../src/engine/apply.ts';
@@ -56,11 +57,17 @@ export class NodeStand {
     return finish(capture(this.ctx, this.db, { locked: false }));
   }
 
+  /** Runs SQL in an app that leaves the -wal as it is. */
+  sql(text: string): void {
+    const input = `.dbconfig no_ckpt_on_close on\n${text}`;
+    execFileSync('sqlite3', ['-batch', '-bail', this.file], { input });
+  }
+
   /** Applies these LTX files as one batch; what was said of each. */
-  apply(...files: readonly Buffer[]): Applied[] {
+  apply(...files: readonly (Buffer | { path: string })[]): Applied[] {
     const outcomes: Applied[] = [];
-    const queue = files.map((bytes) => ({
-      input: { bytes },
+    const queue = files.map((file) => ({
+      input: 'path' in file ? file : { bytes: file },
       done: (error: unknown, position: Position | undefined) => outcomes.push({ error, position }),
     }));
     finish(applyQueue(this.ctx, this.db, queue));
