@@ -1,0 +1,101 @@
+/** Where a request goes. Pure: from what is asked, and what the node knows at this moment. */
+import type { Txids } from './cookie.ts';
+import type { RequestKind } from './rules.ts';
+
+export interface DecisionInput {
+  readonly kind: Exclude<RequestKind, 'health'>;
+  /** How far the databases must have come for this client. */
+  readonly wanted: Txids;
+  /** Another node has forwarded it here. */
+  readonly forwarded: boolean;
+  /** The request target as the client sent it, for a redirect. */
+  readonly target: string;
+}
+
+export interface NodeFacts {
+  readonly isPrimary: boolean;
+  readonly hostname: string;
+  /** The primary's name and the URL of its proxy; undefined while they are not known. */
+  readonly primaryHostname: string | undefined;
+  readonly primaryUrl: string | undefined;
+  /** Where the databases are here. */
+  readonly txids: Txids;
+}
+
+export interface DecisionSettings {
+  readonly onWrite: 'forward' | 'redirect' | 'fly-replay';
+  readonly onStale: 'forward' | '504';
+}
+
+export type Decision =
+  /** To the application here. `cookie`: its answer gets the position after it. `marked`: it gets our headers. */
+  | { readonly to: 'target'; readonly cookie: boolean; readonly marked: boolean }
+  | { readonly to: 'primary'; readonly url: string }
+  /** Until the databases are there; then decide again. */
+  | { readonly to: 'wait'; readonly txids: Txids }
+  /** Until the primary is known; then decide again. */
+  | { readonly to: 'wait-for-primary' }
+  | { readonly to: 'redirect'; readonly location: string }
+  | { readonly to: 'fly-replay'; readonly instance: string }
+  | Refusal;
+
+export interface Refusal {
+  readonly to: 'refuse';
+  readonly status: 502 | 503 | 504 | 508;
+  /** One line: what is wrong, and with whom. */
+  readonly reason: string;
+}
+
+/** `waited`: the wait that an earlier decision asked for has ended without success. */
+export function decide(
+  input: DecisionInput,
+  node: NodeFacts,
+  settings: DecisionSettings,
+  waited: boolean,
+): Decision {
+  if (input.kind === 'passthrough') return { to: 'target', cookie: false, marked: false };
+  if (node.isPrimary) return { to: 'target', cookie: input.kind === 'write', marked: true };
+  if (input.forwarded) {
+    return refuse(508, `${node.hostname} is not the primary, and was taken for it by another node`);
+  }
+  if (input.kind === 'write') return write(input, node, settings, waited);
+  const missing = new Map(
+    [...input.wanted].filter(([name, txid]) => (node.txids.get(name) ?? 0) < txid),
+  );
+  if (missing.size === 0) return { to: 'target', cookie: false, marked: true };
+  if (!waited) return { to: 'wait', txids: missing };
+  if (settings.onStale === 'forward' && node.primaryUrl !== undefined) {
+    return { to: 'primary', url: node.primaryUrl };
+  }
+  return refuse(504, `${node.hostname} has not received what this client has written`);
+}
+
+function write(
+  input: DecisionInput,
+  node: NodeFacts,
+  { onWrite }: DecisionSettings,
+  waited: boolean,
+): Decision {
+  const { primaryHostname, primaryUrl } = node;
+  if (onWrite === 'fly-replay' && primaryHostname !== undefined) {
+    return { to: 'fly-replay', instance: primaryHostname };
+  }
+  if (onWrite !== 'fly-replay' && primaryUrl !== undefined) {
+    return onWrite === 'redirect'
+      ? { to: 'redirect', location: locationAt(primaryUrl, input.target) }
+      : { to: 'primary', url: primaryUrl };
+  }
+  if (!waited) return { to: 'wait-for-primary' };
+  const unknown = primaryHostname ?? 'the primary';
+  return refuse(503, `${node.hostname} does not know where the proxy of ${unknown} is`);
+}
+
+export function refuse(status: Refusal['status'], reason: string): Refusal {
+  return { to: 'refuse', status, reason };
+}
+
+/** The same path at another node. A target with a host of its own must not lead anywhere else. */
+function locationAt(base: string, target: string): string {
+  const path = target.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i, '');
+  return base.replace(/\/+$/, '') + (path.startsWith('/') ? path : `/${path}`);
+}

@@ -1,0 +1,112 @@
+/**
+ * Headers on their way through the proxy. They are flat lists, name after value after name, as node:http has them
+ * raw: order, case and repetition survive.
+ */
+
+export type HeaderList = readonly string[];
+
+/** Of one connection, not of the message: RFC 9110, 7.6.1. */
+const HOP_BY_HOP = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+]);
+
+/** A header Connection that names one of these is an attack on the next hop: they are kept. */
+const NEVER_HOP_BY_HOP = new Set(['host', 'content-length', 'cookie', 'authorization']);
+
+/** Says that a request has been forwarded by a replica once already, and by which. */
+export const FORWARDED_BY = 'litefs-forwarded-by';
+const OURS = /^litefs-/;
+
+export interface ClientFacts {
+  /** The address that the request came from. */
+  readonly address: string;
+  readonly host: string | undefined;
+  readonly encrypted: boolean;
+}
+
+/**
+ * The request's headers for the next hop. Its framing is the caller's: content-length stays, transfer-encoding goes.
+ * `forwardedBy`: this node, when the next hop is the primary's proxy.
+ */
+export function requestHeaders(
+  raw: HeaderList,
+  client: ClientFacts,
+  forwardedBy?: string,
+): string[] {
+  const headers: string[] = [];
+  const chain: string[] = [];
+  let host = client.host;
+  let protocol = client.encrypted ? 'https' : 'http';
+  for (const [name, value] of endToEnd(raw)) {
+    const key = name.toLowerCase();
+    // What another proxy before us has said of the client stands.
+    if (key === 'x-forwarded-for') chain.push(value);
+    else if (key === 'x-forwarded-host') host = value;
+    else if (key === 'x-forwarded-proto') protocol = value;
+    else if (!OURS.test(key)) headers.push(name, value);
+  }
+  headers.push('X-Forwarded-For', [...chain, client.address].join(', '));
+  if (host !== undefined) headers.push('X-Forwarded-Host', host);
+  headers.push('X-Forwarded-Proto', protocol);
+  if (forwardedBy !== undefined) headers.push(FORWARDED_BY, forwardedBy);
+  return headers;
+}
+
+/** The answer's headers for the client. `keepOurs`: it comes from the primary's proxy, whose word on itself stands. */
+export function responseHeaders(raw: HeaderList, options: { keepOurs: boolean }): string[] {
+  const headers: string[] = [];
+  for (const [name, value] of endToEnd(raw)) {
+    if (options.keepOurs || !OURS.test(name.toLowerCase())) headers.push(name, value);
+  }
+  return headers;
+}
+
+/** The first value of a header; names in any case. */
+export function headerValue(raw: HeaderList, name: string): string | undefined {
+  for (let i = 0; i < raw.length; i += 2) if (raw[i].toLowerCase() === name) return raw[i + 1];
+  return undefined;
+}
+
+/** All but those of this name. */
+export function withoutHeader(raw: HeaderList, name: string): string[] {
+  return raw.filter((_, i) => raw[i - (i % 2)].toLowerCase() !== name);
+}
+
+/** Pairs, as node:http takes trailers. Only those that are the message's own. */
+export function trailerPairs(raw: HeaderList): [string, string][] {
+  return endToEnd(raw).filter(
+    ([name]) => !NEVER_HOP_BY_HOP.has(name.toLowerCase()) && !OURS.test(name.toLowerCase()),
+  );
+}
+
+/**
+ * litefs-js marks its cookie `txnum` as Secure. A browser drops that on plain HTTP, and the application would no
+ * longer see where its client has been: on plain HTTP the mark goes.
+ */
+export function relaxTxnumCookie(raw: HeaderList): string[] {
+  return raw.map((value, i) => {
+    const isCookie = i % 2 === 1 && raw[i - 1].toLowerCase() === 'set-cookie';
+    return isCookie && /^txnum=/.test(value) ? value.replace(/;\s*secure(?=\s*(;|$))/i, '') : value;
+  });
+}
+
+/** Without the headers that concern the connection only, and those that Connection names. */
+function endToEnd(raw: HeaderList): [string, string][] {
+  const dropped = new Set(HOP_BY_HOP);
+  const pairs: [string, string][] = [];
+  for (let i = 0; i < raw.length; i += 2) {
+    pairs.push([raw[i], raw[i + 1]]);
+    if (raw[i].toLowerCase() !== 'connection') continue;
+    for (const token of raw[i + 1].toLowerCase().split(',')) {
+      if (!NEVER_HOP_BY_HOP.has(token.trim())) dropped.add(token.trim());
+    }
+  }
+  return pairs.filter(([name]) => !dropped.has(name.toLowerCase()));
+}

@@ -1,0 +1,96 @@
+/**
+ * What kind of request it is, from its method, its path and the rules of the config:
+ *
+ *   health        GET or HEAD /litefs/health: answered by the proxy itself
+ *   passthrough   a path of `passthrough`: goes to the application untouched
+ *   write         any method but GET, HEAD, OPTIONS, TRACE; a path of `always-forward`; a WebSocket
+ *                 when those are for the primary
+ *   read          the rest
+ */
+
+export type RequestKind = 'health' | 'passthrough' | 'write' | 'read';
+
+export interface RuleSettings {
+  /** Patterns of paths: `*` stands for anything, the rest for itself, and all of the path must fit. */
+  readonly passthrough: readonly string[];
+  readonly alwaysForward: readonly string[];
+  /** Where WebSockets are answered. */
+  readonly websocket: 'local' | 'primary';
+}
+
+export interface RequestFacts {
+  readonly method: string;
+  /** The request target: a path and its query, or a whole URL. */
+  readonly target: string;
+  /** What the connection is to become, from the header Upgrade; undefined for a plain request. */
+  readonly upgrade: string | undefined;
+}
+
+export const HEALTH_PATH = '/litefs/health';
+
+/** Methods that by definition change nothing. */
+const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
+
+export class Rules {
+  readonly #passthrough: (path: string) => boolean;
+  readonly #alwaysForward: (path: string) => boolean;
+  readonly #websocket: RuleSettings['websocket'];
+
+  constructor(settings: RuleSettings) {
+    this.#passthrough = pathMatcher(settings.passthrough);
+    this.#alwaysForward = pathMatcher(settings.alwaysForward);
+    this.#websocket = settings.websocket;
+  }
+
+  kindOf({ method, target, upgrade }: RequestFacts): RequestKind {
+    const path = pathOf(target);
+    if (path === HEALTH_PATH && (method === 'GET' || method === 'HEAD')) return 'health';
+    if (this.#passthrough(path)) return 'passthrough';
+    if (!SAFE_METHODS.has(method) || this.#alwaysForward(path)) return 'write';
+    const isWebSocket = upgrade !== undefined && upgrade.toLowerCase() === 'websocket';
+    return isWebSocket && this.#websocket === 'primary' ? 'write' : 'read';
+  }
+}
+
+/** Whether sending such a request again does what sending it once does. */
+export function isRepeatable(method: string): boolean {
+  return SAFE_METHODS.has(method);
+}
+
+/**
+ * The path that an application sees: without query, host and percent signs. `/%61dmin` is `/admin` to the
+ * application, so it has to be to the rules.
+ */
+export function pathOf(target: string): string {
+  const origin = /^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i.exec(target)?.[0] ?? '';
+  const path = target.slice(origin.length).replace(/[?#].*$/s, '') || '/';
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
+}
+
+/** Whether a path fits one of the patterns. Takes time linear in the path, whatever a stranger sends. */
+export function pathMatcher(patterns: readonly string[]): (path: string) => boolean {
+  const matchers = patterns.map(matcher);
+  return (path) => matchers.some((matches) => matches(path));
+}
+
+function matcher(pattern: string): (path: string) => boolean {
+  const [first, ...rest] = pattern.split('*');
+  const last = rest.pop();
+  if (last === undefined) return (path) => path === pattern;
+  return (path) => {
+    const end = path.length - last.length;
+    if (!path.startsWith(first) || !path.endsWith(last) || end < first.length) return false;
+    // The leftmost place for each part leaves the most room for those after it.
+    let at = first.length;
+    for (const part of rest) {
+      const found = path.indexOf(part, at);
+      if (found < 0 || found + part.length > end) return false;
+      at = found + part.length;
+    }
+    return true;
+  };
+}
