@@ -5,7 +5,7 @@ export function nameMatcher(patterns: readonly string[] | undefined): (name: str
   if (!patterns) return () => true;
   const expressions = patterns.map((pattern) => {
     const parts = pattern.split('*').map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'));
-    return new RegExp(`^${parts.join('.*')}$`);
+    return new RegExp(`^${parts.join('.*')}$`, 's');
   });
   return (name) => expressions.some((expression) => expression.test(name));
 }

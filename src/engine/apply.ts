@@ -88,8 +88,15 @@ function* appendBatch(
         stoppedBy = checked;
         break;
       }
+      const mark = appender.mark();
       yield* appendPages(appender, pending.input, checked);
-      record(ctx, db, pending.input, checked);
+      try {
+        record(ctx, db, pending.input, checked);
+      } catch (error) {
+        // What the log does not have must not be seen.
+        appender.rewind(mark);
+        throw error;
+      }
       pageCount = commit;
       taken.push([pending, checked]);
     }

@@ -122,7 +122,7 @@ export class TransactionLog {
     };
     active.bytes += record.length;
     active.unsynced = true;
-    this.#push(entry, record.length);
+    this.#push(entry, entry.length);
     if (active.bytes >= SEGMENT_BYTES_MAX) this.seal();
     return this.#entries.at(-1) as StoredEntry;
   }
