@@ -42,6 +42,11 @@ describe('commands that ask a running node', () => {
       return databases.every(({ name, position }) => replicas[0]?.positions[name] === position);
     };
     await until('the primary knows that the replica has everything', caughtUp);
+    const told = async () => {
+      const positions = (await replica.info()).upstream?.positions ?? {};
+      return 'app.db' in positions && 'log.db' in positions;
+    };
+    await until('a heartbeat has told the replica where the primary is', told);
   });
   after(() => cluster?.close());
 
