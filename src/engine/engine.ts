@@ -21,13 +21,7 @@ import type { LtxInput } from './ltx-input.ts';
 import { Maintenance } from './maintenance.ts';
 import { writeMarkers } from './markers.ts';
 import { MountEvents } from './mount-events.ts';
-import type {
-  EngineNews,
-  EngineOptions,
-  EngineRequest,
-  MountMessage,
-  WireEntry,
-} from './protocol.ts';
+import type { EngineNews, EngineOptions, EngineRequest, MountMessage } from './protocol.ts';
 import { quarantine } from './quarantine.ts';
 import { recoverDatabase } from './recover.ts';
 import { Registry } from './registry.ts';
@@ -37,6 +31,7 @@ import { emptySpool } from './transaction-writer.ts';
 import { scanTree } from './tree-scan.ts';
 import { ensureWal } from './wal-appender.ts';
 import { TreeWatcher } from './watcher.ts';
+import { wireEntry } from './wire-entry.ts';
 
 /** Sends news to main; what is in `transfer` is given away with it. */
 export type PostNews = (news: EngineNews, transfer?: ArrayBuffer[]) => void;
@@ -300,16 +295,4 @@ function asDiskFault(error: unknown): unknown {
     hint: 'Is the disk of data.dir full, or failing? It is tried again.',
     cause: error,
   });
-}
-
-/** An entry as it is told to other threads. */
-export function wireEntry(
-  database: string,
-  entry: StoredEntry,
-  bytes: Uint8Array | undefined,
-): WireEntry {
-  const { minTxid, maxTxid, pre, post, timestampMs, pageSize, commit, path, offset, length } =
-    entry;
-  const source = bytes ? { bytes } : { path, offset, length };
-  return { database, minTxid, maxTxid, pre, post, timestampMs, pageSize, commit, source };
 }

@@ -6,13 +6,14 @@ import { dropFiles } from './apply-rollback.ts';
 import { PageCutter } from './cut.ts';
 import type { Database } from './database.ts';
 import { keepWhole } from './divergence.ts';
-import { type Engine, wireEntry } from './engine.ts';
+import type { Engine } from './engine.ts';
 import { databaseInfo } from './info.ts';
 import type { Maintenance } from './maintenance.ts';
 import type { EngineCalls } from './protocol.ts';
 import { ResyncTask } from './resync.ts';
 import type { Task } from './scheduler.ts';
 import { verifyDatabase } from './verify.ts';
+import { wireEntry } from './wire-entry.ts';
 
 type Args<K extends keyof EngineCalls> = EngineCalls[K]['args'];
 type Result<K extends keyof EngineCalls> = EngineCalls[K]['result'];

@@ -32,6 +32,8 @@ export class SpillSink implements ByteSink {
   finish(): Spilled {
     if (this.#fd === undefined) return { bytes: this.#buffer.subarray(0, this.#length) };
     this.#flush();
+    // It takes its name in the log by a rename, which must not reach the disk before its bytes.
+    fs.fdatasyncSync(this.#fd);
     fs.closeSync(this.#fd);
     this.#fd = undefined;
     return { path: this.#path };

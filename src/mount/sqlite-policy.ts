@@ -6,7 +6,8 @@
  * | --- | --- | --- |
  * | open for writing | as is | EROFS, but for -shm (readers need it) |
  * | create, rename, unlink, chmod of a database or its companions | as is | EROFS, but for -shm |
- * | unlink, truncate of -wal; unlink of -shm | after capture | EROFS |
+ * | unlink, truncate of -wal | after capture | EROFS |
+ * | unlink of -shm | after capture | after what is being applied |
  * | first fsync of a -wal that was started over | after capture | as is |
  * | end of a -journal: unlink, truncate, header zeroed | after capture | EROFS |
  * | unlink, rename of a database | after capture | EROFS |

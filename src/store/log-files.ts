@@ -1,8 +1,9 @@
-/** Reading the files of a log back at start: headers and trailers only, never the pages. */
+/** Reading the files of a log back at start: headers and ends only, never the pages. */
 import fs from 'node:fs';
 import { errorText } from '../errors.ts';
-import { decodeHeader, HEADER_BYTES, type LtxHeader, TRAILER_BYTES } from '../ltx/header.ts';
+import { decodeHeader, HEADER_BYTES, type LtxHeader } from '../ltx/header.ts';
 import type { Position } from '../ltx/position.ts';
+import { readPostChecksum } from '../ltx/tail.ts';
 
 /** One LTX file of the log, and where its bytes are. */
 export interface StoredEntry {
@@ -77,9 +78,10 @@ function readEntry(fd: number, file: string, offset: number, length: number): St
   const head = Buffer.alloc(HEADER_BYTES);
   fs.readSync(fd, head, 0, HEADER_BYTES, offset);
   const header = decodeHeader(head);
-  const trailer = Buffer.alloc(TRAILER_BYTES);
-  fs.readSync(fd, trailer, 0, TRAILER_BYTES, offset + length - TRAILER_BYTES);
-  const post = { txid: header.maxTxid, checksum: trailer.readBigUInt64BE(0) };
+  const checksum = readPostChecksum(header, length, (into, at) => {
+    fs.readSync(fd, into, 0, into.length, offset + at);
+  });
+  const post = { txid: header.maxTxid, checksum };
   return { ...positionsOf(header, post), path: file, offset, length };
 }
 

@@ -40,11 +40,10 @@ export function savePageSums(
   try {
     const table = sums.view();
     const bytes = new Uint8Array(table.buffer, table.byteOffset, table.byteLength);
-    const dirty = sums.takeDirtyBlocks();
     if (fresh) {
       writeAll(fd, bytes, TABLE_OFFSET);
     } else {
-      for (const block of dirty) {
+      for (const block of sums.dirtyBlockNumbers()) {
         const start = block * PAGES_PER_BLOCK * 8;
         if (start >= bytes.length) continue;
         writeAll(fd, bytes.subarray(start, start + PAGES_PER_BLOCK * 8), TABLE_OFFSET + start);
@@ -58,6 +57,7 @@ export function savePageSums(
     header.writeUInt32LE(pageSize, 24);
     header.writeUInt32LE(sums.pageCount, 28);
     writeAll(fd, header, 0);
+    sums.markSaved();
   } finally {
     fs.closeSync(fd);
   }

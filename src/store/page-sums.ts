@@ -13,7 +13,7 @@ export class PageSums {
   #sums: BigUint64Array;
   #pageCount = 0;
   #xor = 0n;
-  /** Blocks of PAGES_PER_BLOCK sums that changed since takeDirtyBlocks. */
+  /** Blocks of PAGES_PER_BLOCK sums that changed since markSaved(). */
   #dirty = new Set<number>();
 
   constructor(pages = 0) {
@@ -83,11 +83,14 @@ export class PageSums {
     return this.#dirty.size;
   }
 
-  /** Block numbers that changed since the last call. */
-  takeDirtyBlocks(): number[] {
-    const blocks = [...this.#dirty];
+  /** Numbers of the blocks that changed since markSaved(). */
+  dirtyBlockNumbers(): Iterable<number> {
+    return this.#dirty;
+  }
+
+  /** The file now holds the table as it is. */
+  markSaved(): void {
     this.#dirty.clear();
-    return blocks;
   }
 }
 

@@ -69,15 +69,12 @@ describe('imports', () => {
     assert.deepEqual(wrong, []);
   });
 
-  /** One function that reads none of the engine's state stands beside it. */
-  const excepted = new Set(['src/engine/requests.ts -> src/engine/engine.ts']);
-
   it('make no circle, between modules or folders', () => {
     const modules = new Map<string, Set<string>>();
     const folders = new Map<string, Set<string>>();
     for (const [file, list] of imports) {
       for (const { target } of list.filter(({ typesOnly }) => !typesOnly)) {
-        if (!excepted.has(`${file} -> ${target}`)) link(modules, file, target);
+        link(modules, file, target);
         const [from, to] = [folderOf(file), folderOf(target)];
         if (from !== undefined && to !== undefined && from !== to) link(folders, from, to);
       }
@@ -146,6 +143,18 @@ describe('docs/errors.md', () => {
   });
 });
 
+describe('links', () => {
+  const documents = ['README.md', 'CONTRIBUTING.md', ...filesBelow('docs', '.md')];
+
+  it('of the documents lead to files, and to headings in them', () => {
+    const dead = documents.flatMap((document) =>
+      linksOf(document).filter((link) => !leadsSomewhere(document, link)),
+    );
+    assert.deepEqual(dead, []);
+    assert(linksOf('README.md').length > 0);
+  });
+});
+
 describe('package-lock.json', () => {
   it('names no registry', () => {
     const lock = fs.readFileSync(path.join(ROOT, 'package-lock.json'), 'utf8');
@@ -168,6 +177,30 @@ function importsOf(file: string): Import[] {
     list.push({ target, typesOnly: type !== undefined });
   }
   return list;
+}
+
+/** The targets of links in a document that are not addresses elsewhere. */
+function linksOf(document: string): string[] {
+  const text = fs.readFileSync(path.join(ROOT, document), 'utf8');
+  const targets = [...text.matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => target);
+  return targets.filter((target) => !/^[a-z]+:/.test(target));
+}
+
+function leadsSomewhere(document: string, target: string): boolean {
+  const [where, heading] = target.split('#');
+  const file = where === '' ? document : path.join(path.dirname(document), where);
+  if (!fs.existsSync(path.join(ROOT, file))) return false;
+  if (heading === undefined) return true;
+  const headings = fs.readFileSync(path.join(ROOT, file), 'utf8').matchAll(/^#+ (.*)$/gm);
+  return [...headings].some(([, text]) => anchorOf(text) === heading);
+}
+
+/** As GitHub makes it of a heading. */
+function anchorOf(heading: string): string {
+  return heading
+    .toLowerCase()
+    .replace(/[^\w\- ]/g, '')
+    .replaceAll(' ', '-');
 }
 
 /** `src/engine/…` is of `engine`; what lies beside the folders is of none. */

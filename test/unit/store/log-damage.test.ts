@@ -45,6 +45,21 @@ test('an entry that never reached the disk ends the segment', () =>
     assert.match(warnings.join(), /were cut off/);
   }));
 
+test('a large file cut anywhere is set aside', () =>
+  withLog(({ dir, chain, reopen }) => {
+    const one = chain.next();
+    const file = path.join(dir, '0000000000000001-0000000000000001.ltx');
+    for (let size = 0; size < one.bytes.length; size++) {
+      fs.writeFileSync(file, one.bytes.subarray(0, size));
+      const { log, warnings } = reopen();
+      assert.equal(log.entryCount, 0, `of ${one.bytes.length} bytes, ${size}`);
+      assert.match(warnings.join(), /is damaged and was set aside/);
+      assert(fs.existsSync(`${file}.damaged`));
+    }
+    fs.writeFileSync(file, one.bytes);
+    assert.deepEqual(reopen().log.last?.post, one.post);
+  }));
+
 test('temporary files go, other files stay', () =>
   withLog(({ dir, append, reopen }) => {
     append(1);
