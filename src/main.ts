@@ -1,4 +1,7 @@
 /** argv → command → exit status. */
 import { runCli } from './cli/cli.ts';
 
-process.exitCode = await runCli(process.argv.slice(2));
+// Not awaited: the executable's entry is CommonJS, which cannot.
+runCli(process.argv.slice(2)).then((exitStatus) => {
+  process.exitCode = exitStatus;
+});

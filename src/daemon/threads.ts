@@ -1,6 +1,6 @@
 /** Starting the two worker threads and wiring them: main ↔ engine, mount → engine. */
 import fs from 'node:fs';
-import { MessageChannel, Worker } from 'node:worker_threads';
+import { MessageChannel } from 'node:worker_threads';
 import { EngineClient, fromWire } from '../engine/client.ts';
 import type { EngineNews, EngineOptions } from '../engine/protocol.ts';
 import type { EngineWorkerData } from '../engine/worker.ts';
@@ -9,9 +9,7 @@ import type { Logger } from '../log.ts';
 import { SharedState } from '../mount/shared-state.ts';
 import type { MountNews, MountWorkerData } from '../mount/worker.ts';
 import { createEventFd, signalEventFd } from '../os/poll.ts';
-
-/** What these threads make is short-lived: a small nursery keeps the daemon small. */
-const YOUNG_MIB = 8;
+import { startWorker } from './worker.ts';
 
 export interface EngineThread {
   readonly client: EngineClient;
@@ -47,10 +45,7 @@ export function startEngine(
     main: main.port2,
     mount: mount.port2,
   };
-  const worker = new Worker(new URL('../engine/worker.ts', import.meta.url), {
-    name: 'engine',
-    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
-    trackUnmanagedFds: false,
+  const worker = startWorker('engine', {
     workerData,
     transferList: [main.port2, mount.port2],
   });
@@ -116,13 +111,7 @@ export function startMount(
     engine: engine.mountPort,
     engineEventFd: engine.eventFd,
   };
-  const worker = new Worker(new URL('../mount/worker.ts', import.meta.url), {
-    name: 'mount',
-    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
-    trackUnmanagedFds: false,
-    workerData,
-    transferList: [engine.mountPort],
-  });
+  const worker = startWorker('mount', { workerData, transferList: [engine.mountPort] });
   const started = Promise.withResolvers<{ passthrough: boolean }>();
   const ended = Promise.withResolvers<Error | undefined>();
   started.promise.catch(() => {});

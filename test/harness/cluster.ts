@@ -24,6 +24,8 @@ export interface NodeSettings {
   readonly passthrough: Passthrough;
   /** The node to follow; its replication port. */
   readonly primaryPort?: number;
+  /** What is run in place of the checkout's program. */
+  readonly executable?: string;
   /** More lines for the config file. */
   readonly config?: Record<string, unknown>;
 }
@@ -92,7 +94,10 @@ export class TestNode {
   launch(args: readonly string[] = []): void {
     const file = path.join(this.dir, 'litefs.yml');
     fs.writeFileSync(file, JSON.stringify(this.#config(), null, 2));
-    const child = spawn(process.execPath, [MAIN, 'mount', '-config', file, ...args], {
+    const { executable } = this.settings;
+    const program = executable === undefined ? [process.execPath, MAIN] : [executable];
+    const [command, ...rest] = [...program, 'mount', '-config', file, ...args];
+    const child = spawn(command, rest, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, NO_COLOR: '1' },
     });

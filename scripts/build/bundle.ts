@@ -1,0 +1,68 @@
+/** The program as one CommonJS file for each thread. */
+import path from 'node:path';
+import esbuild from 'esbuild';
+import type { Arch } from './target.ts';
+
+/** Threads by the names of their assets, with their entries. */
+const ENTRIES = {
+  main: 'src/main.ts',
+  engine: 'src/engine/worker.ts',
+  mount: 'src/mount/worker.ts',
+} as const;
+
+export type Bundle = Readonly<Record<keyof typeof ENTRIES, string>>;
+
+/** Bundles all threads into `outDir`; returns the paths. */
+export async function bundle(root: string, arch: Arch, outDir: string): Promise<Bundle> {
+  await esbuild.build({
+    absWorkingDir: root,
+    entryPoints: Object.entries(ENTRIES).map(([out, source]) => ({ in: source, out })),
+    outdir: outDir,
+    outExtension: { '.js': '.cjs' },
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    target: 'node26',
+    legalComments: 'none',
+    // Inside the executable there are no files: what asks for its own place gets the executable's.
+    define: {
+      'import.meta.url': '"file:///"',
+      __filename: 'process.execPath',
+      __dirname: '"/"',
+    },
+    plugins: [addons(root, arch)],
+    logLevel: 'warning',
+  });
+  const file = (name: keyof typeof ENTRIES) => path.join(outDir, `${name}.cjs`);
+  return { main: file('main'), engine: file('engine'), mount: file('mount') };
+}
+
+/** Puts src/os/addons.ts in the place of the packages' own search for their addons. */
+function addons(root: string, arch: Arch): esbuild.Plugin {
+  const loader = path.join(root, 'src/os/addons.ts');
+  return {
+    name: 'native-addons',
+    setup(build) {
+      build.onResolve({ filter: /^better-sqlite3$/ }, () => ({
+        path: path.join(root, `node_modules/better-sqlite3/lib/linux-${arch}.js`),
+      }));
+      build.onResolve({ filter: /\.node$/ }, () => ({
+        path: 'better-sqlite3',
+        namespace: 'addon',
+      }));
+      build.onResolve({ filter: /^@koromix\/koffi-/ }, ({ path: name }) =>
+        name === `@koromix/koffi-linux-${arch}`
+          ? { path: 'koffi', namespace: 'addon' }
+          : { path: name, external: true },
+      );
+      // The entry of koffi that a bundler can follow is its CommonJS one.
+      build.onResolve({ filter: /^koffi$/ }, () => ({
+        path: path.join(root, 'node_modules/koffi/index.cjs'),
+      }));
+      build.onLoad({ filter: /.*/, namespace: 'addon' }, ({ path: name }) => ({
+        contents: `module.exports = require(${JSON.stringify(loader)}).loadAddon(${JSON.stringify(name)});`,
+        resolveDir: root,
+      }));
+    },
+  };
+}
