@@ -20,6 +20,7 @@ import { type DataDir, openDataDir } from './data-dir.ts';
 import { mountDevice, prepareMountPoint, releaseMountPoint } from './mount-point.ts';
 import { waitForOldHandles } from './old-handles.ts';
 import { Replication } from './replication.ts';
+import { ServiceManager } from './service-manager.ts';
 import { Supervisor } from './supervise.ts';
 import { type EngineThread, type MountThread, startEngine, startMount } from './threads.ts';
 
@@ -55,9 +56,12 @@ export async function runNode(config: Config, options: NodeOptions): Promise<num
   keepMemorySmall();
   const running: Running = {};
   const stopping = stopSignals(options.stop, log);
+  const manager = new ServiceManager(process.env, process.pid, log);
+  stopping.requested.then(() => manager.stopping());
   try {
-    return await startAndServe(config, options, running, stopping);
+    return await startAndServe(config, options, running, stopping, manager);
   } finally {
+    manager.stopping();
     await takeDown(running, options, stopping.force);
     stopping.dispose();
     log.info('stopped');
@@ -69,6 +73,7 @@ async function startAndServe(
   options: NodeOptions,
   running: Running,
   stopping: StopSignals,
+  manager: ServiceManager,
 ): Promise<number> {
   const { log } = options;
   const role = config.lease.candidate ? 'primary' : 'replica';
@@ -83,6 +88,7 @@ async function startAndServe(
     advertiseUrl: config.lease.advertiseUrl,
   });
 
+  manager.status('recovering the databases');
   // No app of a former life may still write to the files that we are about to read.
   await waitForOldHandles(dataDir.layout.tree, config.fuse.waitForOldHandlesMs, log);
 
@@ -144,7 +150,12 @@ async function startAndServe(
 
   // Replication, and with it readiness.
   replication.start();
+  manager.watch(async () => {
+    await engine.client.call('info', {});
+    await fs.promises.stat(path.join(mountDir, LAG_FILE));
+  });
   if (role === 'replica' && !config.skipSync) {
+    manager.status(`mounted on ${mountDir}; waiting to be in sync with the primary`);
     const synced = await Promise.race([
       replication.synced,
       stopping.requested,
@@ -155,6 +166,7 @@ async function startAndServe(
     log.info('in sync with the primary');
   }
   api.ready();
+  manager.ready(`${role}, mounted on ${mountDir}`);
   options.onReady?.({ httpPort: running.http.port, replicationPort });
 
   return serve(config, options, { engine, mount, replication, mountDir }, stopping);

@@ -26,6 +26,8 @@ export interface NodeSettings {
   readonly primaryPort?: number;
   /** What is run in place of the checkout's program. */
   readonly executable?: string;
+  /** More of its environment. */
+  readonly environment?: Readonly<Record<string, string>>;
   /** More lines for the config file. */
   readonly config?: Record<string, unknown>;
 }
@@ -94,12 +96,12 @@ export class TestNode {
   launch(args: readonly string[] = []): void {
     const file = path.join(this.dir, 'litefs.yml');
     fs.writeFileSync(file, JSON.stringify(this.#config(), null, 2));
-    const { executable } = this.settings;
+    const { executable, environment } = this.settings;
     const program = executable === undefined ? [process.execPath, MAIN] : [executable];
     const [command, ...rest] = [...program, 'mount', '-config', file, ...args];
     const child = spawn(command, rest, {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, NO_COLOR: '1' },
+      env: { ...process.env, NO_COLOR: '1', ...environment },
     });
     this.#process = child;
     this.#exit = new Promise((resolve) => child.on('exit', (code) => resolve(code)));
