@@ -1,7 +1,7 @@
 /**
  * Makes the executable: `npm run build [-- --arch arm64] [-- --output FILE] [-- --addons DIR]`.
  *
- * Bundle, strip Node (afterwards it cannot be), and put the program into it by `node --build-sea`.
+ * Bundle, strip Node (afterwards it cannot be) and the addons, and put the program into it by `node --build-sea`.
  * `--addons` also copies the native addons to a folder, for a package that installs them.
  */
 import { execFileSync } from 'node:child_process';
@@ -32,6 +32,11 @@ const target = targetOf(root, arch);
 const { main, engine, mount } = await bundle(root, arch, work);
 const node = path.join(work, 'node');
 execFileSync(target.strip, ['-o', node, target.node]);
+const addons = Object.entries(target.addons).map(([addon, file]) => {
+  const stripped = path.join(work, `${addon}.node`);
+  execFileSync(target.strip, ['--strip-unneeded', '-o', stripped, file]);
+  return { addon, file: stripped };
+});
 const config = path.join(work, 'sea.json');
 fs.writeFileSync(
   config,
@@ -46,8 +51,7 @@ fs.writeFileSync(
     assets: {
       'engine.cjs': engine,
       'mount.cjs': mount,
-      'koffi.node': target.addons.koffi,
-      'better-sqlite3.node': target.addons['better-sqlite3'],
+      ...Object.fromEntries(addons.map(({ addon, file }) => [`${addon}.node`, file])),
     },
   }),
 );
@@ -55,7 +59,7 @@ execFileSync(process.execPath, ['--build-sea', config], { stdio: ['ignore', 'ign
 fs.chmodSync(output, 0o755);
 if (values.addons) {
   fs.mkdirSync(values.addons, { recursive: true });
-  for (const [addon, file] of Object.entries(target.addons)) {
+  for (const { addon, file } of addons) {
     const copy = path.join(values.addons, `${addon}.node`);
     fs.copyFileSync(file, copy);
     fs.chmodSync(copy, 0o644);

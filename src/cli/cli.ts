@@ -40,11 +40,12 @@ export async function runCli(argv: readonly string[]): Promise<number> {
   }
 }
 
-type Runner = <A extends unknown[]>(
+export type Runner = <A extends unknown[]>(
   command: (...args: A) => Promise<number> | number,
 ) => (...args: A) => Promise<void>;
 
-function buildProgram(run: Runner): Command {
+/** All commands. `run` turns what a command does into what is called when it is given: help and man pages need none. */
+export function buildProgram(run: Runner): Command {
   const program = new Command('litefs-lite')
     .description(
       'SQLite on more than one machine: a mounted directory whose databases are replicated',
