@@ -8,7 +8,7 @@ import { mount } from './mount.ts';
 import { status } from './status.ts';
 import { verify } from './verify.ts';
 
-const DEFAULT_URL = 'http://localhost:20202';
+const DEFAULT_URL = 'http://127.0.0.1:20202';
 const EXIT_USAGE = 64;
 
 /** LiteFS has single-dash flags: -config is --config. Not behind --, where the app's own arguments are. */
