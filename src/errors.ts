@@ -38,6 +38,8 @@ export const ERROR_CODES = {
   DATABASE_BUSY: { exitStatus: 75 },
   /** There is no such database here. */
   DATABASE_NOT_FOUND: { exitStatus: 66 },
+  /** No snapshot or increment makes the state that was asked for. */
+  RESTORE_POINT: { exitStatus: 66 },
   /** A replica's content does not match the primary's. */
   CHECKSUM_MISMATCH: { exitStatus: 65 },
   /** No running node answers at the given URL. */

@@ -8,6 +8,7 @@ const ENTRIES = {
   main: 'src/main.ts',
   engine: 'src/engine/worker.ts',
   mount: 'src/mount/worker.ts',
+  snapshots: 'src/snapshots/worker.ts',
 } as const;
 
 export type Bundle = Readonly<Record<keyof typeof ENTRIES, string>>;
@@ -34,7 +35,12 @@ export async function bundle(root: string, arch: Arch, outDir: string): Promise<
     logLevel: 'warning',
   });
   const file = (name: keyof typeof ENTRIES) => path.join(outDir, `${name}.cjs`);
-  return { main: file('main'), engine: file('engine'), mount: file('mount') };
+  return {
+    main: file('main'),
+    engine: file('engine'),
+    mount: file('mount'),
+    snapshots: file('snapshots'),
+  };
 }
 
 /** Puts src/os/addons.ts in the place of the packages' own search for their addons. */

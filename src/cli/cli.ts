@@ -5,6 +5,8 @@ import { VERSION } from '../version.ts';
 import { configCheck, configSchema } from './config.ts';
 import { ltxDump, ltxList, ltxVerify } from './ltx.ts';
 import { mount } from './mount.ts';
+import { restore } from './restore.ts';
+import { snapshot, snapshots } from './snapshots.ts';
 import { status } from './status.ts';
 import { verify } from './verify.ts';
 
@@ -87,6 +89,46 @@ export function buildProgram(run: Runner): Command {
     .addOption(url())
     .addOption(json())
     .action(run(verify));
+
+  const dir = () =>
+    new Option('--dir <dir>', "where snapshots are (else the config's snapshots.dir)");
+  program
+    .command('snapshot')
+    .description('have the node cut a snapshot now')
+    .argument('[database]', 'one database (else all)')
+    .addOption(url())
+    .addOption(json())
+    .action(run(snapshot));
+  program
+    .command('snapshots')
+    .description('list the states that can be restored')
+    .argument('[database]', 'one database (else all)')
+    .addOption(dir())
+    .addOption(configFile())
+    .addOption(json())
+    .action(run(snapshots));
+  program
+    .command('restore')
+    .description('make a database file of a former state')
+    .argument('<database>', 'its path in the mount')
+    .requiredOption('--output <file>', 'the file to make')
+    .option('--at <time>', 'the last state until then: "2026-11-22 14:05", "14:05", "-10m"')
+    .option('--txid <hex>', 'the state after that transaction')
+    .option('--latest', 'the newest state (this is the default)')
+    .addOption(dir())
+    .addOption(configFile())
+    .addOption(
+      new Option('--check <how>', 'full: with PRAGMA integrity_check')
+        .choices(['full', 'quick'])
+        .default('full'),
+    )
+    .option('--force', 'replace the output if it exists')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  litefs-lite restore app.db --at -10m --output /tmp/app.db\n' +
+        '  litefs-lite restore app.db --dir /mnt/nas/litefs --at "2026-11-22 14:05" --output app.db',
+    )
+    .action(run(restore));
 
   const ltx = program.command('ltx').description('look into LTX files, the log of transactions');
   ltx

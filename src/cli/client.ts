@@ -5,10 +5,20 @@ import type { ErrorReport } from '../http/info.ts';
 const TIMEOUT_MS = 10 * 60_000;
 
 /** The JSON at a path. Throws NODE_UNREACHABLE, or what the node answered. */
-export async function getJson<T>(url: string, path: string): Promise<T> {
+export function getJson<T>(url: string, path: string): Promise<T> {
+  return ask<T>('GET', url, path);
+}
+
+/** The same for what changes something. */
+export function postJson<T>(url: string, path: string): Promise<T> {
+  return ask<T>('POST', url, path);
+}
+
+async function ask<T>(method: string, url: string, path: string): Promise<T> {
   let response: Response;
   try {
-    response = await fetch(new URL(path, url), { signal: AbortSignal.timeout(TIMEOUT_MS) });
+    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    response = await fetch(new URL(path, url), { method, signal });
   } catch (error) {
     const cause = (error as Error).cause;
     const why =

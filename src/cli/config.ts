@@ -2,7 +2,9 @@
 import type { Config } from '../config/config.ts';
 import { configJsonSchema } from '../config/json-schema.ts';
 import { loadConfig } from '../config/load.ts';
+import type { SnapshotConfig } from '../config/snapshots.ts';
 import { formatAddress } from '../config/values.ts';
+import { nextTimes } from '../snapshots/schedule.ts';
 
 interface CheckFlags {
   readonly config?: string;
@@ -52,7 +54,23 @@ function describe(config: Config): string {
     `databases are opened in ${config.fuse.dir} and kept in ${config.data.dir}`,
     `replicas connect to ${formatAddress(config.replication.addr)}, ${secret}`,
     `the API listens on ${formatAddress(config.http.addr)}`,
+    ...(config.snapshots ? describeSnapshots(config.snapshots) : ['cuts no snapshots']),
     ...config.exec.map(({ argv }) => `runs: ${argv.join(' ')}`),
   ];
   return lines.map((line) => `  ${line}\n`).join('');
+}
+
+const NEXT_TIMES = 3;
+
+function describeSnapshots(snapshots: SnapshotConfig): string[] {
+  const { dir, schedule, timezone, incrementsMs, on } = snapshots;
+  const who = on === 'any' ? '' : ` on the ${on}`;
+  const between = incrementsMs === 0 ? 'nothing' : `a restore point every ${incrementsMs / 1000} s`;
+  const times = nextTimes(schedule, timezone, NEXT_TIMES).map((time) =>
+    time.toLocaleString('sv-SE', { timeZone: timezone, timeZoneName: 'short' }),
+  );
+  return [
+    `snapshots are cut${who} to ${dir}, with ${between} between them`,
+    `the next ones: ${times.join(', ')}`,
+  ];
 }

@@ -4,6 +4,7 @@
  */
 import { resolve, sep } from 'node:path';
 import type { ConfigFile } from './schema.ts';
+import { resolveSnapshots, type SnapshotConfig } from './snapshots.ts';
 import { type Address, formatAddress } from './values.ts';
 
 export interface ExecCommand {
@@ -52,6 +53,8 @@ export interface Config {
     /** undefined: all. */
     readonly databases: readonly string[] | undefined;
   };
+  /** undefined: none are cut. */
+  readonly snapshots: SnapshotConfig | undefined;
   readonly log: {
     readonly format: 'auto' | 'text' | 'json';
     readonly timestamp: boolean;
@@ -107,6 +110,7 @@ export function resolveConfig(file: ConfigFile, cwd: string): Config {
       reconnectDelayMs: lease['reconnect-delay'],
       databases: lease.databases,
     },
+    snapshots: resolveSnapshots(file.snapshots, (dir) => resolve(cwd, dir)),
     log: file.log,
   };
 }
@@ -139,6 +143,10 @@ export function contradictions(file: ConfigFile, config: Config): ConfigProblem[
     blame('fuse.dir', `is the same as data.dir (${config.data.dir}): give each its own directory`);
   } else if (isInside(config.fuse.dir, config.data.dir)) {
     blame('fuse.dir', `lies in data.dir (${config.data.dir}): mount somewhere outside of it`);
+  }
+
+  if (config.snapshots && isInside(config.snapshots.dir, config.fuse.dir)) {
+    blame('snapshots.dir', `lies in the mount (${config.fuse.dir}): keep snapshots elsewhere`);
   }
 
   const listeners: [string, Address | undefined][] = [

@@ -7,6 +7,7 @@
  */
 import { z } from 'zod';
 import { Fault } from './fault.ts';
+import { snapshots } from './snapshots.ts';
 import {
   command,
   duration,
@@ -213,6 +214,7 @@ export const configFileSchema = z
     http,
     replication,
     lease,
+    snapshots,
     log,
     proxy,
     backup,

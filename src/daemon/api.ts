@@ -5,6 +5,7 @@ import { EventStreams, type NodeEvent, type PrimaryData } from '../http/events.t
 import type { HealthReport, NodeReport, VerifyReport } from '../http/info.ts';
 import { nameText } from '../http/names.ts';
 import type { NodeApi } from '../http/routes.ts';
+import type { SnapshotRunReport, SnapshotsReport } from '../http/snapshots.ts';
 import { formatChecksum, formatTxid } from '../ltx/position.ts';
 import { NodeReporter, type ReporterParts } from './node-report.ts';
 
@@ -47,6 +48,14 @@ export class Api implements NodeApi {
       isPrimary: identity.role === 'primary',
       hostname: replication.primaryHostname ?? '',
     };
+  }
+
+  snapshots(): Promise<SnapshotsReport> {
+    return this.#parts.snapshots.report();
+  }
+
+  snapshot(database: string | undefined): Promise<SnapshotRunReport> {
+    return this.#parts.snapshots.cut(database);
   }
 
   health(): HealthReport {

@@ -8,12 +8,14 @@ import type { NodeIdentity } from '../lease/node-identity.ts';
 import { formatPosition, formatTxid, type Position } from '../ltx/position.ts';
 import { VERSION } from '../version.ts';
 import type { Replication } from './replication.ts';
+import type { Snapshots } from './snapshots.ts';
 
 export interface ReporterParts {
   readonly config: Config;
   readonly identity: NodeIdentity;
   readonly engine: EngineClient;
   readonly replication: Replication;
+  readonly snapshots: Snapshots;
   readonly mountDir: string;
 }
 
@@ -27,7 +29,7 @@ export class NodeReporter {
   }
 
   async info(): Promise<NodeReport> {
-    const { config, identity, engine, replication, mountDir } = this.#parts;
+    const { config, identity, engine, replication, snapshots, mountDir } = this.#parts;
     const databases = await engine.call('info', {});
     const isPrimary = identity.role === 'primary';
     return {
@@ -45,7 +47,11 @@ export class NodeReporter {
       databases: databases.map(databaseReport),
       replicas: replication.replicas(),
       upstream: replication.upstream(),
-      warnings: [...replication.warnings(), ...databases.flatMap(databaseWarning)],
+      warnings: [
+        ...replication.warnings(),
+        ...snapshots.warnings(),
+        ...databases.flatMap(databaseWarning),
+      ],
     };
   }
 

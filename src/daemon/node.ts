@@ -21,6 +21,7 @@ import { mountDevice, prepareMountPoint, releaseMountPoint } from './mount-point
 import { waitForOldHandles } from './old-handles.ts';
 import { Replication } from './replication.ts';
 import { ServiceManager } from './service-manager.ts';
+import { Snapshots } from './snapshots.ts';
 import { Supervisor } from './supervise.ts';
 import { type EngineThread, type MountThread, startEngine, startMount } from './threads.ts';
 
@@ -42,6 +43,7 @@ interface Running {
   engine?: EngineThread;
   http?: HttpServer;
   replication?: Replication;
+  snapshots?: Snapshots;
   device?: number;
   mountDir?: string;
   mount?: MountThread;
@@ -116,7 +118,17 @@ async function startAndServe(
   const replication = new Replication({ config, identity, engine, log });
   running.replication = replication;
   const replicationPort = await replication.listen();
-  const api = new Api({ config, identity, engine: engine.client, replication, mountDir });
+  const scratchDir = dataDir.layout.spool;
+  const snapshots = new Snapshots({ config, engine: engine.client, scratchDir, log });
+  running.snapshots = snapshots;
+  const api = new Api({
+    config,
+    identity,
+    engine: engine.client,
+    replication,
+    snapshots,
+    mountDir,
+  });
   running.http = await startHttpServer(
     { routes: apiRoutes(api), secret: config.replication.secret },
     config.http.addr,
@@ -166,6 +178,7 @@ async function startAndServe(
     log.info('in sync with the primary');
   }
   api.ready();
+  await snapshots.start();
   manager.ready(`${role}, mounted on ${mountDir}`);
   options.onReady?.({ httpPort: running.http.port, replicationPort });
 
@@ -245,6 +258,7 @@ async function takeDown(running: Running, options: NodeOptions, force: AbortSign
   };
   const { engine, mount, device, mountDir } = running;
   await attempt('http', () => running.http?.close());
+  await attempt('snapshots', () => running.snapshots?.close());
   await attempt('replication', () => running.replication?.close());
   if (engine) await attempt('engine', () => engine.client.callIfAlive('detach', {}));
   if (mountDir !== undefined && !options.skipUnmount) {

@@ -3,6 +3,7 @@ import type { EventStreams, PrimaryData } from './events.ts';
 import type { HealthReport, NodeReport, VerifyReport } from './info.ts';
 import { databaseName } from './names.ts';
 import type { Route } from './router.ts';
+import type { SnapshotRunReport, SnapshotsReport } from './snapshots.ts';
 
 /** What the routes need of the node; the daemon implements it. */
 export interface NodeApi {
@@ -11,6 +12,9 @@ export interface NodeApi {
   verify(database: string): Promise<VerifyReport>;
   health(): HealthReport;
   primary(): PrimaryData;
+  snapshots(): Promise<SnapshotsReport>;
+  /** Cuts them now, of all databases when none is named. */
+  snapshot(database: string | undefined): Promise<SnapshotRunReport>;
   readonly events: EventStreams;
 }
 
@@ -26,6 +30,13 @@ export function apiRoutes(node: NodeApi): Route[] {
       method: 'GET',
       path: '/verify',
       handle: ({ query }) => node.verify(databaseName(query)),
+    },
+    { method: 'GET', path: '/snapshots', handle: () => node.snapshots() },
+    {
+      method: 'POST',
+      path: '/snapshot',
+      changes: true,
+      handle: ({ query }) => node.snapshot(query.has('name') ? databaseName(query) : undefined),
     },
     {
       method: 'GET',

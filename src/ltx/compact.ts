@@ -41,22 +41,44 @@ export function* compact(
   checkChain(open);
   const header = mergedHeader(open);
   const encoder = new LtxEncoder(sink, header, options);
+  const pages = newestPages(open, header.commit);
+  for (let count = 1, page = pages.next(); !page.done; count++, page = pages.next()) {
+    encoder.page(page.value.pgno, page.value.data);
+    if (count % PAGES_PER_STEP === 0) yield;
+  }
+  encoder.finish(finishAll(open));
+  return header;
+}
+
+/**
+ * The pages of the state after the last of `decoders`, which are oldest first, fresh, and of one page size: each may
+ * begin before the one before it ends. `data` is valid until the next page. Returns the checksum that the last one
+ * promises of the state. Throws LTX_CORRUPT.
+ */
+export function* mergedPages(decoders: readonly LtxDecoder[]): Generator<LtxPage, bigint, void> {
+  const open: Input[] = decoders.map((decoder, age) => ({ decoder, age, page: undefined }));
+  yield* newestPages(open, decoders[decoders.length - 1].header.commit);
+  return finishAll(open);
+}
+
+function* newestPages(inputs: readonly Input[], commit: number): Generator<LtxPage, void, void> {
   const heap = new MinHeap<Input>(comesFirst);
-  for (const input of open) advance(heap, input);
+  for (const input of inputs) advance(heap, input);
   let written = 0;
-  for (let pages = 1, newest = heap.pop(); newest?.page; pages++, newest = heap.pop()) {
-    const { pgno, data } = newest.page;
-    if (pgno > written && pgno <= header.commit) {
-      encoder.page(pgno, data);
-      written = pgno;
+  for (let newest = heap.pop(); newest?.page; newest = heap.pop()) {
+    const { page } = newest;
+    if (page.pgno > written && page.pgno <= commit) {
+      yield page;
+      written = page.pgno;
     }
     advance(heap, newest);
-    if (pages % PAGES_PER_STEP === 0) yield;
   }
+}
+
+function finishAll(inputs: readonly Input[]): bigint {
   let post = 0n;
-  for (const input of open) post = input.decoder.finish().postChecksum;
-  encoder.finish(post);
-  return header;
+  for (const { decoder } of inputs) post = decoder.finish().postChecksum;
+  return post;
 }
 
 /** By page number; of one page the newest image comes first, and the others are skipped. */

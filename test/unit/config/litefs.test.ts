@@ -78,6 +78,7 @@ test('every field of LiteFS is accepted, and means what it means there', () => {
       reconnectDelayMs: 2000,
       databases: ['a.db'],
     },
+    snapshots: undefined,
     log: { format: 'text', timestamp: true, debug: true },
   });
 });

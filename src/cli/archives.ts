@@ -1,0 +1,53 @@
+/** Where the archives are that a command looks into: --dir, or the config file's snapshots.dir. */
+import fs from 'node:fs';
+import path from 'node:path';
+import { loadConfig } from '../config/load.ts';
+import { LiteFsError } from '../errors.ts';
+import { Archive, archivedDatabases, archiveOf } from '../snapshots/archive.ts';
+
+export interface ArchiveFlags {
+  readonly dir?: string;
+  readonly config?: string;
+}
+
+/** Throws CONFIG when nothing says where they are. */
+export function archivesDir({ dir, config: file }: ArchiveFlags): string {
+  if (dir !== undefined) return path.resolve(dir);
+  const surroundings = { env: process.env, cwd: process.cwd(), expandEnv: true };
+  const { config, file: named } = loadConfig(file, surroundings);
+  if (config.snapshots) return config.snapshots.dir;
+  throw new LiteFsError('CONFIG', `${named} has no snapshots section`, {
+    hint: 'Say where they are: --dir /var/backups/litefs-lite',
+  });
+}
+
+/** The archive of a database; `dir` may also be a replica directory of Litestream's itself. Throws RESTORE_POINT. */
+export function existingArchive(dir: string, database: string): Archive {
+  const archive = archiveOf(dir, bytesOf(database));
+  if (archive.exists()) return archive;
+  const itself = new Archive(dir);
+  if (itself.exists()) return itself;
+  const known = archivedDatabases(dir).map(textOf);
+  throw new LiteFsError('RESTORE_POINT', `there are no snapshots of ${database} in ${dir}`, {
+    hint: known.length > 0 ? `There are some of: ${known.join(', ')}` : 'Is it the right --dir?',
+  });
+}
+
+/** Names of all databases in `dir`, as text. Throws RESTORE_POINT when it is no directory. */
+export function databasesIn(dir: string): string[] {
+  if (!fs.existsSync(dir)) {
+    throw new LiteFsError('RESTORE_POINT', `there is no directory ${dir}`, {
+      hint: 'Is the disk mounted? Another place: --dir',
+    });
+  }
+  return archivedDatabases(dir).map(textOf);
+}
+
+/** Names are byte strings inside (one char per byte), text on the command line. */
+function bytesOf(text: string): string {
+  return Buffer.from(text, 'utf8').toString('latin1');
+}
+
+function textOf(name: string): string {
+  return Buffer.from(name, 'latin1').toString('utf8');
+}

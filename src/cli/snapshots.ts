@@ -1,0 +1,81 @@
+/** `litefs-lite snapshots` lists what can be restored, `litefs-lite snapshot` has a running node cut one now. */
+import type { SnapshotRunReport } from '../http/snapshots.ts';
+import { describeArchive } from '../snapshots/report.ts';
+import { type ArchiveFlags, archivesDir, databasesIn, existingArchive } from './archives.ts';
+import { postJson } from './client.ts';
+import { formatBytes, formatTable } from './table.ts';
+
+/** Reads the archives themselves; no node need run. */
+export function snapshots(
+  database: string | undefined,
+  flags: ArchiveFlags & { readonly json?: boolean },
+): number {
+  const dir = archivesDir(flags);
+  const names = database === undefined ? databasesIn(dir) : [database];
+  const archives = names.map((name) => describeArchive(name, existingArchive(dir, name).list()));
+  if (flags.json)
+    process.stdout.write(`${JSON.stringify({ dir, databases: archives }, null, 2)}\n`);
+  else process.stdout.write(formatArchives(dir, archives, Date.now()));
+  return 0;
+}
+
+function formatArchives(
+  dir: string,
+  archives: readonly ReturnType<typeof describeArchive>[],
+  nowMs: number,
+): string {
+  if (archives.length === 0) return `no snapshots in ${dir} yet\n`;
+  const parts = archives.map(({ name, ranges, snapshots, files, bytes }) => {
+    const rows = ranges.map(({ from, to, points }) => [
+      localTime(from.at),
+      points === 1 ? '' : localTime(to.at),
+      age(Date.parse(to.at), nowMs),
+      `${points}`,
+      to.txid,
+    ]);
+    const count = `${snapshots.length} ${snapshots.length === 1 ? 'snapshot' : 'snapshots'}`;
+    const title = `${name}: ${count}, ${files} files, ${formatBytes(bytes)}`;
+    return `${title}\n${formatTable(['FROM', 'TO', 'AGE', 'STATES', 'LAST TRANSACTION'], rows)}\n`;
+  });
+  return parts.join('\n');
+}
+
+/** As --at takes it: in the system's zone, to the ms. */
+function localTime(iso: string): string {
+  const ms = Date.parse(iso);
+  return new Date(ms - new Date(ms).getTimezoneOffset() * 60_000)
+    .toISOString()
+    .replace('T', ' ')
+    .replace('Z', '');
+}
+
+/** How long ago, in the largest unit that says something. */
+export function age(ms: number, nowMs: number): string {
+  const seconds = Math.max(0, Math.round((nowMs - ms) / 1000));
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7200) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 172_800) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86_400)} d`;
+}
+
+/** 0: cut; 74 when the node could not. */
+export async function snapshot(
+  database: string | undefined,
+  flags: { readonly url: string; readonly json?: boolean },
+): Promise<number> {
+  const query = database === undefined ? '' : `?name=${encodeURIComponent(database)}`;
+  const run = await postJson<SnapshotRunReport>(flags.url, `/snapshot${query}`);
+  if (flags.json) process.stdout.write(`${JSON.stringify(run, null, 2)}\n`);
+  else {
+    for (const { name, txid, bytes } of run.snapshots) {
+      process.stdout.write(`${name}: snapshot at ${txid}, ${formatBytes(bytes)}\n`);
+    }
+    for (const name of run.unchanged) {
+      process.stdout.write(`${name}: nothing has changed since the newest snapshot\n`);
+    }
+    for (const error of run.errors) process.stderr.write(`litefs-lite: ${error}\n`);
+  }
+  return run.ok ? 0 : EXIT_DISK;
+}
+
+const EXIT_DISK = 74;

@@ -1,0 +1,98 @@
+/** Snapshots in the daemon: the keeper with its thread, and what the API tells of it. */
+import { setTimeout } from 'node:timers/promises';
+import type { Config } from '../config/config.ts';
+import type { EngineClient } from '../engine/client.ts';
+import { LiteFsError } from '../errors.ts';
+import { nameText } from '../http/names.ts';
+import type { SnapshotRunReport, SnapshotsReport } from '../http/snapshots.ts';
+import type { Logger } from '../log.ts';
+import { type RunReport, SnapshotKeeper } from '../snapshots/keeper.ts';
+import { describeArchive, describeSnapshot } from '../snapshots/report.ts';
+import { SnapshotThread } from '../snapshots/thread.ts';
+import { startWorker } from './worker.ts';
+
+const clock = { wallMs: () => Date.now(), monotonicMs: () => performance.now() };
+
+export interface SnapshotParts {
+  readonly config: Config;
+  readonly engine: EngineClient;
+  /** A local folder for files that are checked. */
+  readonly scratchDir: string;
+  readonly log: Logger;
+}
+
+export class Snapshots {
+  readonly #engine: EngineClient;
+  readonly #dir: string | undefined;
+  readonly #thread = new SnapshotThread(() => startWorker('snapshots', {}));
+  readonly #keeper: SnapshotKeeper | undefined;
+  #isStarted = false;
+
+  constructor({ config, engine, scratchDir, log }: SnapshotParts) {
+    this.#engine = engine;
+    const options = config.snapshots;
+    const role = config.lease.candidate ? 'primary' : 'replica';
+    if (!options || (options.on !== 'any' && options.on !== role)) return;
+    this.#dir = options.dir;
+    this.#keeper = new SnapshotKeeper(
+      { ...options, check: options.verify, scratchDir },
+      { source: engine, run: this.#thread.run, clock, sleep: setTimeout, log },
+    );
+  }
+
+  /** Once the node is ready. */
+  async start(): Promise<void> {
+    this.#isStarted = true;
+    await this.#keeper?.start();
+  }
+
+  /** While the engine still works: what was committed until now goes into the archives. */
+  async close(): Promise<void> {
+    if (this.#isStarted && this.#keeper) {
+      await this.#engine.callIfAlive('flush', {});
+      await this.#keeper.close();
+    }
+    await this.#thread.close();
+  }
+
+  warnings(): string[] {
+    return this.#keeper?.warnings() ?? [];
+  }
+
+  /** Rejects with DISK. */
+  async report(): Promise<SnapshotsReport> {
+    const keeper = this.#keeper;
+    const lists = (await keeper?.list()) ?? new Map();
+    return {
+      dir: this.#dir ?? null,
+      nextRun: keeper?.nextRun?.toISOString() ?? null,
+      lastRun: keeper?.lastRun ? runReport(keeper.lastRun) : null,
+      databases: [...lists].map(([name, files]) => describeArchive(nameText(name), files)),
+      warnings: this.warnings(),
+    };
+  }
+
+  /** Rejects with WRONG_STATE when this node cuts none, DATABASE_NOT_FOUND. */
+  async cut(database: string | undefined): Promise<SnapshotRunReport> {
+    if (!this.#keeper) {
+      throw new LiteFsError('WRONG_STATE', 'this node cuts no snapshots', {
+        hint: 'Add a snapshots section to its config, or ask the node that has one (snapshots.on).',
+      });
+    }
+    return runReport(await this.#keeper.snapshot(database));
+  }
+}
+
+function runReport(run: RunReport): SnapshotRunReport {
+  return {
+    startedAt: new Date(run.startedAtMs).toISOString(),
+    seconds: run.seconds,
+    ok: run.ok,
+    snapshots: run.snapshots.map(({ database, file }) => ({
+      name: nameText(database),
+      ...describeSnapshot(file),
+    })),
+    unchanged: run.unchanged.map(nameText),
+    errors: run.errors,
+  };
+}

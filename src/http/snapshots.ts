@@ -1,0 +1,43 @@
+/** The JSON of GET /snapshots and POST /snapshot. Times are ISO 8601, TXIDs 16 hex digits. */
+
+export interface SnapshotsReport {
+  /** Where they are kept; null when this node cuts none. */
+  readonly dir: string | null;
+  /** When the schedule fires next. */
+  readonly nextRun: string | null;
+  readonly lastRun: SnapshotRunReport | null;
+  readonly databases: readonly ArchiveReport[];
+  readonly warnings: readonly string[];
+}
+
+export interface ArchiveReport {
+  readonly name: string;
+  /** Newest first. */
+  readonly snapshots: readonly SnapshotReport[];
+  /** States that can be restored, in stretches without a gap; newest first. */
+  readonly ranges: readonly RangeReport[];
+  readonly files: number;
+  readonly bytes: number;
+}
+
+export interface SnapshotReport {
+  readonly txid: string;
+  readonly at: string;
+  readonly bytes: number;
+}
+
+export interface RangeReport {
+  readonly from: { readonly txid: string; readonly at: string };
+  readonly to: { readonly txid: string; readonly at: string };
+  readonly points: number;
+}
+
+export interface SnapshotRunReport {
+  readonly startedAt: string;
+  readonly seconds: number;
+  readonly ok: boolean;
+  readonly snapshots: readonly ({ readonly name: string } & SnapshotReport)[];
+  /** Not cut anew: nothing has changed since the newest one. */
+  readonly unchanged: readonly string[];
+  readonly errors: readonly string[];
+}

@@ -1,0 +1,195 @@
+/** The files of one database below `snapshots.dir`. Whatever happens, a file there is whole, or has a temporary name. */
+import { randomUUID } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { errorText, LiteFsError } from '../errors.ts';
+import { decodeHeader, HEADER_BYTES } from '../ltx/header.ts';
+import type { Position } from '../ltx/position.ts';
+import { readPostChecksum } from '../ltx/tail.ts';
+import { decodeName, encodeName } from '../store/layout.ts';
+import {
+  type ArchiveFile,
+  archiveFileTxids,
+  archivePath,
+  byAge,
+  INCREMENT_LEVELS,
+  levelPath,
+  SNAPSHOT_LEVEL,
+} from './archive-file.ts';
+
+const TEMPORARY = '.tmp';
+
+export class Archive {
+  /** The folder that holds `ltx`. */
+  readonly root: string;
+  /** Headers that were read: files never change. By path, as long as the size is the same. */
+  readonly #known = new Map<string, ArchiveFile>();
+
+  constructor(root: string) {
+    this.root = root;
+  }
+
+  exists(): boolean {
+    return fs.existsSync(path.join(this.root, 'ltx'));
+  }
+
+  pathOf(file: Pick<ArchiveFile, 'level' | 'minTxid' | 'maxTxid'>): string {
+    return path.join(this.root, archivePath(file));
+  }
+
+  /** All files, oldest first. Throws DISK. */
+  list(): ArchiveFile[] {
+    return onDisk(this.root, () => {
+      const files: ArchiveFile[] = [];
+      for (const level of [...INCREMENT_LEVELS, SNAPSHOT_LEVEL]) {
+        for (const name of namesIn(path.join(this.root, levelPath(level)))) {
+          const txids = archiveFileTxids(name);
+          const file = txids && this.#describe({ level, ...txids });
+          if (file) files.push(file);
+        }
+      }
+      return files.sort(byAge);
+    });
+  }
+
+  /** The state after the newest file; undefined when there is none. Throws DISK, LTX_CORRUPT. */
+  newestPosition(): Position | undefined {
+    const newest = this.list().at(-1);
+    if (!newest) return undefined;
+    const fd = fs.openSync(this.pathOf(newest), 'r');
+    try {
+      const readAt = (into: Buffer, offset: number) => {
+        fs.readSync(fd, into, 0, into.length, offset);
+      };
+      const head = Buffer.alloc(HEADER_BYTES);
+      readAt(head, 0);
+      const checksum = readPostChecksum(decodeHeader(head), newest.bytes, readAt);
+      return { txid: newest.maxTxid, checksum };
+    } finally {
+      fs.closeSync(fd);
+    }
+  }
+
+  /** A name for a file that is being written, in the folder of its level, which is made. Throws DISK. */
+  temporary(level: number): string {
+    const folder = path.join(this.root, levelPath(level));
+    onDisk(folder, () => fs.mkdirSync(folder, { recursive: true, mode: 0o700 }));
+    return path.join(folder, `${randomUUID()}${TEMPORARY}`);
+  }
+
+  /** Gives a file that was written under a temporary name its own, on disk for good. Throws DISK. */
+  commit(temporary: string, file: Omit<ArchiveFile, 'bytes'>): ArchiveFile {
+    const target = this.pathOf(file);
+    return onDisk(target, () => {
+      const fd = fs.openSync(temporary, 'r+');
+      try {
+        // Litestream takes the time of a file for that of its last transaction.
+        fs.futimesSync(fd, file.timestampMs / 1000, file.timestampMs / 1000);
+        fs.fsyncSync(fd);
+      } finally {
+        fs.closeSync(fd);
+      }
+      fs.renameSync(temporary, target);
+      fsyncFolder(path.dirname(target));
+      return { ...file, bytes: fs.statSync(target).size };
+    });
+  }
+
+  remove(file: ArchiveFile): void {
+    const target = this.pathOf(file);
+    this.#known.delete(target);
+    onDisk(target, () => fs.rmSync(target, { force: true }));
+  }
+
+  /** Removes what a crash has left under temporary names: nobody else writes here. Throws DISK. */
+  sweep(): void {
+    for (const level of [...INCREMENT_LEVELS, SNAPSHOT_LEVEL]) {
+      const folder = path.join(this.root, levelPath(level));
+      onDisk(folder, () => {
+        for (const name of namesIn(folder)) {
+          if (name.endsWith(TEMPORARY)) fs.rmSync(path.join(folder, name));
+        }
+      });
+    }
+  }
+
+  #describe(txids: Pick<ArchiveFile, 'level' | 'minTxid' | 'maxTxid'>): ArchiveFile | undefined {
+    const file = this.pathOf(txids);
+    const stat = fs.statSync(file, { throwIfNoEntry: false });
+    if (!stat) return undefined;
+    const known = this.#known.get(file);
+    if (known?.bytes === stat.size) return known;
+    const found = { ...txids, timestampMs: headerTimeMs(file) ?? stat.mtimeMs, bytes: stat.size };
+    this.#known.set(file, found);
+    return found;
+  }
+}
+
+/** The archive of a database below `dir`. Throws USAGE when the name is too long for a file's. */
+export function archiveOf(dir: string, database: string): Archive {
+  const name = encodeName(database);
+  if (name === undefined) throw new LiteFsError('USAGE', `the name ${database} is too long`);
+  return new Archive(path.join(dir, name));
+}
+
+/** Databases that have an archive below `dir`, sorted. Throws DISK. */
+export function archivedDatabases(dir: string): string[] {
+  return onDisk(dir, () =>
+    namesIn(dir)
+      .filter((name) => fs.existsSync(path.join(dir, name, 'ltx')))
+      .map(decodeName)
+      .sort(),
+  );
+}
+
+/** Runs `use`; what the file system refuses becomes a DISK error that names `file`. */
+export function onDisk<T>(file: string, use: () => T): T {
+  try {
+    return use();
+  } catch (error) {
+    if (error instanceof LiteFsError || typeof (error as NodeJS.ErrnoException).code !== 'string') {
+      throw error;
+    }
+    throw new LiteFsError('DISK', `${file}: ${errorText(error)}`, {
+      hint: 'Is the disk of snapshots.dir mounted, writable, and not full?',
+      cause: error,
+    });
+  }
+}
+
+/** Makes names in a folder durable. */
+export function fsyncFolder(folder: string): void {
+  const fd = fs.openSync(folder, 'r');
+  try {
+    fs.fsyncSync(fd);
+  } catch (error) {
+    // Network file systems that cannot do that for a folder say so.
+    if ((error as NodeJS.ErrnoException).code !== 'EINVAL') throw error;
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return fs.readdirSync(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+/** undefined when the header is damaged: a restore will say so, when it needs the file. */
+function headerTimeMs(file: string): number | undefined {
+  const head = Buffer.alloc(HEADER_BYTES);
+  const fd = fs.openSync(file, 'r');
+  try {
+    fs.readSync(fd, head, 0, head.length, 0);
+    return decodeHeader(head).timestampMs;
+  } catch (error) {
+    if (error instanceof LiteFsError) return undefined;
+    throw error;
+  } finally {
+    fs.closeSync(fd);
+  }
+}

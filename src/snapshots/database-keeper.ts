@@ -1,0 +1,287 @@
+/** Keeps the archive of one database: snapshots of it, and what was committed between them. */
+import { LiteFsError } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import { formatPosition, type Position, samePosition } from '../ltx/position.ts';
+import { type ArchiveFile, SNAPSHOT_LEVEL } from './archive-file.ts';
+import type { CheckLevel } from './image.ts';
+import type { KeepRules } from './retention.ts';
+import type { SnapshotSource, SourceCut } from './source.ts';
+import type { EntrySource } from './tasks.ts';
+import type { RunTask } from './thread.ts';
+
+export interface KeeperOptions {
+  readonly check: CheckLevel;
+  readonly keep: KeepRules;
+  readonly timezone: string | undefined;
+  readonly compress: boolean;
+  /** Bytes per second that a snapshot may read; 0 for no limit. */
+  readonly rateMax: number;
+  /** A local folder for files that are checked. */
+  readonly scratchDir: string;
+}
+
+export interface KeeperParts {
+  readonly source: SnapshotSource;
+  readonly run: RunTask;
+  readonly options: KeeperOptions;
+  readonly clock: { wallMs(): number; monotonicMs(): number };
+  readonly sleep: (ms: number) => Promise<void>;
+  readonly log: Logger;
+}
+
+const READ_BYTES = 32 << 20;
+const PAGES_BYTES = 1 << 20;
+/** How often the end of a snapshot reads the log anew, when that was merged or trimmed just then. */
+const FINISH_TRIES = 5;
+
+export class DatabaseKeeper {
+  readonly database: string;
+  readonly #archive: string;
+  readonly #parts: KeeperParts;
+  /** Up to here the log is in the archive; undefined before it was looked at. */
+  #archived: Position | undefined;
+  /** The newest snapshot, and its position if we have cut it. */
+  #snapshot: { file: ArchiveFile; position: Position | undefined } | undefined;
+  #opened = false;
+  /** Everything that is done to the archive, one after the other. */
+  #queue: Promise<unknown> = Promise.resolve();
+
+  /** `archive`: its folder. */
+  constructor(database: string, archive: string, parts: KeeperParts) {
+    this.database = database;
+    this.#archive = archive;
+    this.#parts = parts;
+  }
+
+  /** The newest snapshot, as far as is known. */
+  get newestSnapshot(): ArchiveFile | undefined {
+    return this.#snapshot?.file;
+  }
+
+  /** Brings the archive up to what the log has now; cuts a snapshot when there is none, or the log lacks the rest. */
+  increment(): Promise<void> {
+    return this.#enqueue(async () => {
+      await this.#open();
+      if (!this.#snapshot || !this.#archived) await this.#cut();
+      else await this.#follow();
+    });
+  }
+
+  /** A snapshot of the present state. Resolves with undefined when the newest one is that already. */
+  snapshot(): Promise<ArchiveFile | undefined> {
+    return this.#enqueue(async () => {
+      await this.#open();
+      const position = this.#position();
+      const newest = this.#snapshot?.position;
+      if (newest && samePosition(newest, position)) return undefined;
+      return this.#cut();
+    });
+  }
+
+  /** Merges increments and removes what need not be kept. */
+  tidy(): Promise<{ merged: number; removed: number }> {
+    const { options, clock, run } = this.#parts;
+    const { keep, timezone, compress } = options;
+    return this.#enqueue(() =>
+      run('tidy', {
+        archive: this.#archive,
+        keep,
+        nowMs: clock.wallMs(),
+        timezone,
+        compress,
+      }),
+    );
+  }
+
+  list(): Promise<readonly ArchiveFile[]> {
+    return this.#parts.run('list', { archive: this.#archive });
+  }
+
+  #enqueue<T>(job: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(job);
+    this.#queue = result.catch(() => {});
+    return result;
+  }
+
+  /** Throws DATABASE_NOT_FOUND. */
+  #position(): Position {
+    const position = this.#parts.source.positions().get(this.database);
+    if (position) return position;
+    throw new LiteFsError('DATABASE_NOT_FOUND', `there is no database ${this.database} here`);
+  }
+
+  async #open(): Promise<void> {
+    if (this.#opened) return;
+    const { files, position } = await this.#parts.run('open', { archive: this.#archive });
+    const file = files.findLast(({ level }) => level === SNAPSHOT_LEVEL);
+    const isNewest = file !== undefined && file.maxTxid === position?.txid;
+    this.#snapshot = file && { file, position: isNewest ? position : undefined };
+    this.#archived = position;
+    this.#opened = true;
+  }
+
+  /** Entries after what is archived, as level 0. */
+  async #follow(): Promise<void> {
+    const { source, run, options } = this.#parts;
+    while (this.#archived) {
+      const read = await source.readLog(this.database, this.#archived, READ_BYTES);
+      if (read.kind === 'unavailable') {
+        await this.#resume(read.reason);
+        return;
+      }
+      if (read.entries.length === 0) return;
+      const last = read.entries[read.entries.length - 1].post;
+      const { entries, transfer } = owned(read.entries.map((entry) => entry.source));
+      await run(
+        'increment',
+        { archive: this.#archive, entries, compress: options.compress },
+        transfer,
+      );
+      this.#archived = last;
+    }
+  }
+
+  /** The log has not what follows the archive: from the newest snapshot, if that goes on; else from a new one. */
+  async #resume(reason: string): Promise<void> {
+    const { log } = this.#parts;
+    const newest = this.#snapshot?.position;
+    if (newest && this.#archived && newest.txid > this.#archived.txid) {
+      this.#archived = newest;
+      return this.#follow();
+    }
+    const from = this.#archived ? formatPosition(this.#archived) : 'the beginning';
+    log.warn(
+      { database: this.database },
+      `${this.database}: transactions after ${from} are not in the archive (${reason}); a snapshot goes on from here`,
+    );
+    await this.#retireIfForeign();
+    this.#archived = undefined;
+    await this.#cut();
+  }
+
+  async #cut(): Promise<ArchiveFile> {
+    const { source, run, options, clock, log } = this.#parts;
+    await this.#retireIfForeign();
+    const startedMs = clock.monotonicMs();
+    const cut = await source.cutPages(this.database, undefined);
+    let snapshot: number | undefined;
+    try {
+      const { position, pageSize, pageCount } = cut;
+      if (pageCount === 0) {
+        throw new LiteFsError('DATABASE_NOT_FOUND', `${this.database} has no content yet`);
+      }
+      const base = {
+        position,
+        pageSize,
+        pageCount,
+        timestampMs: clock.wallMs(),
+        compress: options.compress,
+      };
+      snapshot = await run('begin', { archive: this.#archive, base });
+      await this.#pump(cut, snapshot);
+      const end = cut.end ?? position;
+      const file = await this.#finish(snapshot, position, end);
+      this.#snapshot = { file, position: end };
+      // States between what was archived and this snapshot are of use too, if the log has them.
+      this.#archived ??= end;
+      const seconds = Math.round(clock.monotonicMs() - startedMs) / 1000;
+      log.info(
+        { database: this.database, bytes: file.bytes, seconds, txid: file.maxTxid },
+        `snapshot of ${this.database} at ${formatPosition(end)}`,
+      );
+      return file;
+    } catch (error) {
+      if (snapshot !== undefined) await run('abort', { snapshot });
+      throw error;
+    } finally {
+      cut.close();
+    }
+  }
+
+  async #pump(cut: SourceCut, snapshot: number): Promise<void> {
+    const { run, options, clock, sleep } = this.#parts;
+    const startedMs = clock.monotonicMs();
+    let bytes = 0;
+    let written: Promise<unknown> = Promise.resolve();
+    for (let pages = await cut.next(PAGES_BYTES); pages; pages = await cut.next(PAGES_BYTES)) {
+      await written;
+      bytes += pages.length;
+      const records = pages.slice();
+      written = run('pages', { snapshot, records }, [records.buffer]);
+      written.catch(() => {});
+      if (options.rateMax === 0) continue;
+      const dueMs = startedMs + (bytes / options.rateMax) * 1000;
+      await sleep(Math.max(0, dueMs - clock.monotonicMs()));
+    }
+    await written;
+  }
+
+  async #finish(snapshot: number, from: Position, end: Position): Promise<ArchiveFile> {
+    const { run, options } = this.#parts;
+    for (let tries = 1; ; tries++) {
+      const { entries, transfer } = owned(await this.#entriesBetween(from, end));
+      const { check, scratchDir } = options;
+      try {
+        return await run('finish', { snapshot, entries, end, check, scratchDir }, transfer);
+      } catch (error) {
+        const isMoved = error instanceof LiteFsError && error.code === 'WRONG_STATE';
+        if (!isMoved || tries === FINISH_TRIES) throw error;
+      }
+    }
+  }
+
+  async #entriesBetween(from: Position, end: Position): Promise<EntrySource[]> {
+    const entries: EntrySource[] = [];
+    for (let at = from; at.txid < end.txid; ) {
+      const read = await this.#parts.source.readLog(this.database, at, READ_BYTES);
+      if (read.kind === 'unavailable') {
+        throw new LiteFsError(
+          'DATABASE_BUSY',
+          `${this.database}: the log lost its end during a snapshot: ${read.reason}`,
+        );
+      }
+      const wanted = read.entries.filter(({ maxTxid }) => maxTxid <= end.txid);
+      if (wanted.length === 0) break;
+      entries.push(...wanted.map(({ source }) => source));
+      at = wanted[wanted.length - 1].post;
+    }
+    return entries;
+  }
+
+  /** An archive that is ahead of the database, or has another content, is of a former life of it: it is kept aside. */
+  async #retireIfForeign(): Promise<void> {
+    const archived = this.#archived;
+    if (!archived) return;
+    const position = this.#position();
+    const isForeign =
+      archived.txid > position.txid ||
+      (archived.txid === position.txid && archived.checksum !== position.checksum);
+    if (!isForeign) return;
+    const { run, clock, log } = this.#parts;
+    const stamp = new Date(clock.wallMs()).toISOString().replace(/[-:]|\.\d+/g, '');
+    const to = `${this.#archive}.until-${stamp}`;
+    await run('retire', { archive: this.#archive, to });
+    this.#archived = undefined;
+    this.#snapshot = undefined;
+    log.warn(
+      { database: this.database, to },
+      `${this.database}: the archive reached ${formatPosition(archived)}, which this database never had; ` +
+        `it is kept as ${to}`,
+    );
+  }
+}
+
+/** Copies of what is in memory, which can be given away. */
+function owned(sources: readonly EntrySource[]): {
+  entries: EntrySource[];
+  transfer: ArrayBuffer[];
+} {
+  const transfer: ArrayBuffer[] = [];
+  const entries = sources.map((source) => {
+    if (!('bytes' in source)) return source;
+    const bytes = new Uint8Array(source.bytes);
+    transfer.push(bytes.buffer);
+    return { bytes };
+  });
+  return { entries, transfer };
+}

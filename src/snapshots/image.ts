@@ -1,0 +1,169 @@
+/** Makes a database file of archive files, and checks it. */
+import fs from 'node:fs';
+import Database from 'better-sqlite3';
+import { LiteFsError } from '../errors.ts';
+import { CHECKSUM_FLAG, pageChecksum } from '../kernels/checksum.ts';
+import { mergedPages } from '../ltx/compact.ts';
+import { LtxDecoder } from '../ltx/decoder.ts';
+import { corrupt, FLAG_NO_CHECKSUM, type LtxHeader } from '../ltx/header.ts';
+import { fileSource } from '../ltx/sources.ts';
+import { lockPageNumber } from '../sqlite/db-header.ts';
+
+/** full: PRAGMA integrity_check as well; quick: checksums of all pages and of the whole; off: no PRAGMA either. */
+export type CheckLevel = 'full' | 'quick' | 'off';
+
+export interface Progress {
+  readonly pages: number;
+  readonly pagesTotal: number;
+}
+
+const WRITE_BYTES = 1 << 20;
+const PAGES_PER_PROGRESS = 1024;
+
+/**
+ * Writes the state after the last of `files` to `output`, a new file, which is on disk in the end. Without one all is
+ * read and checked just the same.
+ * @throws LiteFsError LTX_CORRUPT, whose message begins with the file at fault; DISK
+ */
+export function writeImage(
+  files: readonly string[],
+  output: string | undefined,
+  progress: (progress: Progress) => void = () => {},
+): LtxHeader {
+  const inputs: number[] = [];
+  const fd = output === undefined ? undefined : fs.openSync(output, 'wx', 0o600);
+  try {
+    const decoders = files.map((file) => {
+      const input = fs.openSync(file, 'r');
+      inputs.push(input);
+      const source = fileSource(input, 0, fs.fstatSync(input).size);
+      return named(file, () => new NamedDecoder(source, file));
+    });
+    const header = writePages(fd, fromLastWhole(decoders), progress);
+    if (fd !== undefined) fs.fsyncSync(fd);
+    return header;
+  } finally {
+    for (const input of inputs) fs.closeSync(input);
+    if (fd !== undefined) fs.closeSync(fd);
+  }
+}
+
+/** Throws DATABASE_CORRUPT when SQLite finds something wrong in a database file that is ours alone. It stays as it is. */
+export function checkIntegrity(file: string): void {
+  let found: string;
+  try {
+    const db = new Database(file, { fileMustExist: true });
+    try {
+      // A database in WAL mode needs no -shm then.
+      db.pragma('locking_mode = EXCLUSIVE');
+      const [first] = db.pragma('integrity_check(1)') as { integrity_check: string }[];
+      found = first.integrity_check;
+    } finally {
+      db.close();
+    }
+  } catch (error) {
+    if (!(error instanceof Database.SqliteError)) throw error;
+    found = error.message;
+  }
+  if (found === 'ok') return;
+  throw new LiteFsError(
+    'DATABASE_CORRUPT',
+    `${file}: integrity_check says: ${found}. Its checksums are right: it was like that when it was archived`,
+  );
+}
+
+/** Names its file in what it throws. */
+class NamedDecoder extends LtxDecoder {
+  readonly #file: string;
+
+  constructor(source: ConstructorParameters<typeof LtxDecoder>[0], file: string) {
+    super(source);
+    this.#file = file;
+  }
+
+  override next() {
+    return named(this.#file, () => super.next());
+  }
+
+  override finish() {
+    return named(this.#file, () => super.finish());
+  }
+}
+
+function named<T>(file: string, use: () => T): T {
+  try {
+    return use();
+  } catch (error) {
+    if (error instanceof LiteFsError && error.code === 'LTX_CORRUPT')
+      throw new DamagedFile(file, error);
+    throw error;
+  }
+}
+
+/** LTX_CORRUPT, of a file that is known. */
+export class DamagedFile extends LiteFsError {
+  readonly file: string;
+
+  constructor(file: string, cause: LiteFsError) {
+    super(
+      'LTX_CORRUPT',
+      cause.message.startsWith(file) ? cause.message : `${file} ${cause.message}`,
+      { cause },
+    );
+    this.file = file;
+  }
+}
+
+/** A file with another page size, or behind a drop, has all pages: what was before it is of no use. */
+function fromLastWhole(decoders: readonly LtxDecoder[]): readonly LtxDecoder[] {
+  const begin = decoders.findLastIndex(({ header }, index) => {
+    const before = decoders[index - 1]?.header;
+    return before !== undefined && (before.pageSize !== header.pageSize || before.commit === 0);
+  });
+  return begin < 0 ? decoders : decoders.slice(begin);
+}
+
+function writePages(
+  fd: number | undefined,
+  decoders: readonly LtxDecoder[],
+  progress: (progress: Progress) => void,
+): LtxHeader {
+  const { header } = decoders[decoders.length - 1];
+  const { pageSize, commit } = header;
+  const lockPage = lockPageNumber(pageSize);
+  const pagesTotal = commit - (lockPage <= commit ? 1 : 0);
+  const buffer = Buffer.allocUnsafeSlow(Math.max(WRITE_BYTES, pageSize));
+  let begin = 0;
+  let length = 0;
+  const flush = () => {
+    if (fd !== undefined) {
+      for (let at = 0; at < length; ) at += fs.writeSync(fd, buffer, at, length - at, begin + at);
+    }
+    begin += length;
+    length = 0;
+  };
+  let xor = 0n;
+  let count = 0;
+  const pages = mergedPages(decoders);
+  let step = pages.next();
+  for (; !step.done; step = pages.next()) {
+    const { pgno, data } = step.value;
+    const offset = (pgno - 1) * pageSize;
+    if (offset !== begin + length || length + pageSize > buffer.length) flush();
+    if (length === 0) begin = offset;
+    data.copy(buffer, length);
+    length += pageSize;
+    xor ^= pageChecksum(pgno, data);
+    if (++count % PAGES_PER_PROGRESS === 0) progress({ pages: count, pagesTotal });
+  }
+  flush();
+  if (fd !== undefined) fs.ftruncateSync(fd, commit * pageSize);
+  progress({ pages: count, pagesTotal });
+  if (count !== pagesTotal)
+    throw corrupt(`has ${count} of ${pagesTotal} pages, with the files before it`);
+  const checksum = commit === 0 ? 0n : xor | CHECKSUM_FLAG;
+  if ((header.flags & FLAG_NO_CHECKSUM) === 0 && checksum !== step.value) {
+    throw corrupt('and the files before it do not make the database whose checksum it has');
+  }
+  return header;
+}

@@ -1,0 +1,280 @@
+/** Keeps the archives of a node: increments as databases change, snapshots on a schedule, and what becomes of old ones. */
+import fs from 'node:fs';
+import { errorText, LiteFsError } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import { nameMatcher } from '../patterns.ts';
+import { archiveOf } from './archive.ts';
+import { type ArchiveFile, SNAPSHOT_LEVEL } from './archive-file.ts';
+import { DatabaseKeeper, type KeeperOptions, type KeeperParts } from './database-keeper.ts';
+import { runHook } from './hook.ts';
+import { hasMissed, nextTimes, Schedule } from './schedule.ts';
+
+export interface SnapshotKeeperOptions extends KeeperOptions {
+  readonly dir: string;
+  readonly schedule: readonly string[];
+  readonly databases: readonly string[] | undefined;
+  /** 0: no increments. */
+  readonly incrementsMs: number;
+  readonly pre: string | undefined;
+  readonly post: string | undefined;
+}
+
+/** How a scheduled run, or one that was asked for, ended. */
+export interface RunReport {
+  readonly startedAtMs: number;
+  readonly seconds: number;
+  readonly ok: boolean;
+  /** Databases of which a snapshot was cut. */
+  readonly snapshots: readonly { readonly database: string; readonly file: ArchiveFile }[];
+  /** Databases that have not changed since their newest snapshot. */
+  readonly unchanged: readonly string[];
+  readonly errors: readonly string[];
+}
+
+const TIDY_MS = 5 * 60_000;
+
+export class SnapshotKeeper {
+  readonly #options: SnapshotKeeperOptions;
+  readonly #parts: KeeperParts;
+  readonly #log: Logger;
+  readonly #isWanted: (database: string) => boolean;
+  readonly #keepers = new Map<string, DatabaseKeeper>();
+  /** Databases with something to write, and the timer that will. */
+  readonly #due = new Map<string, NodeJS.Timeout>();
+  /** Databases whose archive has grown since it was tidied. */
+  readonly #grown = new Set<string>();
+  /** What is wrong now, by database ('' for all). */
+  readonly #errors = new Map<string, string>();
+  #schedule: Schedule | undefined;
+  #tidyTimer: NodeJS.Timeout | undefined;
+  #stopListening: (() => void) | undefined;
+  #running: Promise<RunReport> | undefined;
+  #device: number | undefined;
+  #closed = false;
+  lastRun: RunReport | undefined;
+
+  constructor(options: SnapshotKeeperOptions, parts: Omit<KeeperParts, 'options'>) {
+    this.#options = options;
+    this.#parts = { ...parts, options };
+    this.#log = parts.log;
+    this.#isWanted = nameMatcher(options.databases);
+  }
+
+  /** Begins. A directory that is not there, or cannot be written, is a warning, and tried again. */
+  async start(): Promise<void> {
+    const { source } = this.#parts;
+    await this.#attempt('', async () => this.#checkDir());
+    const { schedule, timezone, incrementsMs } = this.#options;
+    this.#schedule = new Schedule(schedule, timezone, () => void this.#scheduled());
+    this.#schedule.start();
+    this.#tidyTimer = setInterval(() => void this.#tidy(this.#grown), TIDY_MS).unref();
+    if (incrementsMs > 0) {
+      this.#stopListening = source.onEntry(({ database }) => this.#mark(database));
+      for (const database of source.positions().keys()) this.#mark(database);
+    }
+    void this.#catchUp();
+  }
+
+  /** Writes what is due, and ends. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#schedule?.close();
+    clearInterval(this.#tidyTimer);
+    this.#stopListening?.();
+    const due = [...this.#due];
+    this.#due.clear();
+    for (const [database, timer] of due) {
+      clearTimeout(timer);
+      await this.#increment(database);
+    }
+  }
+
+  /** What an administrator should know. */
+  warnings(): string[] {
+    return [...this.#errors].map(([database, text]) =>
+      database === '' ? `snapshots: ${text}` : `snapshots of ${database}: ${text}`,
+    );
+  }
+
+  /** The next time at which the schedule fires. */
+  get nextRun(): Date | undefined {
+    return nextTimes(this.#options.schedule, this.#options.timezone, 1)[0];
+  }
+
+  /** Files of each database, oldest first. Rejects with DISK. */
+  async list(): Promise<Map<string, readonly ArchiveFile[]>> {
+    const lists = new Map<string, readonly ArchiveFile[]>();
+    for (const database of this.#wanted()) {
+      lists.set(database, await this.#keeper(database).list());
+    }
+    return lists;
+  }
+
+  /** Cuts snapshots now: of one database, or of all. One that runs already is waited for first. */
+  async snapshot(database?: string): Promise<RunReport> {
+    await this.#running;
+    const databases = database === undefined ? this.#wanted() : [database];
+    if (database !== undefined && !this.#parts.source.positions().has(database)) {
+      throw new LiteFsError('DATABASE_NOT_FOUND', `there is no database ${database} here`);
+    }
+    this.#running = this.#cutAll(databases);
+    try {
+      return await this.#running;
+    } finally {
+      this.#running = undefined;
+    }
+  }
+
+  #wanted(): string[] {
+    return [...this.#parts.source.positions().keys()].filter(this.#isWanted).sort();
+  }
+
+  #keeper(database: string): DatabaseKeeper {
+    const known = this.#keepers.get(database);
+    if (known) return known;
+    const { root } = archiveOf(this.#options.dir, database);
+    const keeper = new DatabaseKeeper(database, root, this.#parts);
+    this.#keepers.set(database, keeper);
+    return keeper;
+  }
+
+  /** From now on the database has something to write. */
+  #mark(database: string): void {
+    if (this.#due.has(database) || this.#closed || !this.#isWanted(database)) return;
+    const timer = setTimeout(() => {
+      this.#due.delete(database);
+      void this.#increment(database);
+    }, this.#options.incrementsMs);
+    this.#due.set(database, timer.unref());
+  }
+
+  async #increment(database: string): Promise<void> {
+    const done = await this.#attempt(database, async () => {
+      this.#checkDir();
+      await this.#keeper(database).increment();
+    });
+    if (done) this.#grown.add(database);
+    else if (this.#parts.source.positions().has(database)) this.#mark(database);
+  }
+
+  /** A scheduled run. One that is due while another goes on is left out. */
+  async #scheduled(): Promise<void> {
+    if (this.#running) {
+      this.#log.warn('a snapshot was due while another was being cut: it is left out');
+      return;
+    }
+    const { pre, post, dir } = this.#options;
+    const before = pre === undefined ? undefined : await runHook(pre, { LITEFS_SNAPSHOT_DIR: dir });
+    const run =
+      before && !before.ok
+        ? this.#failed(`the command pre failed: ${before.text}`)
+        : await this.snapshot();
+    this.lastRun = run;
+    await this.#tidy(new Set(this.#wanted()));
+    if (post === undefined) return;
+    const after = await runHook(post, resultEnvironment(run, dir));
+    if (!after.ok) this.#log.warn(`the command post failed: ${after.text}`);
+  }
+
+  #failed(text: string): RunReport {
+    this.#log.error(`no snapshot was cut: ${text}`);
+    const startedAtMs = this.#parts.clock.wallMs();
+    return { startedAtMs, seconds: 0, ok: false, snapshots: [], unchanged: [], errors: [text] };
+  }
+
+  async #cutAll(databases: readonly string[]): Promise<RunReport> {
+    const { clock } = this.#parts;
+    const [startedAtMs, beganMs] = [clock.wallMs(), clock.monotonicMs()];
+    const snapshots: { database: string; file: ArchiveFile }[] = [];
+    const unchanged: string[] = [];
+    const errors: string[] = [];
+    for (const database of databases) {
+      const done = await this.#attempt(database, async () => {
+        this.#checkDir();
+        const file = await this.#keeper(database).snapshot();
+        if (file) snapshots.push({ database, file });
+        else unchanged.push(database);
+      });
+      if (!done) errors.push(`${database}: ${this.#errors.get(database)}`);
+    }
+    const seconds = Math.round(clock.monotonicMs() - beganMs) / 1000;
+    const ok = errors.length === 0;
+    return { startedAtMs, seconds, ok, snapshots, unchanged, errors };
+  }
+
+  /** A run that was missed, as the machine was off: once, now. */
+  async #catchUp(): Promise<void> {
+    const { schedule, timezone } = this.#options;
+    await this.#attempt('', async () => {
+      const lists = await this.list();
+      const newest = [...lists.values()].flat().filter(({ level }) => level === SNAPSHOT_LEVEL);
+      if (newest.length === 0) return;
+      const lastMs = Math.max(...newest.map(({ timestampMs }) => timestampMs));
+      if (!hasMissed(schedule, timezone, lastMs, this.#parts.clock.wallMs())) return;
+      this.#log.info('a scheduled snapshot was missed while the node was down: it is cut now');
+      await this.#scheduled();
+    });
+  }
+
+  async #tidy(databases: Set<string>): Promise<void> {
+    for (const database of [...databases]) {
+      const done = await this.#attempt(database, async () => {
+        await this.#keeper(database).tidy();
+      });
+      if (done) this.#grown.delete(database);
+    }
+  }
+
+  /**
+   * The directory is made when only it is missing: whatever is above it may be a mount that is not there, and would be
+   * filled in its place. It must stay on the file system on which it was. Throws DISK.
+   */
+  #checkDir(): void {
+    const { dir } = this.#options;
+    try {
+      if (!fs.existsSync(dir) && this.#device === undefined) fs.mkdirSync(dir, { mode: 0o700 });
+      const { dev } = fs.statSync(dir);
+      this.#device ??= dev;
+      if (dev === this.#device) return;
+    } catch (error) {
+      throw new LiteFsError('DISK', `${dir} cannot be used: ${errorText(error)}`, { cause: error });
+    }
+    throw new LiteFsError('DISK', `${dir} is on another file system than before: is it mounted?`);
+  }
+
+  /** Runs a step. What the outside world does to it is kept as a warning until it goes well again. */
+  async #attempt(database: string, step: () => Promise<void>): Promise<boolean> {
+    try {
+      await step();
+    } catch (error) {
+      if (!(error instanceof LiteFsError)) throw error;
+      if (this.#closed) return false;
+      const text = error.hint ? `${error.message}. ${error.hint}` : error.message;
+      if (this.#errors.get(database) !== text) {
+        this.#log.error(
+          { code: error.code, database },
+          `snapshots${database && ` of ${database}`}: ${text}`,
+        );
+      }
+      this.#errors.set(database, text);
+      return false;
+    }
+    if (this.#errors.delete(database)) {
+      this.#log.info({ database }, `snapshots${database && ` of ${database}`} go on`);
+    }
+    return true;
+  }
+}
+
+function resultEnvironment(run: RunReport, dir: string): Record<string, string> {
+  const bytes = run.snapshots.reduce((sum, { file }) => sum + file.bytes, 0);
+  return {
+    LITEFS_SNAPSHOT_DIR: dir,
+    LITEFS_SNAPSHOT_RESULT: run.ok ? 'ok' : 'failed',
+    LITEFS_SNAPSHOT_DATABASES: run.snapshots.map(({ database }) => database).join('\n'),
+    LITEFS_SNAPSHOT_UNCHANGED: run.unchanged.join('\n'),
+    LITEFS_SNAPSHOT_ERRORS: run.errors.join('\n'),
+    LITEFS_SNAPSHOT_BYTES: `${bytes}`,
+    LITEFS_SNAPSHOT_SECONDS: `${run.seconds}`,
+  };
+}

@@ -1,0 +1,122 @@
+/** A restore: plan, make, check, and only then the name. */
+import { randomUUID } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { LiteFsError } from '../errors.ts';
+import { type Archive, fsyncFolder, onDisk } from './archive.ts';
+import type { ArchiveFile } from './archive-file.ts';
+import {
+  type CheckLevel,
+  checkIntegrity,
+  DamagedFile,
+  type Progress,
+  writeImage,
+} from './image.ts';
+import { planRestore, type Target } from './plan.ts';
+
+export interface RestoreOptions {
+  readonly check: CheckLevel;
+  /** Over a file that exists. */
+  readonly force: boolean;
+  progress?(progress: Progress): void;
+  /** A file that was damaged; others are tried. */
+  damaged?(message: string): void;
+}
+
+export interface Restored {
+  readonly txid: number;
+  readonly timestampMs: number;
+  readonly bytes: number;
+  readonly files: number;
+}
+
+/**
+ * Makes the state that `target` names at `output`. A damaged file is done without when others have the same content;
+ * an older state is never made in the place of the wanted one.
+ * @throws LiteFsError RESTORE_POINT, LTX_CORRUPT, DATABASE_CORRUPT, DISK, USAGE when the output exists
+ */
+export function restore(
+  archive: Archive,
+  target: Target,
+  output: string,
+  options: RestoreOptions,
+): Restored {
+  if (!options.force) refuseExisting(output);
+  const temporary = path.join(path.dirname(output), `.${path.basename(output)}.${randomUUID()}`);
+  try {
+    const restored = make(archive, target, temporary, options);
+    if (options.check === 'full') checkIntegrity(temporary);
+    onDisk(output, () => {
+      const mode = fs.statSync(output, { throwIfNoEntry: false })?.mode;
+      if (mode !== undefined) fs.chmodSync(temporary, mode & 0o777);
+      // A journal of the former file would be taken for one of the new.
+      for (const suffix of SIDE_FILES) fs.rmSync(output + suffix, { force: true });
+      fs.renameSync(temporary, output);
+      fsyncFolder(path.dirname(output));
+    });
+    return restored;
+  } finally {
+    fs.rmSync(temporary, { force: true });
+  }
+}
+
+const SIDE_FILES = ['-wal', '-shm', '-journal'];
+
+function make(
+  archive: Archive,
+  target: Target,
+  temporary: string,
+  options: RestoreOptions,
+): Restored {
+  const files = archive.list();
+  const damaged = new Map<ArchiveFile, LiteFsError>();
+  let wanted = target;
+  for (;;) {
+    let plan: ReturnType<typeof planRestore>;
+    try {
+      plan = planRestore(
+        files.filter((file) => !damaged.has(file)),
+        wanted,
+      );
+    } catch (error) {
+      const [first] = damaged.values();
+      throw first ? cannotDoWithout(first, error as LiteFsError) : error;
+    }
+    wanted = { kind: 'txid', txid: plan.txid };
+    const paths = plan.files.map((file) => archive.pathOf(file));
+    try {
+      const { pageSize, commit } = onDisk(temporary, () =>
+        writeImage(paths, temporary, options.progress),
+      );
+      if (commit === 0) {
+        throw new LiteFsError('RESTORE_POINT', 'the database had been removed at that time');
+      }
+      const { txid, timestampMs } = plan;
+      return { txid, timestampMs, bytes: commit * pageSize, files: plan.files.length };
+    } catch (error) {
+      fs.rmSync(temporary, { force: true });
+      if (!(error instanceof LiteFsError) || error.code !== 'LTX_CORRUPT') throw error;
+      const at = error instanceof DamagedFile ? paths.indexOf(error.file) : paths.length - 1;
+      const culprit = plan.files[at];
+      const named = error instanceof DamagedFile ? error : new DamagedFile(paths[at], error);
+      damaged.set(culprit, named);
+      options.damaged?.(named.message);
+    }
+  }
+}
+
+function cannotDoWithout(damage: LiteFsError, error: LiteFsError): LiteFsError {
+  return new LiteFsError('LTX_CORRUPT', damage.message, {
+    hint: `No other files make that state. ${error.hint ?? ''}`.trim(),
+    cause: damage,
+  });
+}
+
+function refuseExisting(output: string): void {
+  for (const suffix of ['', ...SIDE_FILES]) {
+    if (!fs.existsSync(output + suffix)) continue;
+    throw new LiteFsError('USAGE', `${output}${suffix} exists`, {
+      hint: 'Name another --output, or add --force to replace it. No program may have it open then.',
+    });
+  }
+}

@@ -1,0 +1,125 @@
+/**
+ * A snapshot as it is written: the pages of a cut, which lack those that were changed while it was read, then the log
+ * entries that have them. When there are none, the file is ready as it is; else both are merged into another.
+ */
+import fs from 'node:fs';
+import { compact } from '../ltx/compact.ts';
+import { LtxEncoder } from '../ltx/encoder.ts';
+import type { LtxHeader } from '../ltx/header.ts';
+import type { Position } from '../ltx/position.ts';
+import { type ByteSource, fileSink, fileSource } from '../ltx/sources.ts';
+import { type Archive, onDisk } from './archive.ts';
+import { type ArchiveFile, SNAPSHOT_LEVEL } from './archive-file.ts';
+import { type CheckLevel, checkIntegrity, writeImage } from './image.ts';
+
+export interface SnapshotBase {
+  readonly position: Position;
+  readonly pageSize: number;
+  readonly pageCount: number;
+  /** ms since 1970: when it was cut. */
+  readonly timestampMs: number;
+  readonly compress: boolean;
+}
+
+export class SnapshotFile {
+  readonly #archive: Archive;
+  readonly #base: SnapshotBase;
+  readonly #path: string;
+  readonly #fd: number;
+  readonly #sink: ReturnType<typeof fileSink>;
+  readonly #encoder: LtxEncoder;
+
+  /** Throws DISK. */
+  constructor(archive: Archive, base: SnapshotBase) {
+    this.#archive = archive;
+    this.#base = base;
+    this.#path = archive.temporary(SNAPSHOT_LEVEL);
+    this.#fd = onDisk(this.#path, () => fs.openSync(this.#path, 'wx+', 0o600));
+    this.#sink = fileSink(this.#fd);
+    const { position, pageSize, pageCount, timestampMs, compress } = base;
+    const header: LtxHeader = {
+      flags: 0,
+      pageSize,
+      commit: pageCount,
+      minTxid: 1,
+      maxTxid: position.txid,
+      timestampMs,
+      preChecksum: 0n,
+      walOffset: 0,
+      walSize: 0,
+      walSalt1: 0,
+      walSalt2: 0,
+      nodeId: 0n,
+    };
+    this.#encoder = new LtxEncoder(this.#sink, header, { compress });
+  }
+
+  /** Records of u32 big-endian page number and page, ascending. Throws DISK. */
+  pages(records: Uint8Array): void {
+    const view = Buffer.from(records.buffer, records.byteOffset, records.length);
+    const recordBytes = this.#base.pageSize + 4;
+    onDisk(this.#path, () => {
+      for (let at = 0; at < view.length; at += recordBytes) {
+        this.#encoder.page(view.readUInt32BE(at), view.subarray(at + 4, at + recordBytes));
+      }
+    });
+  }
+
+  /**
+   * Adds the entries committed meanwhile, which lead to `end`, checks the result, and gives it its name. `scratch`: a path
+   * on a local disk for the check. Throws DISK, LTX_CORRUPT, DATABASE_CORRUPT; the snapshot is not there then.
+   */
+  finish(
+    entries: readonly ByteSource[],
+    end: Position,
+    check: CheckLevel,
+    scratch: string,
+  ): ArchiveFile {
+    const { position, timestampMs } = this.#base;
+    return onDisk(this.#path, () => {
+      this.#encoder.finish(position.checksum);
+      this.#sink.flush();
+      const whole = entries.length === 0 ? this.#path : this.#merge(entries);
+      try {
+        const txid = check === 'off' ? end.txid : checkSnapshot(whole, check, scratch);
+        const file = { level: SNAPSHOT_LEVEL, minTxid: 1, maxTxid: txid, timestampMs };
+        return this.#archive.commit(whole, file);
+      } catch (error) {
+        fs.rmSync(whole, { force: true });
+        throw error;
+      }
+    });
+  }
+
+  /** Lets go of it; removes what is left under a temporary name. */
+  close(): void {
+    fs.closeSync(this.#fd);
+    fs.rmSync(this.#path, { force: true });
+  }
+
+  #merge(entries: readonly ByteSource[]): string {
+    const merged = this.#archive.temporary(SNAPSHOT_LEVEL);
+    const fd = fs.openSync(merged, 'wx', 0o600);
+    try {
+      const sink = fileSink(fd);
+      const base = fileSource(this.#fd, 0, fs.fstatSync(this.#fd).size);
+      for (const _ of compact([base, ...entries], sink, { compress: this.#base.compress }));
+      sink.flush();
+    } finally {
+      fs.closeSync(fd);
+    }
+    return merged;
+  }
+}
+
+/** Reads a snapshot as a restore would; returns its TXID. Throws LTX_CORRUPT, DATABASE_CORRUPT, DISK. */
+export function checkSnapshot(file: string, check: CheckLevel, scratch: string): number {
+  if (check !== 'full') return writeImage([file], undefined).maxTxid;
+  try {
+    const { maxTxid } = writeImage([file], scratch);
+    checkIntegrity(scratch);
+    return maxTxid;
+  } finally {
+    fs.rmSync(scratch, { force: true });
+  }
+}

@@ -1,0 +1,38 @@
+/** Times as people type them behind --at. Pure. */
+import { LiteFsError } from '../errors.ts';
+
+const UNITS_MS: Record<string, number> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/**
+ * ms since 1970 of `-10m`, `-1h30m`, `2026-11-22 14:05`, `2026-11-22T14:05:30`, `14:05` (today), or any of them with a
+ * zone (`Z`, `+01:00`); without one it is the system's.
+ * @throws LiteFsError USAGE
+ */
+export function parseTime(text: string, nowMs: number): number {
+  const relative = /^-((?:\d+[smhd])+)$/.exec(text.trim());
+  if (relative) {
+    let agoMs = 0;
+    for (const [, count, unit] of relative[1].matchAll(/(\d+)([smhd])/g)) {
+      agoMs += Number(count) * UNITS_MS[unit];
+    }
+    return nowMs - agoMs;
+  }
+  const match =
+    /^(?:(\d{4}-\d{2}-\d{2})(?:[ T]|$))?(\d{2}:\d{2}(?::\d{2}(?:\.\d{1,3})?)?)?\s*(Z|[+-]\d{2}:?\d{2})?$/.exec(
+      text.trim(),
+    );
+  if (match?.[1] || match?.[2]) {
+    const [, date = localDate(nowMs), time = '00:00', zone = ''] = match;
+    const ms = Date.parse(`${date}T${time}${zone}`);
+    if (!Number.isNaN(ms)) return ms;
+  }
+  throw new LiteFsError('USAGE', `${JSON.stringify(text)} is not a time`, {
+    hint: 'Write --at "2026-11-22 14:05", --at "14:05" or --at "-10m".',
+  });
+}
+
+function localDate(ms: number): string {
+  const date = new Date(ms);
+  const two = (value: number) => `${value}`.padStart(2, '0');
+  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+}

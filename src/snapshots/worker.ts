@@ -1,0 +1,30 @@
+/** The snapshot thread: tasks one after the other, with little claim to the processor. */
+import { parentPort } from 'node:worker_threads';
+import { LiteFsError } from '../errors.ts';
+import { setThreadNice } from '../os/priority.ts';
+import { snapshotTasks } from './tasks.ts';
+import type { TaskReply, TaskRequest } from './thread.ts';
+
+const NICE = 10;
+
+setThreadNice(NICE);
+const tasks = snapshotTasks();
+
+parentPort?.on('message', ({ id, task, args }: TaskRequest) => {
+  let reply: TaskReply;
+  try {
+    const run = tasks[task] as (args: unknown) => unknown;
+    reply = { id, result: run(args) };
+  } catch (error) {
+    reply = { id, error: described(error) };
+  }
+  parentPort?.postMessage(reply);
+});
+
+function described(error: unknown): TaskReply['error'] {
+  if (error instanceof LiteFsError) {
+    return { code: error.code, message: error.message, hint: error.hint };
+  }
+  const stack = error instanceof Error ? error.stack : undefined;
+  return { code: undefined, message: stack ?? `${error}`, hint: undefined };
+}

@@ -1,0 +1,212 @@
+/** Snapshots of real databases, cut by a running node, and what is restored from them. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, test } from 'node:test';
+import type { SnapshotsReport } from '../../src/http/snapshots.ts';
+import { archiveOf } from '../../src/snapshots/archive.ts';
+import { restore } from '../../src/snapshots/restore.ts';
+import { sqlite3 } from '../harness/app.ts';
+import { runCli } from '../harness/cli.ts';
+import { Cluster, type TestNode, until } from '../harness/cluster.ts';
+import { databaseImage } from '../harness/image.ts';
+import { SeededRandom } from '../harness/random.ts';
+
+const FULL = { check: 'full', force: true } as const;
+
+describe('snapshots', () => {
+  let cluster: Cluster;
+  let dir: string;
+  beforeEach(() => {
+    cluster = new Cluster();
+    dir = path.join(cluster.dir, 'backups');
+    fs.mkdirSync(dir);
+  });
+  afterEach(() => cluster.close());
+
+  const node = async (config: Record<string, unknown> = {}): Promise<TestNode> => {
+    const snapshots = { dir, increments: '1s', schedule: '0 3 1 1 *', ...config };
+    const primary = await cluster.add('primary', {
+      candidate: true,
+      passthrough: 'auto',
+      config: { snapshots },
+    });
+    await primary.start();
+    return primary;
+  };
+  const txidOf = async (primary: TestNode, database: string) =>
+    Number.parseInt((await primary.position(database)).slice(0, 16), 16);
+  /** Resolves when the archive has what the database has now. */
+  const archived = async (primary: TestNode, database: string): Promise<number> => {
+    const txid = await txidOf(primary, database);
+    const archive = archiveOf(dir, database);
+    await until(
+      () =>
+        `${database} archived up to ${txid}: ${JSON.stringify(archive.list().at(-1))}\n${primary.logText()}`,
+      () => archive.list().at(-1)?.maxTxid === txid,
+    );
+    return txid;
+  };
+  const restored = (database: string, txid: number): Buffer => {
+    const output = path.join(cluster.dir, 'restored.db');
+    restore(archiveOf(dir, database), { kind: 'txid', txid }, output, FULL);
+    return fs.readFileSync(output);
+  };
+
+  test('give back what was there, in every journal mode, after VACUUM and another page size', async () => {
+    const primary = await node();
+    const random = new SeededRandom();
+    const modes = ['wal', 'delete', 'truncate', 'persist', 'memory'];
+    const images = new Map<string, Map<number, Buffer>>();
+    for (const mode of modes) {
+      sqlite3(primary.file(`${mode}.db`), `PRAGMA journal_mode=${mode}; CREATE TABLE t(x, y)`);
+      images.set(mode, new Map());
+    }
+    for (let round = 0; round < 4; round++) {
+      for (const mode of modes) {
+        const file = primary.file(`${mode}.db`);
+        const rows = 1 + random.below(300);
+        let sql = `PRAGMA journal_mode=${mode}; INSERT INTO t SELECT value, randomblob(${random.below(2000)}) FROM generate_series(1, ${rows});`;
+        if (round === 2) sql += ' DELETE FROM t WHERE x % 2; VACUUM;';
+        if (round === 3) sql = 'PRAGMA journal_mode=delete; PRAGMA page_size=1024; VACUUM;';
+        sqlite3(file, sql);
+      }
+      for (const mode of modes) {
+        const txid = await archived(primary, `${mode}.db`);
+        images.get(mode)?.set(txid, databaseImage(primary.file(`${mode}.db`)));
+      }
+    }
+    for (const [mode, states] of images) {
+      assert.equal(states.size, 4);
+      for (const [txid, image] of states) {
+        const context = `${mode} at ${txid}, LITEFS_LITE_SEED=${random.seed}`;
+        assert(restored(`${mode}.db`, txid).equals(image), context);
+      }
+    }
+    assert.equal(await primary.stop(), 0);
+  });
+
+  test('survive kill -9 of the node: what was committed is there, and the archive goes on', async () => {
+    const primary = await node();
+    const file = primary.file('app.db');
+    sqlite3(file, 'PRAGMA journal_mode=wal; CREATE TABLE t(x)');
+    const counts = new Map<number, number>();
+    for (let round = 1; round <= 3; round++) {
+      sqlite3(file, `INSERT INTO t VALUES(${round})`);
+      counts.set(await archived(primary, 'app.db'), round);
+      sqlite3(file, `INSERT INTO t VALUES(${-round}); DELETE FROM t WHERE x < 0`);
+      await primary.kill();
+      execFileSync('umount', ['-l', primary.mount]);
+      await primary.start();
+    }
+    await archived(primary, 'app.db');
+    for (const [txid, rows] of counts) {
+      restored('app.db', txid);
+      const output = path.join(cluster.dir, 'restored.db');
+      assert.equal(sqlite3(output, 'SELECT count(*) FROM t'), `${rows}`);
+      for (const suffix of ['-wal', '-shm']) fs.rmSync(output + suffix, { force: true });
+    }
+    assert.equal(await primary.stop(), 0);
+  });
+
+  test('of a database that was removed and made anew are kept apart', async () => {
+    const primary = await node();
+    const file = primary.file('app.db');
+    sqlite3(file, "CREATE TABLE t(x); INSERT INTO t VALUES('old'); INSERT INTO t VALUES('older')");
+    const before = await archived(primary, 'app.db');
+    fs.rmSync(file);
+    sqlite3(file, "CREATE TABLE t(x); INSERT INTO t VALUES('new')");
+    const list = async () => (await runCli(['snapshots', '--dir', dir])).stdout;
+    await archived(primary, 'app.db');
+    const names = fs.readdirSync(dir).sort();
+    const after = await txidOf(primary, 'app.db');
+    const [name] = after > before ? ['app.db'] : names.filter((each) => each.includes('until'));
+    assert(name, `${names} ${await list()}`);
+    restored(name, before);
+    assert.equal(sqlite3(path.join(cluster.dir, 'restored.db'), 'SELECT x FROM t LIMIT 1'), 'old');
+    restored('app.db', after);
+    assert.equal(sqlite3(path.join(cluster.dir, 'restored.db'), 'SELECT x FROM t'), 'new');
+    assert.equal(await primary.stop(), 0);
+  });
+
+  test('wait for a directory that is gone or full, and go on without a gap', async () => {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', dir]);
+    try {
+      const primary = await node();
+      const file = primary.file('app.db');
+      sqlite3(file, 'PRAGMA journal_mode=wal; CREATE TABLE t(x, y)');
+      const first = await archived(primary, 'app.db');
+      // Full.
+      const from = primary.log.length;
+      sqlite3(file, 'INSERT INTO t SELECT value, randomblob(2000) FROM generate_series(1, 200)');
+      await primary.logged(/^snapshots of app\.db: .*ENOSPC/, from);
+      assert.match((await primary.info()).warnings.join(), /snapshots of app\.db/);
+      execFileSync('mount', ['-o', 'remount,size=8m', dir]);
+      await primary.logged(/^snapshots of app\.db go on/, from);
+      const second = await archived(primary, 'app.db');
+      assert(restored('app.db', second).equals(databaseImage(file)));
+      // Gone: what lies below must not be filled in its place.
+      execFileSync('umount', [dir]);
+      const again = primary.log.length;
+      sqlite3(file, 'DELETE FROM t WHERE x > 10');
+      await primary.logged(/is it mounted\?/, again);
+      assert.deepEqual(fs.readdirSync(dir), []);
+      assert.equal(sqlite3(file, 'SELECT count(*) FROM t'), '10');
+      assert(first < second);
+      assert.equal(await primary.stop(), 0);
+    } finally {
+      execFileSync('sh', ['-c', `umount -l ${dir} 2>/dev/null || true`]);
+    }
+  });
+
+  test('are cut by the clock, with commands before and after', async () => {
+    const told = path.join(cluster.dir, 'told');
+    const primary = await node({
+      increments: 'off',
+      schedule: '* * * * * *',
+      pre: `test ! -e ${cluster.dir}/no`,
+      post: `echo "$LITEFS_SNAPSHOT_RESULT|$LITEFS_SNAPSHOT_DATABASES|$LITEFS_SNAPSHOT_ERRORS" >> ${told}`.replaceAll(
+        '$',
+        '$$$$',
+      ),
+    });
+    sqlite3(primary.file('app.db'), 'CREATE TABLE t(x)');
+    const lines = () => (fs.existsSync(told) ? fs.readFileSync(told, 'utf8') : '');
+    await until('told of a snapshot', () => lines().includes('ok|app.db|'));
+    fs.writeFileSync(path.join(cluster.dir, 'no'), '');
+    await until('told of a failure', () => lines().includes('failed||the command pre failed'));
+    assert.equal(await primary.stop(), 0);
+  });
+
+  test('are cut on a replica when the config says so, and on request', async () => {
+    const primary = await cluster.add('primary', { candidate: true, passthrough: 'auto' });
+    await primary.start();
+    const replica = await cluster.add('replica', {
+      candidate: false,
+      passthrough: 'auto',
+      primaryPort: primary.replicationPort,
+      config: { snapshots: { dir, on: 'replica', increments: '1s', schedule: '0 3 1 1 *' } },
+    });
+    await replica.start();
+    sqlite3(primary.file('app.db'), 'PRAGMA journal_mode=wal; CREATE TABLE t(x)');
+    await until('replicated', async () => (await replica.position('app.db')) !== '');
+    const url = `http://127.0.0.1:${replica.httpPort}`;
+    const cut = await runCli(['snapshot', 'app.db', '--url', url]);
+    assert.equal(cut.status, 0, cut.stderr);
+    const refused = await runCli(['snapshot', '--url', `http://127.0.0.1:${primary.httpPort}`]);
+    assert.equal(refused.status, 75, refused.stdout);
+    assert.match(refused.stderr, /cuts no snapshots/);
+    const report = (await (await fetch(`${url}/snapshots`)).json()) as SnapshotsReport;
+    assert.equal(report.dir, dir);
+    assert.deepEqual(
+      report.databases.map(({ name }) => name),
+      ['app.db'],
+    );
+    assert(report.nextRun);
+    const txid = await archived(replica, 'app.db');
+    assert(restored('app.db', txid).equals(databaseImage(primary.file('app.db'))));
+    assert.equal(await replica.stop(), 0);
+    assert.equal(await primary.stop(), 0);
+  });
+});

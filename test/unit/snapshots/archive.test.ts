@@ -1,0 +1,262 @@
+/** Archives on disk: what was committed is what is restored, byte for byte, whatever became of the files meanwhile. */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { after, describe, it } from 'node:test';
+import { LiteFsError } from '../../../src/errors.ts';
+import { CHECKSUM_FLAG, pageChecksum } from '../../../src/kernels/checksum.ts';
+import { LtxEncoder } from '../../../src/ltx/encoder.ts';
+import type { Position } from '../../../src/ltx/position.ts';
+import { memorySink } from '../../../src/ltx/sources.ts';
+import { Archive } from '../../../src/snapshots/archive.ts';
+import { planRestore, restorePoints } from '../../../src/snapshots/plan.ts';
+import { restore } from '../../../src/snapshots/restore.ts';
+import type { KeepRules } from '../../../src/snapshots/retention.ts';
+import { snapshotTasks } from '../../../src/snapshots/tasks.ts';
+import { SeededRandom } from '../../harness/random.ts';
+
+const KEEP: KeepRules = {
+  last: 2,
+  hourly: 2,
+  daily: 2,
+  weekly: 1,
+  monthly: 1,
+  withinMs: 3_600_000,
+};
+const QUICK = { check: 'quick', force: false } as const;
+
+/** A database that changes at random; each transaction is an LTX file, as the log has it. */
+class RandomDatabase {
+  readonly random: SeededRandom;
+  nowMs = Date.parse('2026-11-24T00:00:00Z');
+  txid = 0;
+  pageSize = 512;
+  pages: Buffer[] = [];
+  /** Images by TXID. */
+  readonly images = new Map<number, Buffer>();
+
+  constructor(random: SeededRandom) {
+    this.random = random;
+  }
+
+  get position(): Position {
+    return { txid: this.txid, checksum: this.#checksum() };
+  }
+
+  /** The next transaction, some seconds later. */
+  commit(): { bytes: Uint8Array } {
+    const { random } = this;
+    const pre = this.txid === 0 ? 0n : this.#checksum();
+    const changed = new Set<number>();
+    if (this.txid > 0 && random.below(60) === 0) {
+      // VACUUM with another page size.
+      this.pageSize = this.pageSize === 512 ? 1024 : 512;
+      this.pages = this.pages.map(() => this.#page());
+      for (const index of this.pages.keys()) changed.add(index);
+    } else {
+      const size = Math.max(1, this.pages.length + random.below(7) - 2);
+      while (this.pages.length > size) this.pages.pop();
+      while (this.pages.length < size) changed.add(this.pages.push(this.#page()) - 1);
+      for (let count = random.below(5); count > 0; count--) {
+        const index = random.below(size);
+        this.pages[index] = this.#page();
+        changed.add(index);
+      }
+    }
+    this.txid++;
+    this.nowMs += 1 + random.below(120_000);
+    const sink = memorySink();
+    const encoder = new LtxEncoder(
+      sink,
+      {
+        flags: 0,
+        pageSize: this.pageSize,
+        commit: this.pages.length,
+        minTxid: this.txid,
+        maxTxid: this.txid,
+        timestampMs: this.nowMs,
+        preChecksum: pre,
+        walOffset: 0,
+        walSize: 0,
+        walSalt1: 0,
+        walSalt2: 0,
+        nodeId: 7n,
+      },
+      { compress: true },
+    );
+    for (const index of [...changed].sort((a, b) => a - b))
+      encoder.page(index + 1, this.pages[index]);
+    encoder.finish(this.#checksum());
+    this.images.set(this.txid, Buffer.concat(this.pages));
+    return { bytes: sink.bytes() };
+  }
+
+  /** Pages as a cut has them, without those of `leftOut`. */
+  records(pages: readonly Buffer[], leftOut: ReadonlySet<number> = new Set()): Uint8Array {
+    const parts = pages.flatMap((page, index) => {
+      if (leftOut.has(index)) return [];
+      const head = Buffer.alloc(4);
+      head.writeUInt32BE(index + 1);
+      return [head, page];
+    });
+    return Buffer.concat(parts);
+  }
+
+  #page(): Buffer {
+    const page = Buffer.alloc(this.pageSize, this.random.below(256));
+    page.writeUInt32LE(this.random.below(2 ** 31), this.random.below(this.pageSize - 4));
+    return page;
+  }
+
+  #checksum(): bigint {
+    let xor = 0n;
+    for (const [index, page] of this.pages.entries()) xor ^= pageChecksum(index + 1, page);
+    return xor | CHECKSUM_FLAG;
+  }
+}
+
+describe('an archive', () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-test-'));
+  after(() => fs.rmSync(folder, { recursive: true, force: true }));
+  const output = path.join(folder, 'output.db');
+  const restored = (archive: Archive, txid: number): Buffer => {
+    restore(archive, { kind: 'txid', txid }, output, QUICK);
+    const bytes = fs.readFileSync(output);
+    fs.rmSync(output);
+    return bytes;
+  };
+
+  /** Runs transactions, with increments of some each, snapshots, and tidying now and then. */
+  function fill(root: string, db: RandomDatabase, transactions: number): Archive {
+    const { random } = db;
+    const tasks = snapshotTasks();
+    let waiting: { bytes: Uint8Array }[] = [];
+    const increment = () => {
+      if (waiting.length > 0) tasks.increment({ archive: root, entries: waiting, compress: true });
+      waiting = [];
+    };
+    const snapshot = () => {
+      const { position, pageSize } = db;
+      const base = {
+        position,
+        pageSize,
+        pageCount: db.pages.length,
+        timestampMs: db.nowMs,
+        compress: random.below(2) === 0,
+      };
+      const pagesThen = [...db.pages];
+      const id = tasks.begin({ archive: root, base });
+      // Committed while the pages are read: those it changes are left out.
+      const entries = random.below(2) === 0 && pageSize === db.pageSize ? [db.commit()] : [];
+      const leftOut = new Set<number>();
+      if (db.pageSize !== pageSize) {
+        tasks.abort({ snapshot: id });
+        waiting.push(...entries);
+        return;
+      }
+      for (const [index, page] of pagesThen.entries())
+        if (page !== db.pages[index]) leftOut.add(index);
+      tasks.pages({ snapshot: id, records: db.records(pagesThen, leftOut) });
+      tasks.finish({ snapshot: id, entries, end: db.position, check: 'quick', scratchDir: folder });
+      waiting.push(...entries);
+    };
+    waiting.push(db.commit());
+    snapshot();
+    for (let count = 1; count < transactions; count++) {
+      waiting.push(db.commit());
+      if (random.below(3) > 0) increment();
+      if (random.below(40) === 0) snapshot();
+      if (random.below(15) === 0) {
+        const nowMs = db.nowMs + 3_600_000;
+        tasks.tidy({ archive: root, keep: KEEP, nowMs, timezone: 'UTC', compress: true });
+      }
+    }
+    increment();
+    return new Archive(root);
+  }
+
+  it('gives back every state that it shows, through merging and retention', () => {
+    const random = new SeededRandom();
+    const db = new RandomDatabase(random);
+    const archive = fill(path.join(folder, 'states'), db, 1000);
+    const files = archive.list();
+    const points = restorePoints(files);
+    assert(points.length > 20, `${points.length} points`);
+    assert(
+      files.some(({ level }) => level === 2),
+      'merged twice',
+    );
+    for (const { txid } of points) {
+      const context = `transaction ${txid}, LITEFS_LITE_SEED=${random.seed}`;
+      assert(restored(archive, txid).equals(db.images.get(txid) ?? Buffer.alloc(0)), context);
+    }
+    assert.equal(archive.newestPosition()?.txid, db.txid);
+    assert.equal(archive.newestPosition()?.checksum, db.position.checksum);
+  });
+
+  it('with a damaged file gives the right state, or says which file it is', () => {
+    const random = new SeededRandom();
+    const db = new RandomDatabase(random);
+    const archive = fill(path.join(folder, 'damage'), db, 120);
+    const files = archive.list();
+    const latest = planRestore(files, { kind: 'latest' }).txid;
+    const outcomes = { right: 0, refused: 0 };
+    for (const file of files) {
+      const damaged = archive.pathOf(file);
+      const whole = fs.readFileSync(damaged);
+      const bytes = Buffer.from(whole);
+      bytes[random.below(bytes.length)] ^= 1 << random.below(8);
+      fs.writeFileSync(damaged, bytes);
+      const context = `${damaged}, LITEFS_LITE_SEED=${random.seed}`;
+      const wanted = random.below(2) === 0 ? latest : file.maxTxid;
+      try {
+        assert(
+          restored(new Archive(archive.root), wanted).equals(
+            db.images.get(wanted) ?? Buffer.alloc(0),
+          ),
+          context,
+        );
+        outcomes.right++;
+      } catch (error) {
+        if (!(error instanceof LiteFsError)) throw error;
+        assert.equal(error.code, 'LTX_CORRUPT', `${context}: ${error.message}`);
+        assert(error.message.startsWith(damaged), `${context}: ${error.message}`);
+        outcomes.refused++;
+      }
+      assert.deepEqual(
+        fs.readdirSync(folder).filter((name) => name.includes('output')),
+        [],
+      );
+      fs.writeFileSync(damaged, whole);
+    }
+    assert(outcomes.right > 0 && outcomes.refused > 0, JSON.stringify(outcomes));
+  });
+
+  it('replaces a file only when told to, and then its journals too', () => {
+    const db = new RandomDatabase(new SeededRandom(1));
+    const archive = fill(path.join(folder, 'output'), db, 5);
+    fs.writeFileSync(`${output}-wal`, 'of another database');
+    const target = { kind: 'latest' } as const;
+    assert.throws(() => restore(archive, target, output, QUICK), /output\.db-wal exists/);
+    fs.writeFileSync(output, 'precious', { mode: 0o640 });
+    assert.throws(() => restore(archive, target, output, QUICK), /output\.db exists/);
+    assert.equal(fs.readFileSync(output, 'utf8'), 'precious');
+    restore(archive, target, output, { ...QUICK, force: true });
+    assert(!fs.existsSync(`${output}-wal`));
+    assert.equal(fs.statSync(output).mode & 0o777, 0o640);
+    fs.rmSync(output);
+  });
+
+  it('has nothing under a temporary name after it was opened', () => {
+    const db = new RandomDatabase(new SeededRandom(2));
+    const archive = fill(path.join(folder, 'sweep'), db, 5);
+    const left = archive.temporary(0);
+    fs.writeFileSync(left, 'cut off');
+    const before = archive.list();
+    const opened = snapshotTasks().open({ archive: archive.root });
+    assert(!fs.existsSync(left));
+    assert.deepEqual(opened.files, before);
+    assert.deepEqual(opened.position, db.position);
+  });
+});

@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { LiteFsError } from '../../../src/errors.ts';
+import { hasMissed, nextTimes } from '../../../src/snapshots/schedule.ts';
+import { parseTime } from '../../../src/snapshots/when.ts';
+
+describe('a time that is typed', () => {
+  const nowMs = Date.parse('2026-11-24T12:00:00.000Z');
+  const local = (text: string) => new Date(text).getTime();
+
+  for (const [text, expectedMs] of [
+    ['-10m', nowMs - 600_000],
+    ['-1h30m', nowMs - 5_400_000],
+    ['-2d', nowMs - 172_800_000],
+    ['2026-11-22 14:05', local('2026-11-22T14:05:00')],
+    ['2026-11-22T14:05:30', local('2026-11-22T14:05:30')],
+    ['2026-11-22 14:05:30.250', local('2026-11-22T14:05:30.250')],
+    ['2026-11-22', local('2026-11-22T00:00:00')],
+    ['2026-11-22 14:05Z', Date.parse('2026-11-22T14:05:00Z')],
+    ['2026-11-22 14:05 +01:00', Date.parse('2026-11-22T13:05:00Z')],
+  ] as const) {
+    it(`${text} is understood`, () => assert.equal(parseTime(text, nowMs), expectedMs));
+  }
+
+  for (const text of ['', '10m', '-', '-10', '-10y', 'yesterday', '2026-13-01', '25:00', '+1h']) {
+    it(`${JSON.stringify(text)} is not`, () => {
+      assert.throws(
+        () => parseTime(text, nowMs),
+        (error) => error instanceof LiteFsError && error.code === 'USAGE',
+      );
+    });
+  }
+});
+
+describe('a schedule', () => {
+  it('fires next at the earliest times of all expressions', () => {
+    const times = nextTimes(['0 3 * * *', '0 15 * * *'], 'UTC', 3);
+    assert.equal(times.length, 3);
+    for (const time of times) assert([3, 15].includes(time.getUTCHours()));
+    assert.equal(times[2].getTime() - times[0].getTime(), 86_400_000);
+  });
+
+  for (const [since, now, missed] of [
+    ['2026-11-23T03:00:05Z', '2026-11-24T02:59:59Z', false],
+    ['2026-11-23T03:00:05Z', '2026-11-24T03:00:01Z', true],
+    ['2026-11-23T20:00:00Z', '2026-11-24T09:00:00Z', true],
+    ['2026-11-24T03:00:00Z', '2026-11-24T09:00:00Z', false],
+    ['2020-01-01T00:00:00Z', '2026-11-24T09:00:00Z', true],
+  ] as const) {
+    it(`between ${since} and ${now} ${missed ? 'was' : 'was not'} missed`, () => {
+      const [sinceMs, nowMs] = [Date.parse(since), Date.parse(now)];
+      assert.equal(hasMissed(['0 3 * * *'], 'UTC', sinceMs, nowMs), missed);
+      assert.equal(hasMissed(['30 0 3 * * *'], 'UTC', sinceMs + 30_000, nowMs + 30_000), missed);
+    });
+  }
+});
