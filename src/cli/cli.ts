@@ -3,6 +3,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { LiteFsError } from '../errors.ts';
 import { VERSION } from '../version.ts';
 import { configCheck, configSchema } from './config.ts';
+import { diff } from './diff.ts';
 import { ltxDump, ltxList, ltxVerify } from './ltx.ts';
 import { mount } from './mount.ts';
 import { restore } from './restore.ts';
@@ -58,6 +59,8 @@ export function buildProgram(run: Runner): Command {
   const url = () => new Option('--url <url>', "the node's HTTP address").default(DEFAULT_URL);
   const json = () => new Option('--json', 'print JSON');
   const configFile = () => new Option('--config <file>', 'config file (else the search path)');
+  const dir = () =>
+    new Option('--dir <dir>', "where snapshots are (else the config's snapshots.dir)");
   const noExpand = () =>
     new Option('--no-expand-env', 'leave $VARIABLES in the config as they are');
 
@@ -86,12 +89,13 @@ export function buildProgram(run: Runner): Command {
     .command('verify')
     .description('recompute every checksum and compare with the primary')
     .argument('[database]', 'one database (else all)')
+    .option('--snapshots', 'read every file of the archives instead, as a restore would')
     .addOption(url())
+    .addOption(dir())
+    .addOption(configFile())
     .addOption(json())
     .action(run(verify));
 
-  const dir = () =>
-    new Option('--dir <dir>', "where snapshots are (else the config's snapshots.dir)");
   program
     .command('snapshot')
     .description('have the node cut a snapshot now')
@@ -111,7 +115,8 @@ export function buildProgram(run: Runner): Command {
     .command('restore')
     .description('make a database file of a former state')
     .argument('<database>', 'its path in the mount')
-    .requiredOption('--output <file>', 'the file to make')
+    .option('--output <file>', 'the file to make')
+    .option('--in-place', 'write it into the running primary, as one transaction')
     .option('--at <time>', 'the last state until then: "2026-11-22 14:05", "14:05", "-10m"')
     .option('--txid <hex>', 'the state after that transaction')
     .option('--latest', 'the newest state (this is the default)')
@@ -123,12 +128,26 @@ export function buildProgram(run: Runner): Command {
         .default('full'),
     )
     .option('--force', 'replace the output if it exists')
+    .addOption(url())
     .addHelpText(
       'after',
       '\nExamples:\n  litefs-lite restore app.db --at -10m --output /tmp/app.db\n' +
-        '  litefs-lite restore app.db --dir /mnt/nas/litefs --at "2026-11-22 14:05" --output app.db',
+        '  litefs-lite restore app.db --dir /mnt/nas/litefs --at "2026-11-22 14:05" --output app.db\n' +
+        '  litefs-lite restore app.db --at 14:05 --in-place',
     )
     .action(run(restore));
+  program
+    .command('diff')
+    .description('which tables differ between two moments; exit status 1 when some do')
+    .argument('<database>', 'its path in the mount')
+    .requiredOption('--from <time>', 'as restore --at, or a transaction of 16 hex digits')
+    .option('--to <time>', 'the same (else the newest state)')
+    .option('--scratch <dir>', 'where both are restored to meanwhile (else $TMPDIR)')
+    .addOption(dir())
+    .addOption(configFile())
+    .addOption(json())
+    .addHelpText('after', '\nExample:\n  litefs-lite diff app.db --from -2h --to -1h')
+    .action(run(diff));
 
   const ltx = program.command('ltx').description('look into LTX files, the log of transactions');
   ltx

@@ -4,47 +4,71 @@ import { LiteFsError } from '../errors.ts';
 import { formatTxid } from '../ltx/position.ts';
 import type { CheckLevel, Progress } from '../snapshots/image.ts';
 import type { Target } from '../snapshots/plan.ts';
-import { restore as restoreTo } from '../snapshots/restore.ts';
+import { type Restored, restore as restoreTo } from '../snapshots/restore.ts';
 import { parseTime } from '../snapshots/when.ts';
 import { type ArchiveFlags, archivesDir, existingArchive } from './archives.ts';
+import { restoreInPlace } from './restore-in-place.ts';
 import { formatBytes } from './table.ts';
 
 interface RestoreFlags extends ArchiveFlags {
+  readonly url: string;
   readonly at?: string;
   readonly txid?: string;
   readonly latest?: boolean;
-  readonly output: string;
+  readonly output?: string;
+  readonly inPlace?: boolean;
   readonly force?: boolean;
   readonly check: CheckLevel;
 }
 
 /** Prints what was restored. Throws RESTORE_POINT, LTX_CORRUPT, DISK, USAGE. */
-export function restore(database: string, flags: RestoreFlags): number {
+export async function restore(database: string, flags: RestoreFlags): Promise<number> {
+  const { output, inPlace = false } = flags;
+  if ((output !== undefined) === inPlace) {
+    throw new LiteFsError('USAGE', 'where to: --output FILE, or --in-place on the primary');
+  }
   const target = targetOf(flags, Date.now());
   const archive = existingArchive(archivesDir(flags), database);
-  const output = path.resolve(flags.output);
   const bar = progressBar(process.stderr);
-  const restored = restoreTo(archive, target, output, {
+  const options = {
     check: flags.check,
     force: flags.force ?? false,
     progress: bar.show,
-    damaged(message) {
+    damaged(message: string) {
       bar.end();
       process.stderr.write(`litefs-lite: ${message}. Trying without it.\n`);
     },
-  });
-  bar.end();
-  const { txid, timestampMs, bytes, files } = restored;
-  const checked = {
-    full: 'checksums and integrity_check ok',
-    quick: 'checksums ok',
-    off: 'checksums ok',
   };
+  if (output !== undefined) {
+    const file = path.resolve(output);
+    const restored = restoreTo(archive, target, file, options);
+    bar.end();
+    process.stdout.write(`${file}: ${described(database, restored, flags.check)}\n`);
+    return 0;
+  }
+  const { restored, undoTxid } = await restoreInPlace(
+    flags.url,
+    database,
+    archive,
+    target,
+    options,
+  );
+  bar.end();
   process.stdout.write(
-    `${output}: ${database} as of ${new Date(timestampMs).toISOString()}, transaction ${formatTxid(txid)}, ` +
-      `${formatBytes(bytes)} from ${files} ${files === 1 ? 'file' : 'files'}, ${checked[flags.check]}\n`,
+    `${described(database, restored, flags.check)}\n` +
+      `  to undo it: litefs-lite restore ${database} --txid ${undoTxid} --in-place\n`,
   );
   return 0;
+}
+
+function described(database: string, restored: Restored, check: CheckLevel): string {
+  const { txid, timestampMs, bytes, files } = restored;
+  const when = new Date(timestampMs).toISOString();
+  const checked = check === 'full' ? 'checksums and integrity_check ok' : 'checksums ok';
+  return (
+    `${database} as of ${when}, transaction ${formatTxid(txid)}, ` +
+    `${formatBytes(bytes)} from ${files} ${files === 1 ? 'file' : 'files'}, ${checked}`
+  );
 }
 
 /** What --at, --txid or --latest name; the newest state without any. Throws USAGE. */

@@ -1,9 +1,12 @@
 /** `litefs-lite verify`: recomputes the checksums of a node's databases and compares them with its primary's. */
 import type { NodeReport, VerifyReport } from '../http/info.ts';
+import type { ArchiveFlags } from './archives.ts';
 import { getJson } from './client.ts';
+import { verifySnapshots } from './verify-snapshots.ts';
 
-interface VerifyFlags {
+interface VerifyFlags extends ArchiveFlags {
   readonly url: string;
+  readonly snapshots?: boolean;
   readonly json?: boolean;
 }
 
@@ -16,6 +19,7 @@ interface Verdict extends VerifyReport {
 
 /** 0: everything is what it should be; 65: something is not. */
 export async function verify(database: string | undefined, flags: VerifyFlags): Promise<number> {
+  if (flags.snapshots) return verifySnapshots(database, flags);
   const info = await getJson<NodeReport>(flags.url, '/info');
   const names = database === undefined ? info.databases.map(({ name }) => name) : [database];
   const verdicts: Verdict[] = [];

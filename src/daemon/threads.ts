@@ -1,6 +1,6 @@
 /** Starting the two worker threads and wiring them: main ↔ engine, mount → engine. */
 import fs from 'node:fs';
-import { MessageChannel } from 'node:worker_threads';
+import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 import { EngineClient, fromWire } from '../engine/client.ts';
 import type { EngineNews, EngineOptions } from '../engine/protocol.ts';
 import type { EngineWorkerData } from '../engine/worker.ts';
@@ -58,7 +58,7 @@ export function startEngine(
     died.resolve(error);
   };
   recovered.promise.catch(() => {});
-  main.port1.on('message', (news: EngineNews) => {
+  const receive = (news: EngineNews) => {
     if (client.accept(news)) return;
     if (news.kind === 'log') {
       log[news.level](news.fields, news.message);
@@ -71,9 +71,15 @@ export function startEngine(
     } else if (news.kind === 'fatal') {
       fail(fromWire(news.error));
     }
-  });
+  };
+  main.port1.on('message', receive);
   worker.on('error', fail);
   worker.on('exit', () => {
+    // Its last answers may still wait.
+    for (let next = receiveMessageOnPort(main.port1); next; ) {
+      receive(next.message);
+      next = receiveMessageOnPort(main.port1);
+    }
     client.fail(new LiteFsError('WRONG_STATE', 'the engine has stopped'));
     main.port1.close();
     ended.resolve();

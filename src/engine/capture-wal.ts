@@ -266,12 +266,13 @@ function* writeBatch(ctx: EngineContext, db: Database, batch: Batch): Task<numbe
   const writer = new TransactionWriter(ctx, db, header);
   const page = batch.bytes ? undefined : Buffer.allocUnsafeSlow(pageSize);
   let readsAgain = page !== undefined;
+  let seen = 0;
   try {
     for (const pgno of pagesToWrite(db, batch)) {
       const frame = batch.frames.get(pgno);
       if (frame !== undefined && batch.bytes) {
         const at = (frame - start.frame - 1) * frameBytes + WAL_FRAME_HEADER_BYTES;
-        writer.page(pgno, batch.bytes.subarray(at, at + pageSize));
+        writePage(db, writer, pgno, batch.bytes.subarray(at, at + pageSize));
         continue;
       }
       const data = page ?? Buffer.allocUnsafe(pageSize);
@@ -281,8 +282,8 @@ function* writeBatch(ctx: EngineContext, db: Database, batch: Batch): Task<numbe
       } else {
         db.files.read('wal', data, frameOffset(frame, pageSize) + WAL_FRAME_HEADER_BYTES);
       }
-      writer.page(pgno, data);
-      if (page && writer.pageCount % 256 === 0) yield;
+      writePage(db, writer, pgno, data);
+      if (page && ++seen % 256 === 0) yield;
     }
     if (readsAgain && !isStillThere(db, start)) {
       writer.abort();
@@ -297,6 +298,14 @@ function* writeBatch(ctx: EngineContext, db: Database, batch: Batch): Task<numbe
   for (const [pgno, frame] of batch.frames) db.wal.frames.set(pgno, frame);
   db.wal.cursor = end;
   return batch.commits;
+}
+
+/** Leaves out a page that is what it was, as most are when a copy is restored over a database; never the first one. */
+function writePage(db: Database, writer: TransactionWriter, pgno: number, data: Uint8Array): void {
+  const sum = pageChecksum(pgno, data);
+  const isKnown = db.pageSize === data.length && pgno <= db.pageCount;
+  if (isKnown && writer.pageCount > 0 && sum === db.sums.get(pgno)) return;
+  writer.page(pgno, data, sum);
 }
 
 /**

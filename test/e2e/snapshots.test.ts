@@ -4,12 +4,13 @@ import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
+import Sqlite from 'better-sqlite3';
 import type { SnapshotsReport } from '../../src/http/snapshots.ts';
 import { archiveOf } from '../../src/snapshots/archive.ts';
 import { restore } from '../../src/snapshots/restore.ts';
 import { sqlite3 } from '../harness/app.ts';
 import { runCli } from '../harness/cli.ts';
-import { Cluster, type TestNode, until } from '../harness/cluster.ts';
+import { Cluster, inSync, type TestNode, until } from '../harness/cluster.ts';
 import { databaseImage } from '../harness/image.ts';
 import { SeededRandom } from '../harness/random.ts';
 
@@ -158,6 +159,103 @@ describe('snapshots', () => {
     } finally {
       execFileSync('sh', ['-c', `umount -l ${dir} 2>/dev/null || true`]);
     }
+  });
+
+  for (const mode of ['wal', 'delete']) {
+    test(`are restored in place while applications go on, in mode ${mode}`, async () => {
+      const primary = await node();
+      const replica = await cluster.add('replica', {
+        candidate: false,
+        passthrough: 'auto',
+        primaryPort: primary.replicationPort,
+      });
+      await replica.start();
+      const file = primary.file('app.db');
+      sqlite3(
+        file,
+        `PRAGMA journal_mode=${mode}; CREATE TABLE t(x, y); CREATE TABLE log(x); INSERT INTO t SELECT value, randomblob(900) FROM generate_series(1, 5000)`,
+      );
+      const good = await archived(primary, 'app.db');
+      const state = 'SELECT count(*), sum(length(y)), max(x) FROM t';
+      const image = sqlite3(file, state);
+      sqlite3(
+        file,
+        'UPDATE t SET y = NULL WHERE x < 20; DELETE FROM t WHERE x > 4990; DROP TABLE log',
+      );
+      const bad = await archived(primary, 'app.db');
+      const hex = (txid: number) => txid.toString(16).padStart(16, '0');
+      const compared = await runCli([
+        'diff',
+        'app.db',
+        '--dir',
+        dir,
+        '--from',
+        hex(good),
+        '--json',
+      ]);
+      assert.equal(compared.status, 1, compared.stderr);
+      const { tables } = JSON.parse(compared.stdout);
+      assert.deepEqual(
+        tables.map(({ table, added, removed }: Record<string, unknown>) => [table, added, removed]),
+        [
+          ['log', 0, 0],
+          ['t', 19, 29],
+        ],
+      );
+
+      const app = new Sqlite(file);
+      const read = (sql: string) => (app.prepare(sql).raw().get() as unknown[]).join('|');
+      try {
+        read(state);
+        const url = `http://127.0.0.1:${primary.httpPort}`;
+        const args = ['restore', 'app.db', '--dir', dir, '--in-place', '--url', url, '--txid'];
+        const run = await runCli([...args, hex(good)]);
+        assert.equal(run.status, 0, run.stderr);
+        assert.match(run.stdout, new RegExp(`to undo it: .* --txid ${hex(bad)} --in-place`));
+        assert.equal(read(state), image);
+        app.exec("INSERT INTO log VALUES('goes on')");
+        const back = await archived(primary, 'app.db');
+        assert.equal(back, bad + 2);
+        const { bytes } = archiveOf(dir, 'app.db').list().at(-1) ?? { bytes: 0 };
+        assert(bytes < 200_000, `${bytes} bytes: only what differs`);
+        await inSync(primary, replica, 'app.db');
+        assert.equal(sqlite3(replica.file('app.db'), 'SELECT x FROM log'), 'goes on');
+        assert.equal((await runCli([...args, hex(bad)])).status, 0);
+        assert.equal(read('SELECT count(*) FROM t'), '4990');
+        const onReplica = [...args.slice(0, -2), `http://127.0.0.1:${replica.httpPort}`];
+        const refused = await runCli(onReplica);
+        assert.equal(refused.status, 75, refused.stdout);
+        assert.match(refused.stderr, /is a replica/);
+      } finally {
+        app.close();
+      }
+      assert.deepEqual(fs.readdirSync(dir), ['app.db'], 'no scratch file is left');
+      assert.equal(await replica.stop(), 0);
+      assert.equal(await primary.stop(), 0);
+    });
+  }
+
+  test('are read again by verify, which names what is damaged', async () => {
+    const primary = await node();
+    sqlite3(primary.file('app.db'), 'CREATE TABLE t(x)');
+    await archived(primary, 'app.db');
+    sqlite3(primary.file('app.db'), 'INSERT INTO t VALUES(1)');
+    await archived(primary, 'app.db');
+    const verify = () => runCli(['verify', '--snapshots', '--dir', dir]);
+    assert.match((await verify()).stdout, /^app\.db: ok, 2 files/);
+    const archive = archiveOf(dir, 'app.db');
+    for (const file of archive.list()) {
+      const damaged = archive.pathOf(file);
+      const whole = fs.readFileSync(damaged);
+      const bytes = Buffer.from(whole);
+      bytes[bytes.length >> 1] ^= 1;
+      fs.writeFileSync(damaged, bytes);
+      const run = await verify();
+      assert.equal(run.status, 65);
+      assert(run.stdout.includes(`  ${damaged} `), run.stdout);
+      fs.writeFileSync(damaged, whole);
+    }
+    assert.equal(await primary.stop(), 0);
   });
 
   test('are cut by the clock, with commands before and after', async () => {
