@@ -11,6 +11,7 @@ import { measureFootprint } from './bench/footprint.ts';
 import { measureLag } from './bench/lag.ts';
 import { FULL, type Plan, QUICK } from './bench/plan.ts';
 import { measureReads } from './bench/reads.ts';
+import { measureSnapshots } from './bench/snapshots.ts';
 import { measureStartUp } from './bench/start-up.ts';
 import { measureSync } from './bench/sync.ts';
 import { measureWrites } from './bench/writes.ts';
@@ -21,6 +22,7 @@ const MEASUREMENTS: Record<string, (plan: Plan) => Promise<Figure[]>> = {
   lag: measureLag,
   rate: measureFollowRate,
   sync: measureSync,
+  snapshots: measureSnapshots,
   start: measureStartUp,
   footprint: measureFootprint,
 };

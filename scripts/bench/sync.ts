@@ -75,7 +75,8 @@ async function catchUp({ primary, replica }: ReplicatedPlace, mib: number): Prom
   return secondsToSync(replica);
 }
 
-async function fill(file: string, mib: number): Promise<void> {
+/** Writes a database of that size. */
+export async function fill(file: string, mib: number): Promise<void> {
   const transactions = Math.min(mib, TRANSACTIONS);
   const child = spawn(process.execPath, [WRITER, file, `${mib}`, `${transactions}`], {
     stdio: 'inherit',

@@ -32,6 +32,12 @@ export interface EnginePort {
   wake(): void;
 }
 
+/** A cut that can also be read into shared memory of at least one record (page size + 4 bytes). */
+export interface EngineCut extends PageCut {
+  /** Bytes of records that it has now; 0 at the end. */
+  nextInto(into: SharedArrayBuffer): Promise<number>;
+}
+
 export class EngineClient implements ReplicationStore {
   readonly spoolDir: string;
   readonly #link: EnginePort;
@@ -126,7 +132,7 @@ export class EngineClient implements ReplicationStore {
     return this.call('readLog', { database, after, maxBytes });
   }
 
-  async cutPages(database: string, theirs: PeerChecksums | undefined): Promise<PageCut> {
+  async cutPages(database: string, theirs: PeerChecksums | undefined): Promise<EngineCut> {
     const begun = await this.call('cutBegin', { database, theirs });
     const { cut, position, pageSize, pageCount } = begun;
     let end: Position | undefined;
@@ -139,6 +145,12 @@ export class EngineClient implements ReplicationStore {
         if ('pages' in step) return step.pages;
         end = step.end;
         return undefined;
+      },
+      nextInto: async (into) => {
+        const step = await this.call('cutInto', { cut, into });
+        if ('bytes' in step) return step.bytes;
+        end = step.end;
+        return 0;
       },
       get end() {
         return end;

@@ -45,18 +45,22 @@ export class PageCutter implements ChangeListener {
     db.changeListeners.add(this);
   }
 
+  /** Of a page and its number. */
+  get recordBytes(): number {
+    return this.pageSize + 4;
+  }
+
   changed(pgno: number): void {
     if (pgno <= this.pageCount) this.#changed[pgno >> 3] |= 1 << (pgno & 7);
   }
 
   /**
-   * The next pages, as records of u32 big-endian page number and the page; undefined at the end, when
-   * everything committed has been captured.
+   * Fills `out`, which holds a record at least, with the next pages: records of u32 big-endian page number and the
+   * page. Returns what was filled; undefined at the end, when everything committed has been captured.
    */
-  *next(maxBytes: number, clockMs: () => number, flush: FlushStep): Task<Buffer | undefined> {
-    const recordBytes = this.pageSize + 4;
-    const max = Math.max(1, Math.floor(maxBytes / recordBytes));
-    const out = Buffer.allocUnsafeSlow(max * recordBytes);
+  *next(out: Buffer, clockMs: () => number, flush: FlushStep): Task<Buffer | undefined> {
+    const { recordBytes } = this;
+    const max = Math.floor(out.length / recordBytes);
     let count = 0;
     let compared = 0;
     const startedMs = clockMs();

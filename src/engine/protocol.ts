@@ -98,6 +98,11 @@ export interface EngineCalls {
     args: { cut: number; maxBytes: number };
     result: { readonly pages: Uint8Array } | { readonly end: Position };
   };
+  /** The same into shared memory, from its beginning: nothing is allocated or copied between threads. */
+  cutInto: {
+    args: { cut: number; into: SharedArrayBuffer };
+    result: { readonly bytes: number } | { readonly end: Position };
+  };
   cutClose: { args: { cut: number }; result: null };
   apply: {
     args: { database: string; source: { bytes: Uint8Array } | { path: string } };

@@ -60,6 +60,9 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
     if (found) return found;
     throw new LiteFsError('WRONG_STATE', 'that transfer has ended already');
   };
+  function* flushed(db: Database): Task<void> {
+    if (engine.captures) yield* follower.flush(db, { locked: false });
+  }
   const named = (args: { database: string }) => args.database;
   const cutLane = (args: { cut: number }) => handle(cuts, args.cut).db.name;
   const resyncLane = (args: { resync: number }) => handle(resyncs, args.resync).db.name;
@@ -127,7 +130,7 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
       lane: named,
       *run({ database, theirs }) {
         const db = known(database);
-        if (engine.captures) yield* follower.flush(db, { locked: false });
+        yield* flushed(db);
         const comparable = theirs?.pageSize === db.pageSize ? theirs.checksums : undefined;
         const cutter = new PageCutter(db, comparable && decodeSums(comparable));
         const cut = nextHandle++;
@@ -140,10 +143,20 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
       lane: cutLane,
       *run({ cut, maxBytes }) {
         const { db, cutter } = handle(cuts, cut);
-        const pages = yield* cutter.next(maxBytes, ctx.clockMs, function* () {
-          if (engine.captures) yield* follower.flush(db, { locked: false });
-        });
+        const { recordBytes } = cutter;
+        const out = Buffer.allocUnsafeSlow(
+          Math.max(recordBytes, maxBytes - (maxBytes % recordBytes)),
+        );
+        const pages = yield* cutter.next(out, ctx.clockMs, () => flushed(db));
         return pages ? { pages } : { end: db.position };
+      },
+    },
+    cutInto: {
+      lane: cutLane,
+      *run({ cut, into }) {
+        const { db, cutter } = handle(cuts, cut);
+        const pages = yield* cutter.next(Buffer.from(into), ctx.clockMs, () => flushed(db));
+        return pages ? { bytes: pages.length } : { end: db.position };
       },
     },
     cutClose: {

@@ -201,19 +201,22 @@ export class DatabaseKeeper {
   async #pump(cut: SourceCut, snapshot: number): Promise<void> {
     const { run, options, clock, sleep } = this.#parts;
     const startedMs = clock.monotonicMs();
+    // One is filled while the other is written out.
+    const buffers = [new SharedArrayBuffer(PAGES_BYTES), new SharedArrayBuffer(PAGES_BYTES)];
     let bytes = 0;
     let written: Promise<unknown> = Promise.resolve();
-    for (let pages = await cut.next(PAGES_BYTES); pages; pages = await cut.next(PAGES_BYTES)) {
+    for (let turn = 0; ; turn++) {
+      const into = buffers[turn % buffers.length];
+      const length = await cut.nextInto(into);
       await written;
-      bytes += pages.length;
-      const records = pages.slice();
-      written = run('pages', { snapshot, records }, [records.buffer]);
+      if (length === 0) return;
+      bytes += length;
+      written = run('pages', { snapshot, records: new Uint8Array(into, 0, length) });
       written.catch(() => {});
       if (options.rateMax === 0) continue;
       const dueMs = startedMs + (bytes / options.rateMax) * 1000;
       await sleep(Math.max(0, dueMs - clock.monotonicMs()));
     }
-    await written;
   }
 
   async #finish(snapshot: number, from: Position, end: Position): Promise<ArchiveFile> {

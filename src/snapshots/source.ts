@@ -18,9 +18,12 @@ export interface SourceCut {
   readonly position: Position;
   readonly pageSize: number;
   readonly pageCount: number;
-  /** Records of u32 big-endian page number and page, ascending; pages changed meanwhile are left out. */
-  next(maxBytes: number): Promise<Uint8Array | undefined>;
-  /** Known when next() has said undefined. */
+  /**
+   * Fills shared memory with records of u32 big-endian page number and page, ascending; pages changed meanwhile are
+   * left out. Resolves with how many bytes it has, 0 at the end.
+   */
+  nextInto(into: SharedArrayBuffer): Promise<number>;
+  /** Known when nextInto() has said 0. */
   readonly end: Position | undefined;
   close(): void;
 }
