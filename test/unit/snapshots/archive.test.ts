@@ -22,7 +22,7 @@ const KEEP: KeepRules = {
   daily: 2,
   weekly: 1,
   monthly: 1,
-  withinMs: 6 * 3_600_000
+  withinMs: 6 * 3_600_000,
 };
 const QUICK = { check: 'quick', force: false } as const;
 
