@@ -3,6 +3,7 @@
  * parsed, paths absolute; and the rules that concern more than one field.
  */
 import { resolve, sep } from 'node:path';
+import { type ProxyConfig, resolveProxy } from './proxy.ts';
 import type { ConfigFile } from './schema.ts';
 import { resolveSnapshots, type SnapshotConfig } from './snapshots.ts';
 import { type Address, formatAddress } from './values.ts';
@@ -53,6 +54,8 @@ export interface Config {
     /** undefined: all. */
     readonly databases: readonly string[] | undefined;
   };
+  /** undefined: none runs. */
+  readonly proxy: ProxyConfig | undefined;
   /** undefined: none are cut. */
   readonly snapshots: SnapshotConfig | undefined;
   readonly log: {
@@ -110,6 +113,7 @@ export function resolveConfig(file: ConfigFile, cwd: string): Config {
       reconnectDelayMs: lease['reconnect-delay'],
       databases: lease.databases,
     },
+    proxy: resolveProxy(file.proxy),
     snapshots: resolveSnapshots(file.snapshots, (dir) => resolve(cwd, dir)),
     log: file.log,
   };

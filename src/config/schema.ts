@@ -7,6 +7,7 @@
  */
 import { z } from 'zod';
 import { Fault } from './fault.ts';
+import { proxy } from './proxy.ts';
 import { snapshots } from './snapshots.ts';
 import {
   command,
@@ -24,8 +25,6 @@ import {
 function section<T extends z.core.$ZodLooseShape>(shape: T) {
   return z.preprocess((value) => value ?? {}, z.strictObject(shape)).prefault({});
 }
-
-const patterns = () => z.array(text()).prefault([]);
 
 const NO_LITEFS_CLOUD = 'LiteFS Cloud is gone';
 const NO_TRACE = 'there is no trace log; log.debug shows more';
@@ -123,23 +122,6 @@ const replication = section({
       'What all nodes share and a stranger does not know: who cannot prove it is not let in. Best kept in an environment variable.',
     ),
 }).describe('Replication between nodes.');
-
-const proxy = section({
-  addr: listenAddress().optional().describe('Where the proxy listens.'),
-  target: text().optional().describe('The application behind the proxy, host:port.'),
-  db: text().optional().describe('The database whose position decides whether a read must wait.'),
-  'max-lag': duration().prefault('10s').describe('The health check fails beyond this lag.'),
-  debug: flag().prefault(false).describe('Log each request.'),
-  passthrough: patterns().describe('Paths that go to the target untouched; * stands for anything.'),
-  'always-forward': patterns().describe('Paths that count as writes whatever the method.'),
-  'primary-redirect-timeout': duration()
-    .prefault('5s')
-    .describe('How long a write waits for a primary to be known.'),
-  'read-timeout': duration().prefault('0').describe('For a whole request; 0 is none.'),
-  'read-header-timeout': duration().prefault('10s').describe("For a request's headers."),
-  'write-timeout': duration().prefault('0').describe('For an answer; 0 is none.'),
-  'idle-timeout': duration().prefault('30s').describe('For an unused connection.'),
-}).meta({ description: 'The HTTP proxy.', ineffective: 'this version has no proxy' });
 
 const lease = section({
   type: scalar(parseLeaseType, { type: 'string', enum: ['static'] })

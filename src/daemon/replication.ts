@@ -1,10 +1,9 @@
 /** Replication in the daemon: the server on every node, the client on a replica, and what both mean for the node. */
 import { randomBytes } from 'node:crypto';
 import type { Config } from '../config/config.ts';
-import type { ReplicaReport, UpstreamReport } from '../http/info.ts';
+import { type ReplicaReport, type UpstreamReport, whyDisconnected } from '../http/info.ts';
 import type { NodeIdentity } from '../lease/node-identity.ts';
 import type { Logger } from '../log.ts';
-import { nameMatcher } from '../patterns.ts';
 import { ReplicationClient } from '../replication/client.ts';
 import { probePrimary } from '../replication/probe.ts';
 import { ReplicationServer } from '../replication/server.ts';
@@ -48,6 +47,8 @@ export class Replication {
       ...common,
       upstream: () => ({
         hostname: this.primaryHostname ?? '',
+        // Those that follow us reach the primary by another host than ours.
+        proxy: identity.role === 'primary' ? this.#proxyText() : (this.primaryProxyUrl ?? ''),
         lagMs: this.#client?.state().lagMs ?? 0,
       }),
       onRefused: (verdict, peer) =>
@@ -62,7 +63,7 @@ export class Replication {
       ...common,
       target,
       reconnectDelayMs: config.lease.reconnectDelayMs,
-      wanted: nameMatcher(config.lease.databases),
+      patterns: config.lease.databases,
       events: {
         met: (server) => {
           identity.follow(server.clusterId, server.term);
@@ -89,6 +90,30 @@ export class Replication {
     const server = this.#client?.state().server;
     if (!server) return config.lease.hostname;
     return server.role === 'primary' ? server.hostname : server.primaryHostname || undefined;
+  }
+
+  /** The URL of the primary's proxy; undefined when it is not known, or there is none. */
+  get primaryProxyUrl(): string | undefined {
+    const target = this.#parts.config.replication.primary;
+    const text = this.#proxyText();
+    if (!text.startsWith(':')) return text || undefined;
+    if (!target) return undefined;
+    const host = target.host.includes(':') ? `[${target.host}]` : target.host;
+    return `http://${host}${text}`;
+  }
+
+  /** How far behind the primary, ms; undefined before the first sync, 0 on the primary. */
+  get lagMs(): number | undefined {
+    return this.#client ? this.#client.state().lagMs : 0;
+  }
+
+  /** As Hello has it: what we know of the primary's proxy, or on the primary, where ours is. */
+  #proxyText(): string {
+    const { identity, config } = this.#parts;
+    if (identity.role === 'replica') return this.#client?.state().server?.primaryProxy ?? '';
+    const { proxy } = config;
+    if (!proxy) return '';
+    return proxy.advertise ?? `:${proxy.addr.port}`;
   }
 
   /** Throws LISTEN. Resolves with the port. */
@@ -119,6 +144,7 @@ export class Replication {
       hostname: replica.hostname,
       address: replica.address,
       connectedAt: new Date(replica.connectedAtMs).toISOString(),
+      behindMs: Math.round(replica.behindMs),
       positions: positionTexts(replica.positions),
     }));
   }
@@ -131,6 +157,7 @@ export class Replication {
       address: `${target.host}:${target.port}`,
       hostname: state.server?.hostname ?? null,
       connected: state.connected,
+      refused: state.refused,
       inSync: state.inSync,
       lagMs: state.lagMs ?? null,
       error: state.error ?? null,
@@ -140,11 +167,8 @@ export class Replication {
 
   warnings(): string[] {
     const upstream = this.upstream();
-    const disconnected =
-      upstream && !upstream.connected
-        ? [`not connected to ${upstream.address}: ${upstream.error ?? 'connecting'}`]
-        : [];
-    return [...disconnected, ...this.#warnings.values()];
+    const disconnected = upstream && whyDisconnected(upstream);
+    return [...(disconnected ? [disconnected] : []), ...this.#warnings.values()];
   }
 
   #local() {

@@ -59,6 +59,13 @@ export class Snapshots {
     return this.#keeper?.warnings() ?? [];
   }
 
+  /** For metrics; undefined when this node cuts none. */
+  counts(): { lastSuccessMs: number | undefined; lastRunOk: boolean } | undefined {
+    const keeper = this.#keeper;
+    if (!keeper) return undefined;
+    return { lastSuccessMs: keeper.lastSuccessMs, lastRunOk: keeper.lastRun?.ok ?? true };
+  }
+
   /** Rejects with DISK. */
   async report(): Promise<SnapshotsReport> {
     const keeper = this.#keeper;

@@ -7,6 +7,7 @@ import assert from 'node:assert';
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
+import { LiteFsError } from '../errors.ts';
 import { LtxDecoder } from '../ltx/decoder.ts';
 import type { Position } from '../ltx/position.ts';
 import { DB_HEADER_BYTES, parseDbHeader } from '../sqlite/db-header.ts';
@@ -36,6 +37,7 @@ export function* applyQueue(ctx: EngineContext, db: Database, queue: PendingAppl
   while (queue.length > 0) {
     const batch = queue.splice(0, BATCH_ENTRIES_MAX);
     let settled = 0;
+    const startedMs = ctx.clockMs();
     try {
       if (db.wal.cursor) {
         settled = yield* appendBatch(ctx, db, batch);
@@ -43,6 +45,7 @@ export function* applyQueue(ctx: EngineContext, db: Database, queue: PendingAppl
         yield* applyAlone(ctx, db, batch[0]);
         settled = 1;
       }
+      if (settled > 0) db.tally.apply.add(ctx.clockMs() - startedMs);
       queue.unshift(...batch.slice(settled));
     } catch (error) {
       for (const pending of batch.slice(settled)) {
@@ -76,13 +79,13 @@ function* appendBatch(
   batch: readonly PendingApply[],
 ): Task<number> {
   const appender = yield* beginAppend(ctx, db);
-  const taken: [PendingApply, CheckedEntry][] = [];
+  const taken: { pending: PendingApply; checked: CheckedEntry; emit: () => void }[] = [];
   let failure: { error: unknown } | undefined;
   let stoppedBy: CheckedEntry | undefined;
   let pageCount = db.pageCount;
   try {
     for (const pending of batch) {
-      const checked = yield* checkEntry(db.name, pending.input, db);
+      const checked = yield* check(db, pending.input);
       const { commit, pageSize } = checked.header;
       if (commit === 0 || pageSize !== db.pageSize) {
         stoppedBy = checked;
@@ -91,27 +94,28 @@ function* appendBatch(
       const mark = appender.mark();
       yield* appendPages(appender, pending.input, checked);
       try {
-        record(ctx, db, pending.input, checked);
+        const emit = record(ctx, db, pending.input, checked);
+        taken.push({ pending, checked, emit });
       } catch (error) {
         // What the log does not have must not be seen.
         appender.rewind(mark);
         throw error;
       }
       pageCount = commit;
-      taken.push([pending, checked]);
     }
   } catch (error) {
     failure = { error };
   }
   if (taken.length === 0) appender.abort();
   else appender.publish(pageCount);
+  for (const { emit } of taken) emit();
   try {
     if (taken.length > 0) yield* verifyStrictly(ctx, db);
   } catch (error) {
     throw new BatchError(error, new Set());
   }
-  for (const [pending] of taken) pending.done(undefined, db.position);
-  if (failure) throw new BatchError(failure.error, new Set(taken.map(([pending]) => pending)));
+  for (const { pending } of taken) pending.done(undefined, db.position);
+  if (failure) throw new BatchError(failure.error, new Set(taken.map(({ pending }) => pending)));
   if (taken.length === 0) {
     if (stoppedBy?.header.commit === 0) {
       applyDrop(ctx, db, batch[0], stoppedBy);
@@ -122,9 +126,20 @@ function* appendBatch(
     return 0;
   }
   yield* checkpointIfLarge(ctx, db);
-  if (taken.some(([, { pgnos }]) => pgnos[0] === 1)) db.leavesWal = saysRollback(db);
+  if (taken.some(({ checked }) => checked.pgnos[0] === 1)) db.leavesWal = saysRollback(db);
   if (db.leavesWal) yield* tryLeaveWalMode(db);
   return taken.length;
+}
+
+function* check(db: Database, input: LtxInput): Task<CheckedEntry> {
+  try {
+    return yield* checkEntry(db.name, input, db);
+  } catch (error) {
+    if (error instanceof LiteFsError && error.code === 'CHECKSUM_MISMATCH') {
+      db.tally.checksumFailures++;
+    }
+    throw error;
+  }
 }
 
 function* beginAppend(ctx: EngineContext, db: Database): Task<WalAppender> {
@@ -162,19 +177,21 @@ function applyDrop(
   pending: PendingApply,
   checked: CheckedEntry,
 ): void {
-  record(ctx, db, pending.input, checked);
+  const emit = record(ctx, db, pending.input, checked);
   dropFiles(db);
+  emit();
   pending.done(undefined, db.position);
 }
 
 /** One entry outside of WAL mode: a new database, a rollback-journal mode, a new page size, a drop. */
 function* applyAlone(ctx: EngineContext, db: Database, pending: PendingApply): Task<void> {
-  const checked = yield* checkEntry(db.name, pending.input, db);
+  const checked = yield* check(db, pending.input);
   const { header } = checked;
   if (header.commit === 0) {
     applyDrop(ctx, db, pending, checked);
     return;
   }
+  let emit = () => {};
   const input = yield* writePages(ctx, db, {
     pageSize: header.pageSize,
     pageCount: header.commit,
@@ -187,15 +204,26 @@ function* applyAlone(ctx: EngineContext, db: Database, pending: PendingApply): T
         }
       });
     },
-    beforeWriting: () => record(ctx, db, pending.input, checked),
+    beforeWriting() {
+      emit = record(ctx, db, pending.input, checked);
+    },
   });
   if (input.walMode) ensureWal(ctx, db, header.pageSize);
+  emit();
   yield* verifyStrictly(ctx, db);
   pending.done(undefined, db.position);
 }
 
-/** Stores the entry in the log and moves the database's state on to it. */
-function record(ctx: EngineContext, db: Database, input: LtxInput, checked: CheckedEntry): void {
+/**
+ * Stores the entry in the log and moves the database's state on to it. What it returns tells the world, and is
+ * called once readers see the transaction: who waits for a position reads as soon as it hears of it.
+ */
+function record(
+  ctx: EngineContext,
+  db: Database,
+  input: LtxInput,
+  checked: CheckedEntry,
+): () => void {
   const { header, post } = checked;
   // A compacted entry that begins before our position is what the log starts with from now on.
   if (header.minTxid !== db.position.txid + 1) db.log.reset();
@@ -211,8 +239,9 @@ function record(ctx: EngineContext, db: Database, input: LtxInput, checked: Chec
     for (const listener of db.changeListeners) listener.changed(checked.pgnos[i]);
   }
   assert(db.sums.checksum === post.checksum, `checksum of ${db.name} after ${post.txid}`);
+  db.tally.committed(header.maxTxid - db.position.txid, checked.pgnos.length);
   db.position = post;
-  ctx.emitEntry(db, entry, 'bytes' in input ? input.bytes : undefined);
+  return () => ctx.emitEntry(db, entry, 'bytes' in input ? input.bytes : undefined);
 }
 
 /** The log takes the file over; the pages are still read from it: a second name keeps it. */

@@ -22,7 +22,32 @@ export type CaptureOutcome = 'done' | 'writing' | 'busy' | 'damaged';
 /**
  * `locked`: the caller knows that nobody can write the database file now (its writer waits for us).
  */
-export function* capture(
+export function capture(
+  ctx: EngineContext,
+  db: Database,
+  options: { locked: boolean },
+): Task<CaptureOutcome> {
+  return timed(ctx, db, captureCommitted(ctx, db, options));
+}
+
+/** The end of a journal: to be called while that operation is held back. */
+export function captureAtJournalEnd(ctx: EngineContext, db: Database): Task<CaptureOutcome> {
+  return timed(ctx, db, captureJournaled(ctx, db));
+}
+
+/** Takes the time of a capture that finds something. */
+function* timed(
+  ctx: EngineContext,
+  db: Database,
+  task: Task<CaptureOutcome>,
+): Task<CaptureOutcome> {
+  const [startedMs, before] = [ctx.clockMs(), db.position.txid];
+  const outcome = yield* task;
+  if (db.position.txid !== before) db.tally.capture.add(ctx.clockMs() - startedMs);
+  return outcome;
+}
+
+function* captureCommitted(
   ctx: EngineContext,
   db: Database,
   options: { locked: boolean },
@@ -39,8 +64,7 @@ export function* capture(
   return writing ? 'writing' : 'done';
 }
 
-/** The end of a journal: to be called while that operation is held back. */
-export function* captureAtJournalEnd(ctx: EngineContext, db: Database): Task<CaptureOutcome> {
+function* captureJournaled(ctx: EngineContext, db: Database): Task<CaptureOutcome> {
   db.files.closeReplaced();
   const result = db.suspect ? 'compare' : yield* captureJournal(ctx, db);
   if (result !== 'compare') return 'done';

@@ -45,6 +45,7 @@ export class EngineClient implements ReplicationStore {
   readonly #positions = new Map<string, Position>();
   readonly #statuses = new Map<string, DatabaseStatus>();
   readonly #entryListeners = new Set<(entry: WireEntry) => void>();
+  readonly #positionListeners = new Set<() => void>();
   readonly #dropListeners = new Set<(database: string) => void>();
   #nextId = 1;
   #dead: Error | undefined;
@@ -78,14 +79,15 @@ export class EngineClient implements ReplicationStore {
         this.#settle(news.id, news.error, news.result);
         return true;
       case 'entry':
-        this.#positions.set(news.entry.database, news.entry.post);
+        this.#moved(news.entry.database, news.entry.post);
         for (const listener of this.#entryListeners) listener(news.entry);
         return true;
       case 'position':
-        this.#positions.set(news.database, news.position);
+        this.#moved(news.database, news.position);
         return true;
       case 'dropped':
         this.#positions.delete(news.database);
+        for (const listener of this.#positionListeners) listener();
         this.#statuses.delete(news.database);
         for (const listener of this.#dropListeners) listener(news.database);
         return true;
@@ -121,6 +123,12 @@ export class EngineClient implements ReplicationStore {
   onEntry(listener: (entry: WireEntry) => void): () => void {
     this.#entryListeners.add(listener);
     return () => this.#entryListeners.delete(listener);
+  }
+
+  /** Calls back when some database has another position, or none any more. Returns the undo. */
+  onPosition(listener: () => void): () => void {
+    this.#positionListeners.add(listener);
+    return () => this.#positionListeners.delete(listener);
   }
 
   onDrop(listener: (database: string) => void): () => void {
@@ -197,6 +205,11 @@ export class EngineClient implements ReplicationStore {
 
   async drop(database: string, options: { diverged: boolean }): Promise<void> {
     await this.call('drop', { database, diverged: options.diverged });
+  }
+
+  #moved(database: string, position: Position): void {
+    this.#positions.set(database, position);
+    for (const listener of this.#positionListeners) listener();
   }
 
   #settle(id: number, error: WireError | undefined, result: unknown): void {

@@ -8,9 +8,9 @@ import { type Position, ZERO_POSITION } from '../ltx/position.ts';
 import type { WalCursor } from '../sqlite/wal.ts';
 import type { Layout } from '../store/layout.ts';
 import { TransactionLog } from '../store/log.ts';
-import type { StoredEntry } from '../store/log-files.ts';
 import { PageSums } from '../store/page-sums.ts';
 import { DatabaseFiles, type Roots } from './files.ts';
+import { Tally } from './tally.ts';
 import { ReplicaIndex } from './wal-index-writer.ts';
 
 /** What the outside is told of a database. */
@@ -38,12 +38,6 @@ export interface ChangeListener {
   changed(pgno: number): void;
 }
 
-export interface CapturedEntry {
-  readonly entry: StoredEntry;
-  /** The LTX file itself when it is small. */
-  readonly bytes: Uint8Array | undefined;
-}
-
 export class Database {
   readonly name: string;
   /** The flat name of its files below data.dir. */
@@ -69,10 +63,9 @@ export class Database {
     backfilled: 0,
   };
   readonly changeListeners = new Set<ChangeListener>();
+  readonly tally = new Tally();
   /** The change counter of page 1 as last captured or applied; tells journal-less commits. */
   changeCounter = 0;
-  /** ms of the engine's clock when something last happened to it. */
-  activeMs = 0;
   /** Whether the sums file on disk is behind. */
   sumsSavedTxid = 0;
 

@@ -5,8 +5,7 @@
  * from the backing tree: the content is the same (the mount writes through), and a read there can never
  * wait for a directory that an operation we hold back has locked.
  *
- * Opened when first needed; closed when the file behind the name is replaced, when the database goes
- * idle, and before unmounting. Locks are OFD locks: POSIX locks would vanish with any other
+ * Opened when first needed; closed when the file behind the name is replaced, and before unmounting. Locks are OFD locks: POSIX locks would vanish with any other
  * descriptor of the same file in this process.
  */
 import fs from 'node:fs';

@@ -1,6 +1,6 @@
 /**
  * What is done now and then beside the work: logs flushed to disk, closed, merged and trimmed; page checksums
- * saved, so that the next start has little to catch up on; files of idle databases closed.
+ * saved, so that the next start has little to catch up on.
  */
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';

@@ -8,6 +8,7 @@
 import type { ErrorCode } from '../errors.ts';
 import type { DeferredOperation, TreeEvent } from '../fuse/policy.ts';
 import type { Position } from '../ltx/position.ts';
+import type { LogEntry } from '../store/log-entry.ts';
 import type { LogLevel } from './context.ts';
 import type { DatabaseStatus } from './database.ts';
 
@@ -45,6 +46,22 @@ export interface DatabaseInfo {
   readonly logFirstTxid: number;
 }
 
+/** One database's counters since the start (tally.ts). */
+export interface DatabaseTally {
+  readonly name: string;
+  readonly commits: number;
+  readonly pages: number;
+  readonly checksumFailures: number;
+  readonly resyncs: number;
+  readonly capture: LatencyCounts;
+  readonly apply: LatencyCounts;
+}
+
+export interface LatencyCounts {
+  readonly counts: readonly number[];
+  readonly sumS: number;
+}
+
 export interface VerifyResult {
   readonly name: string;
   readonly position: Position;
@@ -55,21 +72,10 @@ export interface VerifyResult {
   readonly reason?: string;
 }
 
-export type WireSource =
-  | { readonly bytes: Uint8Array }
-  | { readonly path: string; readonly offset: number; readonly length: number };
-
-export interface WireEntry {
-  readonly database: string;
-  readonly minTxid: number;
-  readonly maxTxid: number;
-  readonly pre: Position;
-  readonly post: Position;
-  readonly timestampMs: number;
+export interface WireEntry extends LogEntry {
   readonly pageSize: number;
   /** Size of the database in pages after it; 0 for a drop. */
   readonly commit: number;
-  readonly source: WireSource;
 }
 
 /** Requests and their results, by kind. */
@@ -83,6 +89,8 @@ export interface EngineCalls {
   /** After detach: writes the markers of a clean stop and ends the thread. */
   stop: { args: Record<never, never>; result: null };
   info: { args: Record<never, never>; result: readonly DatabaseInfo[] };
+  /** What is counted of each database, for metrics. */
+  tallies: { args: Record<never, never>; result: readonly DatabaseTally[] };
   verify: { args: { database: string }; result: VerifyResult };
   readLog: {
     args: { database: string; after: Position; maxBytes: number };

@@ -28,6 +28,9 @@ export type Handlers = {
 
 /** The lane of what concerns no single database. */
 const GENERAL_LANE = '';
+/** How long a flush waits for a lock that keeps it from reading. */
+const FLUSH_PATIENCE_MS = 2000;
+const BUSY_REST_MS = 1;
 
 interface Cut {
   readonly db: Database;
@@ -80,7 +83,13 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
       *run({ database }) {
         if (!engine.captures) return null;
         const targets = database === undefined ? [...registry] : [known(database)];
-        for (const db of targets) yield* follower.flush(db, { locked: false });
+        const untilMs = ctx.clockMs() + FLUSH_PATIENCE_MS;
+        for (const db of targets) {
+          while ((yield* follower.flush(db, { locked: false })) === 'busy') {
+            if (ctx.clockMs() >= untilMs) break;
+            yield BUSY_REST_MS;
+          }
+        }
         return null;
       },
     },
@@ -105,6 +114,10 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
         const shown = (db: Database) => db.pageCount > 0 || db.status.state !== 'ok';
         return [...registry].filter(shown).map(databaseInfo);
       },
+    },
+    tallies: {
+      lane: () => GENERAL_LANE,
+      run: () => [...registry].map(({ name, tally }) => ({ name, ...tally })),
     },
     verify: {
       lane: named,

@@ -85,6 +85,7 @@ export class ResyncTask {
     else yield* this.#writeOver();
     this.#adopt(position);
     this.#image.remove();
+    db.tally.resyncs++;
     yield* checkpointIfLarge(this.#ctx, db);
   }
 
@@ -119,6 +120,7 @@ export class ResyncTask {
     }
     const checksum = this.#pageCount === 0 ? 0n : xor | CHECKSUM_FLAG;
     if (checksum === position.checksum) return;
+    this.#db.tally.checksumFailures++;
     throw new LiteFsError(
       'CHECKSUM_MISMATCH',
       `${this.#db.name}: the resync made ${formatPosition({ txid: position.txid, checksum })}, ` +

@@ -77,6 +77,7 @@ export class TransactionWriter {
     }
     assert.equal(db.sums.checksum, post.checksum, `checksum of ${db.name} after ${post.txid}`);
     db.position = post;
+    db.tally.committed(maxTxid - this.#header.minTxid + 1, this.#pgnos.length);
     this.#ctx.emitEntry(db, entry, 'bytes' in stored ? stored.bytes : undefined);
     return post;
   }

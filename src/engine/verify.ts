@@ -40,6 +40,7 @@ export function* verifyDatabase(
   const { name, position } = db;
   const badPages = [...bad.keys()].slice(0, BAD_PAGES_REPORTED_MAX);
   if (bad.size === 0) return { name, position, pagesChecked: checked, badPages, ok: true };
+  db.tally.checksumFailures++;
   if (!flush) admit(ctx, db, bad);
   const reason = `${bad.size} of ${checked} pages are not what their checksums say`;
   return { name, position, pagesChecked: checked, badPages, ok: false, reason };

@@ -27,6 +27,7 @@ import {
   unlinkName,
 } from './names.ts';
 import { createFile, openFile, releaseFile } from './opening.ts';
+import { namedCounts, OPCODE_MAX, OPERATION_NAMES } from './operations.ts';
 import type { TreePolicy } from './policy.ts';
 import { OPCODES, type OpName } from './protocol.ts';
 import { Request } from './request.ts';
@@ -76,12 +77,6 @@ const HANDLERS: Partial<Record<OpName, Handler>> = {
 
 const unknown: Handler = () => -errno.ENOSYS;
 
-const NAMES: readonly (OpName | undefined)[] = (() => {
-  const names: (OpName | undefined)[] = [];
-  for (const name of Object.keys(OPCODES) as OpName[]) names[OPCODES[name]] = name;
-  return names;
-})();
-
 export interface FuseSessionOptions {
   /** /dev/fuse, open for reading and writing, and mounted (see `mountFuse`). */
   readonly device: number;
@@ -95,6 +90,8 @@ export interface FuseSessionOptions {
    * closes the device ends the mount for all who still use it.
    */
   readonly stop?: number;
+  /** Counts requests, by opcode; may be memory that other threads look at. */
+  readonly counts?: Uint32Array;
   /** Is told of every request. */
   readonly debug?: (line: string) => void;
 }
@@ -105,22 +102,19 @@ export class FuseSession {
   readonly #tree: Tree;
   readonly #request = new Request();
   readonly #handlers: readonly (Handler | undefined)[];
-  readonly #counts = new Array<number>(64).fill(0);
+  readonly #counts: Uint32Array;
 
   constructor(options: FuseSessionOptions) {
     this.#options = options;
+    this.#counts = options.counts ?? new Uint32Array(OPCODE_MAX + 1);
     const root = Buffer.from(options.backingRoot).toString('latin1');
     this.#tree = new Tree(new FuseDevice(options.device, options.stop), options.policy, root);
-    this.#handlers = NAMES.map((name) => name && HANDLERS[name]);
+    this.#handlers = OPERATION_NAMES.map((name) => name && HANDLERS[name]);
   }
 
   /** How many requests of each kind there have been. */
   get counters(): Record<string, number> {
-    const counters: Record<string, number> = {};
-    this.#counts.forEach((count, opcode) => {
-      if (count > 0) counters[NAMES[opcode] ?? `OPCODE${opcode}`] = count;
-    });
-    return counters;
+    return namedCounts(this.#counts);
   }
 
   /**
@@ -183,8 +177,8 @@ export class FuseSession {
   #serve(): void {
     const request = this.#request;
     const { opcode } = request;
-    this.#counts[opcode]++;
-    this.#options.debug?.(`${NAMES[opcode] ?? opcode} node ${request.nodeId}`);
+    if (opcode < this.#counts.length) this.#counts[opcode]++;
+    this.#options.debug?.(`${OPERATION_NAMES[opcode] ?? opcode} node ${request.nodeId}`);
     try {
       const outcome = (this.#handlers[opcode] ?? unknown)(this.#tree, request);
       if (outcome !== undefined) this.#tree.device.reply(request.asker, outcome);

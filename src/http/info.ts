@@ -19,6 +19,8 @@ export interface ReplicaReport {
   readonly hostname: string;
   readonly address: string;
   readonly connectedAt: string;
+  /** For how long it has not had everything, ms; 0 when it has. */
+  readonly behindMs: number;
   /** Positions it has applied, by database. */
   readonly positions: Record<string, string>;
 }
@@ -27,12 +29,27 @@ export interface UpstreamReport {
   readonly address: string;
   readonly hostname: string | null;
   readonly connected: boolean;
+  /** It does not let this node follow it, or must not be followed: `error` says why. */
+  readonly refused: boolean;
   readonly inSync: boolean;
   /** ms; null before the first sync. */
   readonly lagMs: number | null;
   readonly error: string | null;
   /** The primary's positions, as last heard. */
   readonly positions: Record<string, string>;
+}
+
+/** In plain words; undefined when it is connected. */
+export function whyDisconnected({
+  connected,
+  refused,
+  address,
+  error,
+}: UpstreamReport): string | undefined {
+  if (connected) return undefined;
+  return refused
+    ? `refused by ${address}: ${error}`
+    : `not connected to ${address}: ${error ?? 'connecting'}`;
 }
 
 /** The first five fields are LiteFS's. */
@@ -66,6 +83,14 @@ export interface VerifyReport {
   readonly ok: boolean;
   readonly badPages: readonly number[];
   readonly reason?: string;
+}
+
+/** The answer to POST /import. */
+export interface ImportReport {
+  readonly name: string;
+  readonly bytes: number;
+  /** Of the database after it. */
+  readonly position: string;
 }
 
 /** The body of every answer that is not 200. */

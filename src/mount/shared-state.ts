@@ -11,17 +11,22 @@
  *     24      float64  the primary's clock at that lag, ms since 1970
  *     32      bytes    answer: content of the virtual file that is being resumed (64)
  *     96      bytes    primary: content of .primary, newline included (256)
+ *     352     uint32   requests of each kind that the mount has served, by FUSE opcode (64 words)
  */
 import type { Role } from '../engine/protocol.ts';
 
-const BYTES = 352;
 const ANSWER_OFFSET = 32;
 const ANSWER_BYTES_MAX = 64;
 const PRIMARY_OFFSET = 96;
 const PRIMARY_BYTES_MAX = 256;
+const COUNTS_OFFSET = PRIMARY_OFFSET + PRIMARY_BYTES_MAX;
+const COUNTS = 64;
+const BYTES = COUNTS_OFFSET + 4 * COUNTS;
 
 export class SharedState {
   readonly buffer: SharedArrayBuffer;
+  /** Written by the mount's thread alone. They begin again at zero after 2^32. */
+  readonly requestCounts: Uint32Array;
   readonly #ints: Int32Array;
   readonly #floats: Float64Array;
   readonly #bytes: Uint8Array;
@@ -31,6 +36,7 @@ export class SharedState {
     this.#ints = new Int32Array(buffer, 0, 4);
     this.#floats = new Float64Array(buffer, 16, 2);
     this.#bytes = new Uint8Array(buffer);
+    this.requestCounts = new Uint32Array(buffer, COUNTS_OFFSET, COUNTS);
   }
 
   get role(): Role {

@@ -32,9 +32,10 @@ function post(news: MountNews): void {
 }
 
 try {
+  const shared = new SharedState(data.shared);
   const policy = new SqlitePolicy({
     treeRoot: data.treeRoot,
-    shared: new SharedState(data.shared),
+    shared,
     send(message: MountMessage) {
       data.engine.postMessage(message);
       signalEventFd(data.engineEventFd);
@@ -46,6 +47,7 @@ try {
     policy,
     passthrough: data.passthrough,
     stop: data.stop,
+    counts: shared.requestCounts,
     debug: data.debug ? (line) => process.stderr.write(`fuse: ${line}\n`) : undefined,
   });
   separateDescriptors();

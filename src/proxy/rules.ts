@@ -8,6 +8,8 @@
  *   read          the rest
  */
 
+import { textMatcher } from '../patterns.ts';
+
 export type RequestKind = 'health' | 'passthrough' | 'write' | 'read';
 
 export interface RuleSettings {
@@ -37,8 +39,8 @@ export class Rules {
   readonly #websocket: RuleSettings['websocket'];
 
   constructor(settings: RuleSettings) {
-    this.#passthrough = pathMatcher(settings.passthrough);
-    this.#alwaysForward = pathMatcher(settings.alwaysForward);
+    this.#passthrough = textMatcher(settings.passthrough);
+    this.#alwaysForward = textMatcher(settings.alwaysForward);
     this.#websocket = settings.websocket;
   }
 
@@ -69,28 +71,4 @@ export function pathOf(target: string): string {
   } catch {
     return path;
   }
-}
-
-/** Whether a path fits one of the patterns. Takes time linear in the path, whatever a stranger sends. */
-export function pathMatcher(patterns: readonly string[]): (path: string) => boolean {
-  const matchers = patterns.map(matcher);
-  return (path) => matchers.some((matches) => matches(path));
-}
-
-function matcher(pattern: string): (path: string) => boolean {
-  const [first, ...rest] = pattern.split('*');
-  const last = rest.pop();
-  if (last === undefined) return (path) => path === pattern;
-  return (path) => {
-    const end = path.length - last.length;
-    if (!path.startsWith(first) || !path.endsWith(last) || end < first.length) return false;
-    // The leftmost place for each part leaves the most room for those after it.
-    let at = first.length;
-    for (const part of rest) {
-      const found = path.indexOf(part, at);
-      if (found < 0 || found + part.length > end) return false;
-      at = found + part.length;
-    }
-    return true;
-  };
 }

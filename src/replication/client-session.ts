@@ -6,7 +6,9 @@ import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { LiteFsError } from '../errors.ts';
+import { judgePeer } from '../lease/judge.ts';
 import type { Position } from '../ltx/position.ts';
+import { nameMatcher } from '../patterns.ts';
 import { isProof, proof } from './auth.ts';
 import { FRAME_TYPES, type Frame, frameName } from './frame.ts';
 import {
@@ -24,6 +26,7 @@ import {
   encodeHello,
   encodePositions,
   encodeRequest,
+  encodeSubscription,
   FEATURE_ZSTD,
   type Heartbeat,
   type Hello,
@@ -48,8 +51,8 @@ export interface ClientSessionParts {
   readonly clock: Clock;
   readonly log: ReplicationLogger;
   readonly compress: boolean;
-  /** Which databases to follow. */
-  readonly wanted: (database: string) => boolean;
+  /** Which databases to follow; undefined: all. */
+  readonly patterns: readonly string[] | undefined;
   readonly events: {
     /** The handshake is done. */
     connected(server: Hello): void;
@@ -83,6 +86,7 @@ export class ClientSession {
   readonly #receivers = new Map<string, DatabaseReceiver>();
   readonly #spools = new Map<string, Spool>();
   readonly #acks = new Map<string, Position>();
+  readonly #wanted: (database: string) => boolean;
   readonly #timer: NodeJS.Timeout;
   #state: State = 'hello';
   #server: Hello | undefined;
@@ -93,6 +97,7 @@ export class ClientSession {
 
   constructor(parts: ClientSessionParts) {
     this.#parts = parts;
+    this.#wanted = nameMatcher(parts.patterns);
     this.#heardMs = parts.clock.monotonicMs();
     this.#timer = setInterval(() => this.#tick(), HEARTBEAT_MS);
     const { transport, local, nonce, compress } = parts;
@@ -109,12 +114,21 @@ export class ClientSession {
         features: compress ? FEATURE_ZSTD : 0,
         nonce,
         primaryHostname: '',
+        primaryProxy: '',
       }),
     );
   }
 
   close(): void {
     this.#parts.transport.destroy();
+  }
+
+  /**
+   * Resolves when nothing that was received is still on its way into the store. Only then do the store's positions
+   * tell another session what to ask for.
+   */
+  async drained(): Promise<void> {
+    await Promise.all([...this.#receivers.values()].map((receiver) => receiver.drained()));
   }
 
   #frame({ type, payload }: Frame): void {
@@ -169,13 +183,17 @@ export class ClientSession {
   }
 
   #welcome(): void {
-    const { transport, store, wanted, compress, events } = this.#parts;
+    const { transport, store, patterns, compress, events, local } = this.#parts;
     const server = this.#server as Hello;
+    // It has judged us; we judge it: a node may be wrong about itself.
+    const verdict = judgePeer(server, local());
+    if (verdict) throw new LiteFsError('PEER_REJECTED', verdict.text);
+    transport.trust();
     if (compress && (server.features & FEATURE_ZSTD) !== 0) transport.compress();
     this.#state = 'subscribing';
     events.connected(server);
-    const positions = [...store.positions()].filter(([name]) => wanted(name));
-    transport.send('SUBSCRIBE', encodePositions(positions));
+    const positions = new Map([...store.positions()].filter(([name]) => this.#wanted(name)));
+    transport.send('SUBSCRIBE', encodeSubscription({ positions, patterns }));
   }
 
   #follow(type: number, payload: Buffer): void {
@@ -232,7 +250,7 @@ export class ClientSession {
   }
 
   #positions(positions: Map<string, Position>): void {
-    const wanted = [...positions].filter(([name]) => this.#parts.wanted(name));
+    const wanted = [...positions].filter(([name]) => this.#wanted(name));
     this.#parts.events.positions(new Map(wanted));
   }
 
@@ -260,8 +278,8 @@ export class ClientSession {
   #receiver(database: string): DatabaseReceiver | undefined {
     let receiver = this.#receivers.get(database);
     if (receiver) return receiver;
-    const { wanted, store, log, events, transport } = this.#parts;
-    if (!wanted(database)) return undefined;
+    const { store, log, events, transport } = this.#parts;
+    if (!this.#wanted(database)) return undefined;
     receiver = new DatabaseReceiver(database, store, log, {
       applied: (name, position) => {
         this.#ack(name, position);
@@ -376,6 +394,8 @@ function expect(type: number, wanted: number): void {
 }
 
 function rejected({ code, text }: { code: string; text: string }): LiteFsError {
+  // That passes by itself.
+  if (code === 'not-yet') return new LiteFsError('PEER_UNREACHABLE', text);
   const hint =
     code === 'wrong-secret' ? 'Write the same replication.secret on all nodes.' : undefined;
   return new LiteFsError('PEER_REJECTED', text, { hint });

@@ -18,8 +18,8 @@ export interface ReplicationClientOptions {
   readonly random: (bytes: number) => Buffer;
   readonly target: { readonly host: string; readonly port: number };
   readonly reconnectDelayMs: number;
-  /** Which databases to follow. */
-  readonly wanted: (database: string) => boolean;
+  /** Which databases to follow; undefined: all. */
+  readonly patterns: readonly string[] | undefined;
   readonly compressFor?: (address: string) => boolean;
   readonly events: {
     /** Connected to a node of this cluster and term. */
@@ -32,6 +32,8 @@ export interface ReplicationClientOptions {
 export interface ClientState {
   readonly connected: boolean;
   readonly server: Hello | undefined;
+  /** It does not let us follow it, or must not be followed. Tried again now and then. */
+  readonly refused: boolean;
   /** Why there is no connection. */
   readonly error: string | undefined;
   readonly inSync: boolean;
@@ -45,6 +47,8 @@ export interface ClientState {
 
 const CONNECT_MS_MAX = 10_000;
 const RECONNECT_MS_MAX = 15_000;
+/** Somebody has to change something first. */
+const REFUSED_MS = 30_000;
 /** Between two heartbeats nothing is known; so much is not counted as lag. */
 const LAG_ALLOWANCE_MS = 2500;
 
@@ -63,6 +67,7 @@ export class ReplicationClient {
   #everSynced = false;
   #closed = false;
   #failures = 0;
+  #refused = false;
   #error: string | undefined;
   #loggedError: string | undefined;
   /** When we were last known to have everything, monotonic ms. */
@@ -81,6 +86,7 @@ export class ReplicationClient {
     return {
       connected: this.#connected,
       server: this.#server,
+      refused: this.#refused,
       error: this.#error,
       inSync: this.#connected && this.#everSynced && this.#targets === undefined,
       lagMs: this.#lagMs(),
@@ -112,7 +118,7 @@ export class ReplicationClient {
   }
 
   #begin(socket: net.Socket): void {
-    const { store, local, secret, log, clock, random, wanted, events } = this.#options;
+    const { store, local, secret, log, clock, random, patterns, events } = this.#options;
     const remote = (this.#options.compressFor ?? isRemote)(socket.remoteAddress ?? '');
     this.#session = new ClientSession({
       transport: new FrameTransport(socket),
@@ -123,11 +129,12 @@ export class ReplicationClient {
       clock,
       log,
       compress: remote,
-      wanted,
+      patterns,
       events: {
         connected: (server) => {
           this.#connected = true;
           this.#failures = 0;
+          this.#refused = false;
           this.#error = undefined;
           this.#loggedError = undefined;
           this.#server = server;
@@ -189,16 +196,22 @@ export class ReplicationClient {
   #disconnected(error: Error | undefined): void {
     const { log, reconnectDelayMs, random } = this.#options;
     const wasConnected = this.#connected;
+    const drained = this.#session?.drained();
     this.#connected = false;
     this.#session = undefined;
     this.#targets = undefined;
     this.#subscribed = false;
     if (this.#closed) return;
     this.#error = error ? describe(error) : 'the connection was closed';
+    this.#refused = error instanceof LiteFsError && error.code === 'PEER_REJECTED';
     this.#failures++;
     if (wasConnected || this.#error !== this.#loggedError) {
       this.#loggedError = this.#error;
-      const what = wasConnected ? 'lost the connection to' : 'cannot follow';
+      const what = this.#refused
+        ? 'refused by'
+        : wasConnected
+          ? 'lost the connection to'
+          : 'cannot follow';
       const fields = {
         peer: this.#address(),
         code: error instanceof LiteFsError ? error.code : undefined,
@@ -207,8 +220,11 @@ export class ReplicationClient {
     }
     const grown = Math.min(RECONNECT_MS_MAX, reconnectDelayMs * 2 ** (this.#failures - 1));
     const jitter = 0.5 + random(1)[0] / 512;
-    const wait = wasConnected ? 0 : grown * jitter;
-    this.#timer = setTimeout(() => this.#connect(), wait);
+    const wait = this.#refused ? REFUSED_MS * jitter : wasConnected ? 0 : grown * jitter;
+    this.#timer = setTimeout(async () => {
+      await drained;
+      if (!this.#closed) this.#connect();
+    }, wait);
   }
 
   #address(): string {

@@ -5,6 +5,7 @@
  */
 import fs from 'node:fs';
 import type { Position } from '../ltx/position.ts';
+import type { LogEntry } from '../store/log-entry.ts';
 import {
   type decodeChecksums,
   encodeEntryBegin,
@@ -13,7 +14,7 @@ import {
   encodeNamedPosition,
   encodeResyncBegin,
 } from './messages.ts';
-import type { LogEntry, PageCut, ReplicationStore } from './store.ts';
+import type { PageCut, ReplicationStore } from './store.ts';
 import type { FrameTransport } from './transport.ts';
 
 /** What is read from the log at once. */
@@ -49,7 +50,7 @@ export class DatabaseFeed {
   #closed = false;
   /** The replica asked for pages, whatever the log has. */
   #resyncAsked = false;
-  /** The position was set back while entries were being sent: they are of no use. */
+  /** The replica asked for something else meanwhile: what is being sent is of no use. */
   #rewound = false;
   #checksums: { parts: Buffer[]; bytes: number; done: (theirs: Theirs) => void } | undefined;
 
@@ -147,6 +148,10 @@ export class DatabaseFeed {
     }
   }
 
+  get #isOver(): boolean {
+    return this.#closed || this.#rewound;
+  }
+
   #wake(): void {
     this.#more?.();
     this.#more = undefined;
@@ -157,7 +162,7 @@ export class DatabaseFeed {
     try {
       for (const entry of entries) {
         await this.#send(entry, open);
-        if (this.#closed || this.#rewound) return;
+        if (this.#isOver) return;
         this.#position = entry.post;
       }
     } catch (error) {
@@ -208,7 +213,7 @@ export class DatabaseFeed {
   async #resync(reason: string): Promise<void> {
     const startedMs = performance.now();
     const theirs = await this.#askChecksums();
-    if (this.#closed) return;
+    if (this.#isOver) return;
     const had = this.#position;
     const comparable = theirs.checksums.length > 0;
     const cut = await this.#store.cutPages(this.#database, comparable ? theirs : undefined);
@@ -221,12 +226,13 @@ export class DatabaseFeed {
       let bytes = 0;
       for (;;) {
         const pages = await cut.next(PAGES_BYTES);
-        if (!pages || this.#closed) break;
+        if (!pages || this.#isOver) break;
         bytes += pages.length;
         await this.#transport.send('PAGES', ...encodeNamed(this.#database, pages));
       }
-      if (this.#closed || !cut.end) return;
+      if (this.#isOver || !cut.end) return;
       await this.#sendUpTo(cut.position, cut.end);
+      if (this.#isOver) return;
       this.#transport.send('RESYNC_END', encodeNamedPosition(this.#database, this.#position));
       const seconds = Math.round(performance.now() - startedMs) / 1000;
       this.#events.resync(
@@ -241,7 +247,7 @@ export class DatabaseFeed {
   /** The entries after a position, to the end of the cut at least. */
   async #sendUpTo(from: Position, end: Position): Promise<void> {
     this.#position = from;
-    while (this.#position.txid < end.txid && !this.#closed) {
+    while (this.#position.txid < end.txid && !this.#isOver) {
       const read = await this.#store.readLog(this.#database, this.#position, READ_BYTES);
       if (read.kind === 'unavailable') {
         throw new Error(

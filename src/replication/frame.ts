@@ -43,8 +43,9 @@ export interface Frame {
   readonly payload: Buffer;
 }
 
-/** Type and payload, at most. */
+/** Type and payload, at most; before the handshake is done, from strangers, much less. */
 export const FRAME_BYTES_MAX = 2 << 20;
+export const HANDSHAKE_FRAME_BYTES_MAX = 4 << 10;
 const LENGTH_BYTES = 4;
 const FIRST_RESERVED = 32;
 
@@ -69,6 +70,12 @@ export function frameHeader(type: number, payloadBytes: number): Buffer {
 export class FrameParser {
   #chunks: Buffer[] = [];
   #bytes = 0;
+  #bytesMax = HANDSHAKE_FRAME_BYTES_MAX;
+
+  /** The handshake is done: frames may be as large as they get. */
+  trust(): void {
+    this.#bytesMax = FRAME_BYTES_MAX;
+  }
 
   /** Takes the next bytes. */
   add(chunk: Buffer): void {
@@ -85,7 +92,7 @@ export class FrameParser {
     if (this.#bytes < LENGTH_BYTES + 1) return undefined;
     const header = this.#peek(LENGTH_BYTES + 1);
     const length = header.readUInt32BE(0);
-    check(length, header[LENGTH_BYTES]);
+    check(length, header[LENGTH_BYTES], this.#bytesMax);
     if (this.#bytes < LENGTH_BYTES + length) return undefined;
     const whole = this.#take(LENGTH_BYTES + length);
     return { type: whole[LENGTH_BYTES], payload: whole.subarray(LENGTH_BYTES + 1) };
@@ -115,8 +122,8 @@ export class FrameParser {
   }
 }
 
-function check(length: number, type: number): void {
-  if (length < 1 || length > FRAME_BYTES_MAX) {
+function check(length: number, type: number, bytesMax: number): void {
+  if (length < 1 || length > bytesMax) {
     throw new LiteFsError('PROTOCOL', `a frame of ${length} bytes: not a litefs-lite node?`);
   }
   if (!NAMES.has(type)) throw new LiteFsError('PROTOCOL', `a frame of unknown type ${type}`);

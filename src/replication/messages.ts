@@ -10,6 +10,10 @@ import { PayloadReader, PayloadWriter } from './bytes.ts';
 export const PROTOCOL_VERSION = 1;
 export const NONCE_BYTES = 32;
 const MAGIC = 0x4c46534c;
+/** Magic and version. */
+const HELLO_START_BYTES = 6;
+/** In a SUBSCRIBE. */
+const PATTERNS_MAX = 10_000;
 /** A node has not more databases than this; also what bounds a list of positions. */
 const DATABASES_MAX = 1_000_000;
 
@@ -22,9 +26,14 @@ export interface Hello extends PeerFacts {
   /** The cluster's primary, as far as the sender knows; '' when it does not. */
   readonly primaryHostname: string;
   readonly advertiseUrl: string;
+  /**
+   * The URL of the primary's proxy as far as the sender knows, or `:port` of the host at which the primary is
+   * reached; '' when there is none.
+   */
+  readonly primaryProxy: string;
 }
 
-/** magic u32, version u16, features u32, role u8, node id u64, cluster id u64, term u64, nonce, three texts. */
+/** magic u32, version u16, features u32, role u8, node id u64, cluster id u64, term u64, nonce, four texts. */
 export function encodeHello(hello: Hello): Buffer {
   return new PayloadWriter()
     .u32(MAGIC)
@@ -38,13 +47,20 @@ export function encodeHello(hello: Hello): Buffer {
     .text(hello.hostname)
     .text(hello.primaryHostname)
     .text(hello.advertiseUrl)
+    .text(hello.primaryProxy)
     .done();
 }
 
-export function decodeHello(payload: Buffer): Hello {
+/** The version of the protocol that a HELLO begins with; that much is the same in all of them. */
+export function helloVersion(payload: Buffer): number {
   const reader = new PayloadReader(payload);
   if (reader.u32() !== MAGIC) throw new LiteFsError('PROTOCOL', 'the peer is no litefs-lite node');
-  const version = reader.u16();
+  return reader.u16();
+}
+
+/** Throws PEER_REJECTED for another version of the protocol. */
+export function decodeHello(payload: Buffer): Hello {
+  const version = helloVersion(payload);
   if (version !== PROTOCOL_VERSION) {
     throw new LiteFsError(
       'PEER_REJECTED',
@@ -52,6 +68,8 @@ export function decodeHello(payload: Buffer): Hello {
       { hint: 'Install the same release on all nodes.' },
     );
   }
+  const reader = new PayloadReader(payload);
+  reader.bytes(HELLO_START_BYTES);
   const features = reader.u32();
   const role = reader.u8();
   if (role !== 1 && role !== 2) throw new LiteFsError('PROTOCOL', `a HELLO with role ${role}`);
@@ -68,6 +86,7 @@ export function decodeHello(payload: Buffer): Hello {
     hostname: reader.text(),
     primaryHostname: reader.text(),
     advertiseUrl: reader.text(),
+    primaryProxy: reader.text(),
   };
 }
 
@@ -81,7 +100,33 @@ export function decodeReject(payload: Buffer): { code: string; text: string } {
   return { code: reader.text(), text: reader.text() };
 }
 
-/** positions. SUBSCRIBE, SUBSCRIBED and ACK. */
+export interface Subscription {
+  readonly positions: Map<string, Position>;
+  /** The databases that are wanted; undefined: all. */
+  readonly patterns: readonly string[] | undefined;
+}
+
+/** positions, u8 whether patterns follow, u32 count, texts. */
+export function encodeSubscription(subscription: Subscription): Buffer {
+  const { positions, patterns } = subscription;
+  const writer = new PayloadWriter().bytes(encodePositions(positions)).u8(patterns ? 1 : 0);
+  if (patterns) {
+    writer.u32(patterns.length);
+    for (const pattern of patterns) writer.text(pattern);
+  }
+  return writer.done();
+}
+
+export function decodeSubscription(payload: Buffer): Subscription {
+  const reader = new PayloadReader(payload);
+  const positions = readPositions(reader);
+  if (reader.u8() === 0) return { positions, patterns: undefined };
+  const count = reader.u32();
+  if (count > PATTERNS_MAX) throw new LiteFsError('PROTOCOL', `a list of ${count} patterns`);
+  return { positions, patterns: Array.from({ length: count }, () => reader.text()) };
+}
+
+/** positions. SUBSCRIBED and ACK. */
 export function encodePositions(positions: Iterable<[string, Position]>): Buffer {
   const list = [...positions];
   const writer = new PayloadWriter().u32(list.length);

@@ -6,6 +6,15 @@ export interface LocalNode extends PeerFacts {
   readonly advertiseUrl: string | undefined;
 }
 
+/** What a node tells those who follow it of the primary, which it may be itself. */
+export interface Upstream {
+  readonly hostname: string;
+  /** Of its proxy, as in Hello. */
+  readonly proxy: string;
+  /** How far behind it this node is, ms. */
+  readonly lagMs: number;
+}
+
 export interface ReplicationLogger {
   debug(fields: object, message: string): void;
   info(fields: object, message: string): void;

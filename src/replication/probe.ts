@@ -66,6 +66,7 @@ export function probePrimary(options: ProbeOptions): Promise<Verdict | undefined
           features: 0,
           nonce,
           primaryHostname: '',
+          primaryProxy: '',
         }),
       );
     });

@@ -29,6 +29,8 @@ export class DatabaseReceiver {
   #failed = false;
   #failures = 0;
   #retry: NodeJS.Timeout | undefined;
+  /** The newest entry that was handed to the store, which takes them in order. */
+  #lastApply: Promise<void> = Promise.resolve();
   /** Steps of a resync, one after the other. */
   #chain: Promise<void> = Promise.resolve();
   /** How many of them are not done. */
@@ -58,7 +60,7 @@ export class DatabaseReceiver {
       this.#events.released(bytes);
       return;
     }
-    this.#store.apply(entry).then(
+    this.#lastApply = this.#store.apply(entry).then(
       (position) => {
         this.#failures = 0;
         this.#events.released(bytes);
@@ -131,6 +133,11 @@ export class DatabaseReceiver {
     this.#closed = true;
     clearTimeout(this.#retry);
     this.#abort();
+  }
+
+  /** Resolves when nothing that was received is still on its way into the store. */
+  async drained(): Promise<void> {
+    await Promise.all([this.#lastApply, this.#chain]);
   }
 
   #step(run: (resync: Resync) => Promise<void>, bytes: number): void {

@@ -14,6 +14,8 @@
 import { LiteFsError } from '../errors.ts';
 import { judgePeer, type Verdict } from '../lease/judge.ts';
 import type { Position } from '../ltx/position.ts';
+import { nameMatcher } from '../patterns.ts';
+import type { LogEntry } from '../store/log-entry.ts';
 import { isProof, proof } from './auth.ts';
 import { DatabaseFeed } from './feed.ts';
 import { FRAME_TYPES, type Frame, frameName } from './frame.ts';
@@ -22,6 +24,7 @@ import {
   decodeHello,
   decodePositions,
   decodeRequest,
+  decodeSubscription,
   encodeDropped,
   encodeHeartbeat,
   encodeHello,
@@ -29,6 +32,9 @@ import {
   encodeReject,
   FEATURE_ZSTD,
   type Hello,
+  helloVersion,
+  PROTOCOL_VERSION,
+  type Subscription,
 } from './messages.ts';
 import {
   type Clock,
@@ -36,8 +42,9 @@ import {
   type LocalNode,
   type ReplicationLogger,
   SILENCE_MS_MAX,
+  type Upstream,
 } from './parts.ts';
-import type { LogEntry, ReplicationStore } from './store.ts';
+import type { ReplicationStore } from './store.ts';
 import type { FrameTransport } from './transport.ts';
 
 /** What is known of a connected replica. */
@@ -46,6 +53,8 @@ export interface ReplicaInfo {
   readonly hostname: string;
   readonly address: string;
   readonly connectedAtMs: number;
+  /** For how long it has not had everything, ms; 0 when it has. */
+  readonly behindMs: number;
   /** Applied, by database. */
   readonly positions: ReadonlyMap<string, Position>;
 }
@@ -61,9 +70,10 @@ export interface ServerSessionParts {
   readonly nonce: Buffer;
   readonly clock: Clock;
   readonly log: ReplicationLogger;
-  /** On a replica that serves others: who the primary is, and how far behind we are, ms. */
-  readonly upstream: () => { hostname: string; lagMs: number };
+  readonly upstream: () => Upstream;
   readonly events: {
+    /** It has proved that it knows the secret. */
+    authenticated(session: ServerSession): void;
     /** It follows us from now on. */
     welcomed(session: ServerSession): void;
     refused(verdict: Verdict, peer: Hello): void;
@@ -72,7 +82,10 @@ export interface ServerSessionParts {
   };
 }
 
-type State = 'hello' | 'auth' | 'welcomed' | 'subscribed';
+type State = 'hello' | 'auth' | 'welcomed' | 'subscribed' | 'refused';
+
+/** From the connection to the proof. */
+const HANDSHAKE_MS_MAX = 10_000;
 
 export class ServerSession {
   readonly #parts: ServerSessionParts;
@@ -80,16 +93,22 @@ export class ServerSession {
   readonly #acked = new Map<string, Position>();
   readonly #told = new Map<string, Position>();
   readonly #connectedAtMs: number;
+  readonly #startedMs: number;
+  /** When it was last seen to have everything, monotonic ms. */
+  #currentMs: number;
   #state: State = 'hello';
   #peer: Hello | undefined;
   #heardMs: number;
+  #wanted: (database: string) => boolean = () => true;
   #timer: NodeJS.Timeout;
   #undo: (() => void)[] = [];
 
   constructor(parts: ServerSessionParts) {
     this.#parts = parts;
     this.#connectedAtMs = parts.clock.wallMs();
-    this.#heardMs = parts.clock.monotonicMs();
+    this.#startedMs = parts.clock.monotonicMs();
+    this.#heardMs = this.#startedMs;
+    this.#currentMs = this.#startedMs;
     this.#timer = setInterval(() => this.#tick(), HEARTBEAT_MS);
     parts.transport.start({
       frame: (frame) => this.#frame(frame),
@@ -100,12 +119,14 @@ export class ServerSession {
   info(): ReplicaInfo | undefined {
     if (this.#state !== 'subscribed' || !this.#peer) return undefined;
     const { nodeId, hostname } = this.#peer;
-    const { address } = this.#parts;
+    const { address, clock } = this.#parts;
+    const behindMs = this.#isCurrent() ? 0 : clock.monotonicMs() - this.#currentMs;
     return {
       nodeId,
       hostname,
       address,
       connectedAtMs: this.#connectedAtMs,
+      behindMs,
       positions: this.#acked,
     };
   }
@@ -123,10 +144,11 @@ export class ServerSession {
   #frame({ type, payload }: Frame): void {
     this.#heardMs = this.#parts.clock.monotonicMs();
     const state = this.#state;
-    if (type === FRAME_TYPES.HELLO && state === 'hello') this.#hello(decodeHello(payload));
+    if (state === 'refused') return;
+    if (type === FRAME_TYPES.HELLO && state === 'hello') this.#hello(payload);
     else if (type === FRAME_TYPES.AUTH && state === 'auth') this.#auth(payload);
     else if (type === FRAME_TYPES.SUBSCRIBE && state === 'welcomed')
-      this.#subscribe(decodePositions(payload));
+      this.#subscribe(decodeSubscription(payload));
     else if (state !== 'subscribed') throw outOfOrder(type);
     else if (type === FRAME_TYPES.ACK) this.#ack(decodePositions(payload));
     else if (type === FRAME_TYPES.REQUEST) this.#request(payload);
@@ -136,11 +158,20 @@ export class ServerSession {
     } else if (type !== FRAME_TYPES.PING) throw outOfOrder(type);
   }
 
-  #hello(peer: Hello): void {
-    this.#peer = peer;
-    this.#state = 'auth';
+  #hello(payload: Buffer): void {
     const { transport, local, nonce, compress } = this.#parts;
     const me = local();
+    const version = helloVersion(payload);
+    if (version !== PROTOCOL_VERSION) {
+      this.#refuse(
+        'version',
+        `${me.hostname} speaks version ${PROTOCOL_VERSION} of the protocol, the node that asks ` +
+          `version ${version}: install the same release on both`,
+      );
+      return;
+    }
+    this.#peer = decodeHello(payload);
+    this.#state = 'auth';
     transport.send(
       'HELLO',
       encodeHello({
@@ -149,6 +180,7 @@ export class ServerSession {
         features: compress ? FEATURE_ZSTD : 0,
         nonce,
         primaryHostname: this.#parts.upstream().hostname,
+        primaryProxy: this.#parts.upstream().proxy,
       }),
     );
   }
@@ -167,6 +199,8 @@ export class ServerSession {
       this.#refuse('wrong-secret', `the secret of ${peer.hostname} is not that of ${me.hostname}`);
       return;
     }
+    events.authenticated(this);
+    transport.trust();
     transport.send('AUTH', proof(secret, 'server', context));
     const verdict = judgePeer(me, peer);
     if (verdict) {
@@ -174,7 +208,11 @@ export class ServerSession {
       this.#refuse(verdict.code, verdict.text);
       return;
     }
-    if (peer.role === 'primary' || me.clusterId === '') {
+    if (peer.role === 'primary') {
+      this.#refuse('not-primary', `${me.hostname} is a replica, and ${peer.hostname} a primary`);
+      return;
+    }
+    if (me.clusterId === '') {
       this.#refuse('not-yet', `${me.hostname} has not met its primary yet`);
       return;
     }
@@ -185,15 +223,17 @@ export class ServerSession {
 
   #refuse(code: string, text: string): void {
     const { transport, log, address } = this.#parts;
+    this.#state = 'refused';
     log.warn({ peer: address, reason: code }, `refused a connection from ${address}: ${text}`);
     transport.send('REJECT', encodeReject(code, text));
     transport.end();
   }
 
-  #subscribe(theirs: Map<string, Position>): void {
+  #subscribe({ positions: theirs, patterns }: Subscription): void {
     const { store, transport, events, log, address } = this.#parts;
     this.#state = 'subscribed';
-    const ours = store.positions();
+    this.#wanted = nameMatcher(patterns);
+    const ours = this.#offered();
     transport.send('SUBSCRIBED', encodePositions(ours));
     for (const [name, position] of theirs) this.#acked.set(name, position);
     for (const [name, position] of ours) this.#told.set(name, position);
@@ -208,6 +248,11 @@ export class ServerSession {
     for (const name of theirs.keys()) if (!ours.has(name)) this.#dropped(name);
     log.info({ peer: address }, `${this.#peer?.hostname} (${address}) follows this node`);
     events.welcomed(this);
+  }
+
+  /** Our databases, of those that the replica wants. */
+  #offered(): Map<string, Position> {
+    return new Map([...this.#parts.store.positions()].filter(([name]) => this.#wanted(name)));
   }
 
   #follow(database: string, position: Position): DatabaseFeed {
@@ -233,11 +278,12 @@ export class ServerSession {
   #entry(entry: LogEntry): void {
     const feed = this.#feeds.get(entry.database);
     if (feed) feed.entry(entry);
-    else this.#follow(entry.database, { txid: 0, checksum: 0n });
+    else if (this.#wanted(entry.database)) this.#follow(entry.database, { txid: 0, checksum: 0n });
   }
 
   /** The drop itself is an entry of the log; this tells it to a replica for which the log does not have it. */
   #dropped(database: string): void {
+    if (!this.#wanted(database)) return;
     const { store, transport } = this.#parts;
     const had = this.#acked.get(database);
     this.#feeds.get(database)?.close();
@@ -249,6 +295,15 @@ export class ServerSession {
     this.#acked.delete(database);
   }
 
+  /** Whether it has applied all that we have; notes when. */
+  #isCurrent(): boolean {
+    for (const [name, { txid }] of this.#offered()) {
+      if ((this.#acked.get(name)?.txid ?? 0) < txid) return false;
+    }
+    this.#currentMs = this.#parts.clock.monotonicMs();
+    return true;
+  }
+
   #ack(positions: Map<string, Position>): void {
     for (const [name, position] of positions) this.#acked.set(name, position);
     this.#parts.events.acked(this);
@@ -256,19 +311,27 @@ export class ServerSession {
 
   #request(payload: Buffer): void {
     const { database, position, pages } = decodeRequest(payload);
+    if (!this.#wanted(database)) return;
     const feed = this.#feeds.get(database) ?? this.#follow(database, position);
     feed.requested(position, pages);
   }
 
   #tick(): void {
-    const { clock, transport, store, upstream } = this.#parts;
-    if (clock.monotonicMs() - this.#heardMs > SILENCE_MS_MAX) {
+    const { clock, transport, upstream } = this.#parts;
+    const now = clock.monotonicMs();
+    const isStranger = this.#state === 'hello' || this.#state === 'auth';
+    if (isStranger && now - this.#startedMs > HANDSHAKE_MS_MAX) {
+      transport.destroy(new LiteFsError('PROTOCOL', 'it has not proved who it is within 10 s'));
+      return;
+    }
+    if (now - this.#heardMs > SILENCE_MS_MAX) {
       transport.destroy(new LiteFsError('PEER_UNREACHABLE', 'nothing heard from it for 10 s'));
       return;
     }
     if (this.#state !== 'subscribed') return;
+    this.#isCurrent();
     const positions = new Map<string, Position>();
-    for (const [name, position] of store.positions()) {
+    for (const [name, position] of this.#offered()) {
       if (this.#told.get(name) === position) continue;
       this.#told.set(name, position);
       positions.set(name, position);

@@ -3,7 +3,7 @@ import net from 'node:net';
 import { errorText, LiteFsError } from '../errors.ts';
 import type { Verdict } from '../lease/judge.ts';
 import { type Hello, NONCE_BYTES } from './messages.ts';
-import type { Clock, LocalNode, ReplicationLogger } from './parts.ts';
+import type { Clock, LocalNode, ReplicationLogger, Upstream } from './parts.ts';
 import { type ReplicaInfo, ServerSession } from './server-session.ts';
 import type { ReplicationStore } from './store.ts';
 import { FrameTransport } from './transport.ts';
@@ -16,7 +16,7 @@ export interface ReplicationServerOptions {
   readonly clock: Clock;
   /** Random bytes, for the nonces. */
   readonly random: (bytes: number) => Buffer;
-  readonly upstream: () => { hostname: string; lagMs: number };
+  readonly upstream: () => Upstream;
   /** A node was refused for a reason that an administrator should see: two primaries, say. */
   readonly onRefused: (verdict: Verdict, peer: Hello) => void;
   /** The lowest transaction that some replica still needs, by database. */
@@ -26,12 +26,15 @@ export interface ReplicationServerOptions {
 }
 
 const CONNECTIONS_MAX = 256;
+/** Those that have not proved who they are; the oldest makes room. */
+const STRANGERS_MAX = 64;
 /** How often at most the needs are told. */
 const NEEDS_MS = 1000;
 
 export class ReplicationServer {
   readonly #options: ReplicationServerOptions;
   readonly #sessions = new Set<ServerSession>();
+  readonly #strangers = new Set<ServerSession>();
   readonly #server: net.Server;
   #needsTimer: NodeJS.Timeout | undefined;
 
@@ -93,16 +96,21 @@ export class ReplicationServer {
       log,
       upstream,
       events: {
+        authenticated: (known) => this.#strangers.delete(known),
         welcomed: () => this.#needsChanged(),
         refused: onRefused,
         acked: () => this.#needsChanged(),
         closed: (closed) => {
           this.#sessions.delete(closed);
+          this.#strangers.delete(closed);
           this.#needsChanged();
         },
       },
     });
     this.#sessions.add(session);
+    this.#strangers.add(session);
+    const [oldest] = this.#strangers;
+    if (this.#strangers.size > STRANGERS_MAX) oldest.destroy();
   }
 
   #needsChanged(): void {

@@ -49,6 +49,11 @@ export class FrameTransport {
     this.#socket.resume();
   }
 
+  /** The peer has proved who it is: from now on its frames may be large. */
+  trust(): void {
+    this.#parser.trust();
+  }
+
   get isClosed(): boolean {
     return this.#closed;
   }

@@ -2,11 +2,11 @@
 import { LiteFsError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { formatPosition, type Position, samePosition } from '../ltx/position.ts';
+import type { LtxSource } from '../store/log-entry.ts';
 import { type ArchiveFile, SNAPSHOT_LEVEL } from './archive-file.ts';
 import type { CheckLevel } from './image.ts';
 import type { KeepRules } from './retention.ts';
 import type { SnapshotSource, SourceCut } from './source.ts';
-import type { EntrySource } from './tasks.ts';
 import type { RunTask } from './thread.ts';
 
 export interface KeeperOptions {
@@ -233,8 +233,8 @@ export class DatabaseKeeper {
     }
   }
 
-  async #entriesBetween(from: Position, end: Position): Promise<EntrySource[]> {
-    const entries: EntrySource[] = [];
+  async #entriesBetween(from: Position, end: Position): Promise<LtxSource[]> {
+    const entries: LtxSource[] = [];
     for (let at = from; at.txid < end.txid; ) {
       const read = await this.#parts.source.readLog(this.database, at, READ_BYTES);
       if (read.kind === 'unavailable') {
@@ -275,8 +275,8 @@ export class DatabaseKeeper {
 }
 
 /** Copies of what is in memory, which can be given away. */
-function owned(sources: readonly EntrySource[]): {
-  entries: EntrySource[];
+function owned(sources: readonly LtxSource[]): {
+  entries: LtxSource[];
   transfer: ArrayBuffer[];
 } {
   const transfer: ArrayBuffer[] = [];

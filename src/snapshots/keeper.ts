@@ -52,6 +52,8 @@ export class SnapshotKeeper {
   #device: number | undefined;
   #closed = false;
   lastRun: RunReport | undefined;
+  /** When the newest run without an error ended, ms since 1970. */
+  lastSuccessMs: number | undefined;
 
   constructor(options: SnapshotKeeperOptions, parts: Omit<KeeperParts, 'options'>) {
     this.#options = options;
@@ -170,6 +172,7 @@ export class SnapshotKeeper {
         ? this.#failed(`the command pre failed: ${before.text}`)
         : await this.snapshot();
     this.lastRun = run;
+    if (run.ok) this.lastSuccessMs = run.startedAtMs + run.seconds * 1000;
     await this.#tidy(new Set(this.#wanted()));
     if (post === undefined) return;
     const after = await runHook(post, resultEnvironment(run, dir));

@@ -1,13 +1,13 @@
 /** What snapshots need of the databases of this node; the engine's client has it. */
 import type { Position } from '../ltx/position.ts';
-import type { EntrySource } from './tasks.ts';
+import type { LtxSource } from '../store/log-entry.ts';
 
 /** One LTX file of the node's log. */
 export interface SourceEntry {
   readonly maxTxid: number;
   /** The position after it. */
   readonly post: Position;
-  readonly source: EntrySource;
+  readonly source: LtxSource;
 }
 
 export type SourceRead =

@@ -10,17 +10,13 @@ import { canCompact, compact } from '../ltx/compact.ts';
 import { decodeHeader, HEADER_BYTES, type LtxHeader } from '../ltx/header.ts';
 import type { Position } from '../ltx/position.ts';
 import { type ByteSource, fileSink, fileSource, memorySource } from '../ltx/sources.ts';
+import type { LtxSource } from '../store/log-entry.ts';
 import { Archive, onDisk } from './archive.ts';
 import { type ArchiveFile, SNAPSHOT_LEVEL } from './archive-file.ts';
 import type { CheckLevel } from './image.ts';
 import { dueMerges, MERGE_LEVELS } from './merging.ts';
 import { expiredFiles, type KeepRules } from './retention.ts';
 import { checkSnapshot, type SnapshotBase, SnapshotFile } from './snapshot-file.ts';
-
-/** Where the bytes of an entry of the node's log are. */
-export type EntrySource =
-  | { readonly bytes: Uint8Array }
-  | { readonly path: string; readonly offset: number; readonly length: number };
 
 export interface Opened {
   readonly files: readonly ArchiveFile[];
@@ -38,7 +34,7 @@ export interface SnapshotTasks {
   /** Writes entries of the log as level 0: one file, more when they cannot be merged. */
   increment(args: {
     archive: string;
-    entries: readonly EntrySource[];
+    entries: readonly LtxSource[];
     compress: boolean;
   }): readonly ArchiveFile[];
   begin(args: { archive: string; base: SnapshotBase }): number;
@@ -46,7 +42,7 @@ export interface SnapshotTasks {
   /** Ends the snapshot, well or not. ENOENT among the entries: WRONG_STATE, and the snapshot goes on. */
   finish(args: {
     snapshot: number;
-    entries: readonly EntrySource[];
+    entries: readonly LtxSource[];
     end: Position;
     check: CheckLevel;
     scratchDir: string;
@@ -158,7 +154,7 @@ interface OpenEntry {
 }
 
 /** Opens all entries. Throws WRONG_STATE when the log no longer has the file of one: it is to be read again. */
-function withEntries<T>(entries: readonly EntrySource[], use: (open: OpenEntry[]) => T): T {
+function withEntries<T>(entries: readonly LtxSource[], use: (open: OpenEntry[]) => T): T {
   const fds = new Map<string, number>();
   try {
     const open = entries.map((entry): OpenEntry => {

@@ -2,7 +2,7 @@
  * Where things lie below `data.dir`. Nothing else in the program spells these names.
  *
  *     tree/                  mirror of the mount: databases, -wal, -shm, -journal, other files
- *     ltx/<db>/              the log of transactions: <min>-<max>.ltx and <min>-<max>.seg files
+ *     ltx/<db>/              the log of transactions: <min>-<max>.ltx and, of many small ones, <min>.seg
  *     state/<db>.sums        page checksums (page-sums-file.ts)
  *     state/<db>.json        the marker of a clean stop (marker.ts)
  *     divergence/<db>/       what a replica had that the primary did not

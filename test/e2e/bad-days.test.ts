@@ -94,8 +94,11 @@ test('a wrong secret is refused with one line, and replication begins when it is
       config: { replication: { secret: 'wrong' } },
     });
     replica.launch();
-    const line = await replica.logged(/cannot follow/);
+    const line = await replica.logged(/^refused by/);
     assert.match(line.msg, /secret/);
+    const { upstream, warnings } = await replica.info();
+    assert.equal(upstream?.refused, true);
+    assert.match(warnings[0], /^refused by 127\.0\.0\.1:\d+: the secret of .* is not that of/);
     await primary.logged(/refused a connection from .*secret/);
     assert.equal(await replica.stop(), 0);
     (replica.settings.config as Record<string, Record<string, string>>).replication.secret =

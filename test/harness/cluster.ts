@@ -82,14 +82,19 @@ export class TestNode {
     const from = this.log.length;
     this.launch(args);
     const ready = this.settings.candidate ? /^mounted on/ : /^in sync/;
-    await Promise.race([
-      this.logged(ready, from, START_MS_MAX),
-      this.#exit.then((status) => {
-        throw new Error(
-          `${this.name} ended with ${status} before it was ready:\n${this.logText()}`,
-        );
-      }),
-    ]);
+    const over = new AbortController();
+    try {
+      await Promise.race([
+        this.logged(ready, from, START_MS_MAX, over.signal),
+        this.#exit.then((status) => {
+          throw new Error(
+            `${this.name} ended with ${status} before it was ready:\n${this.logText()}`,
+          );
+        }),
+      ]);
+    } finally {
+      over.abort();
+    }
   }
 
   /** Starts the daemon and does not wait. */
@@ -138,24 +143,33 @@ export class TestNode {
     return this.#exit;
   }
 
-  /** The first line of the log from `from` on that matches, now or later. */
-  async logged(pattern: RegExp, from = 0, waitMs = WAIT_MS_MAX): Promise<LogLine> {
+  /** The first line of the log from `from` on that matches, now or later. Waits for nothing once `over` is aborted. */
+  async logged(
+    pattern: RegExp,
+    from = 0,
+    waitMs = WAIT_MS_MAX,
+    over?: AbortSignal,
+  ): Promise<LogLine> {
     const find = () => this.log.slice(from).find(({ msg }) => pattern.test(msg));
     const present = find();
     if (present) return present;
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
+      const end = () => {
+        clearTimeout(timer);
         this.#listeners.delete(look);
+      };
+      const timer = setTimeout(() => {
+        end();
         reject(new Error(`${this.name} did not log ${pattern}:\n${this.logText()}`));
       }, waitMs);
       const look = () => {
         const line = find();
         if (!line) return;
-        clearTimeout(timer);
-        this.#listeners.delete(look);
+        end();
         resolve(line);
       };
       this.#listeners.add(look);
+      over?.addEventListener('abort', end);
     });
   }
 
@@ -300,16 +314,29 @@ export async function inSync(
   );
 }
 
+/**
+ * Ports below those that the kernel gives to clients, which come and go: no other test's connection takes one before
+ * its daemon does. Each process of tests has a stretch of its own.
+ */
+const PORTS_FROM = 21_000;
+const STRETCHES = 200;
+const STRETCH = 50;
+let portsTaken = 0;
+
 export async function freePorts(count: number): Promise<number[]> {
-  const servers: net.Server[] = [];
-  for (let i = 0; i < count; i++) {
-    servers.push(
-      await new Promise<net.Server>((resolve) => {
-        const server = net.createServer().listen(0, '127.0.0.1', () => resolve(server));
-      }),
-    );
+  const ports: number[] = [];
+  const from = PORTS_FROM + (process.pid % STRETCHES) * STRETCH;
+  while (ports.length < count) {
+    const port = from + (portsTaken++ % STRETCH);
+    if (await isFree(port)) ports.push(port);
   }
-  const ports = servers.map((server) => (server.address() as net.AddressInfo).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
   return ports;
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = net.createServer();
+    server.on('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
 }

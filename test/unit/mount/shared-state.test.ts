@@ -32,8 +32,9 @@ test('the bytes lie where the document says', () => {
   ours.setLag(1, 2);
   ours.setAnswer('a');
   ours.setPrimary('p');
+  ours.requestCounts[3] = 5;
   const view = new DataView(ours.buffer);
-  assert.equal(ours.buffer.byteLength, 352);
+  assert.equal(ours.buffer.byteLength, 608);
   assert.equal(view.getInt32(0, true), 1);
   assert.equal(view.getInt32(4, true), 0x01020304);
   assert.equal(view.getInt32(8, true), 1);
@@ -42,6 +43,7 @@ test('the bytes lie where the document says', () => {
   assert.equal(view.getFloat64(24, true), 2);
   assert.equal(view.getUint8(32), 'a'.charCodeAt(0));
   assert.equal(view.getUint8(96), 'p'.charCodeAt(0));
+  assert.equal(view.getUint32(352 + 4 * 3, true), 5);
 });
 
 test('a shorter text leaves nothing of a longer one', () => {

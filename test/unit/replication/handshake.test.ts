@@ -1,0 +1,184 @@
+/** How two nodes meet: who is let in, who is refused and why, and what strangers can do. */
+import assert from 'node:assert/strict';
+import { duplexPair } from 'node:stream';
+import { afterEach, beforeEach, describe, it, mock } from 'node:test';
+import { LiteFsError } from '../../../src/errors.ts';
+import { FRAME_TYPES, type Frame, frameName } from '../../../src/replication/frame.ts';
+import { decodeReject, encodeHello } from '../../../src/replication/messages.ts';
+import type { LocalNode } from '../../../src/replication/parts.ts';
+import { ServerSession } from '../../../src/replication/server-session.ts';
+import { FrameTransport } from '../../../src/replication/transport.ts';
+import { MemoryStore } from './memory-store.ts';
+import { connect, PRIMARY, REPLICA, settle } from './stand.ts';
+
+let nowMs = 0;
+const clock = { wallMs: () => nowMs, monotonicMs: () => nowMs };
+
+beforeEach(() => {
+  nowMs = 0;
+  mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
+});
+afterEach(() => mock.timers.reset());
+
+describe('two nodes', () => {
+  const meet = async (
+    replica: Partial<LocalNode> & { secret?: string },
+    primary: Partial<LocalNode> & { secret?: string },
+  ) => {
+    const link = connect(
+      { store: new MemoryStore(), local: { ...REPLICA, ...replica }, secret: replica.secret },
+      { store: new MemoryStore(), local: { ...PRIMARY, ...primary }, secret: primary.secret },
+      clock,
+    );
+    await settle();
+    const result = { error: link.ended(), met: link.met(), follows: link.server.info() };
+    link.cut();
+    await settle(4);
+    return result;
+  };
+
+  it('of one secret meet', async () => {
+    const { met, follows, error } = await meet({ secret: 's' }, { secret: 's' });
+    assert.equal(error, undefined);
+    assert.equal(met?.hostname, 'box1');
+    assert.equal(follows?.hostname, 'box2');
+  });
+
+  for (const [what, replica, primary, code, text] of [
+    ['of another secret', { secret: 's' }, { secret: 't' }, 'PEER_REJECTED', /the secret of box2/],
+    ['one without a secret', {}, { secret: 't' }, 'PEER_REJECTED', /the secret of box2/],
+    ['of other clusters', { clusterId: 'c2' }, {}, 'PEER_REJECTED', /belongs to cluster/],
+    ['one of a later term', { term: 2 }, {}, 'PEER_REJECTED', /must not be followed/],
+    ['two primaries', { role: 'primary' }, {}, 'PEER_REJECTED', /both claim to be primary/],
+    ['a copy', { nodeId: PRIMARY.nodeId }, {}, 'PEER_REJECTED', /the same node id/],
+    [
+      'a primary that asks a replica',
+      { role: 'primary' },
+      { role: 'replica' },
+      'PEER_REJECTED',
+      /box1 is a replica, and box2 a primary/,
+    ],
+    [
+      'one that has not met its primary',
+      {},
+      { role: 'replica', clusterId: '' },
+      'PEER_UNREACHABLE',
+      /box1 has not met its primary yet/,
+    ],
+  ] as const) {
+    it(`${what}: refused, with the reason`, async () => {
+      const { error, met, follows } = await meet(replica, primary);
+      assert(error instanceof LiteFsError, String(error));
+      assert.equal(error.code, code);
+      assert.match(error.message, text);
+      assert.equal(met, undefined);
+      assert.equal(follows, undefined);
+    });
+  }
+
+  it('only what the replica asks for is sent', async () => {
+    const [store, primary] = [new MemoryStore(), new MemoryStore()];
+    primary.commit('tenant-1.db', new Map([[1, 1n]]));
+    primary.commit('other.db', new Map([[1, 1n]]));
+    const link = connect(
+      { store, local: REPLICA, patterns: ['tenant-*'] },
+      { store: primary, local: PRIMARY },
+      clock,
+    );
+    await settle();
+    primary.commit('tenant-2.db', new Map([[1, 1n]]));
+    primary.commit('new.db', new Map([[1, 1n]]));
+    primary.remove('other.db');
+    await settle();
+    assert.deepEqual([...store.databases.keys()].sort(), ['tenant-1.db', 'tenant-2.db']);
+    assert.deepEqual([...(link.server.info()?.positions.keys() ?? [])].sort(), [
+      'tenant-1.db',
+      'tenant-2.db',
+    ]);
+    link.cut();
+    await settle(4);
+  });
+});
+
+describe('a stranger', () => {
+  function listen() {
+    const [near, far] = duplexPair();
+    const got: Frame[] = [];
+    const closed = Promise.withResolvers<void>();
+    const log: string[] = [];
+    const record = (_: object, text: string) => log.push(text);
+    new ServerSession({
+      transport: new FrameTransport(far),
+      address: 'test',
+      compress: false,
+      store: new MemoryStore(),
+      local: () => PRIMARY,
+      secret: 's',
+      nonce: Buffer.alloc(32, 2),
+      clock,
+      log: { debug: record, info: record, warn: record, error: record },
+      upstream: () => ({ hostname: '', proxy: '', lagMs: 0 }),
+      events: {
+        authenticated: () => assert.fail('authenticated'),
+        welcomed: () => assert.fail('welcomed'),
+        refused() {},
+        acked() {},
+        closed: () => closed.resolve(),
+      },
+    });
+    const transport = new FrameTransport(near);
+    transport.start({ frame: (frame) => got.push(frame), closed() {} });
+    return { transport, near, got, closed: closed.promise, log };
+  }
+
+  it('of another version is told both versions', async () => {
+    const { transport, got, near } = listen();
+    const hello = encodeHello({
+      ...REPLICA,
+      advertiseUrl: '',
+      features: 0,
+      nonce: Buffer.alloc(32),
+      primaryHostname: '',
+      primaryProxy: '',
+    });
+    hello.writeUInt16BE(9, 4);
+    transport.send('HELLO', hello);
+    await settle();
+    assert.deepEqual(
+      got.map(({ type }) => frameName(type)),
+      ['REJECT'],
+    );
+    const { code, text } = decodeReject(got[0].payload);
+    assert.equal(code, 'version');
+    assert.match(text, /box1 speaks version 1 .* the node that asks version 9/);
+    near.destroy();
+  });
+
+  it('is sent away when it talks of something else, or too much', async () => {
+    for (const first of [
+      () => Buffer.from('GET / HTTP/1.1\r\n\r\n'),
+      () => Buffer.from([0, 1, 0, 0, FRAME_TYPES.HELLO]),
+      () => Buffer.from([0, 0, 0, 1, FRAME_TYPES.SUBSCRIBE]),
+      () => Buffer.from([0, 0, 0, 1, FRAME_TYPES.PING]),
+    ]) {
+      const { near, closed, got, log } = listen();
+      near.write(first());
+      await closed;
+      assert.deepEqual(got, []);
+      assert.match(log.join(), /came to nothing/);
+    }
+  });
+
+  it('has ten seconds to prove who it is, however much it says', async () => {
+    const { near, closed, log } = listen();
+    near.write(Buffer.from([0, 0, 0, 100, FRAME_TYPES.HELLO]));
+    for (let second = 0; second < 12; second++) {
+      nowMs += 1000;
+      mock.timers.tick(1000);
+      near.write(Buffer.from([0]));
+      await settle(2);
+    }
+    await closed;
+    assert.match(log.join(), /10 s/);
+  });
+});

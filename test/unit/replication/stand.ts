@@ -1,0 +1,103 @@
+/** Both ends of a replication connection in one process, over a pair of streams that can be cut. */
+import { type Duplex, duplexPair } from 'node:stream';
+import { ClientSession } from '../../../src/replication/client-session.ts';
+import type { Hello } from '../../../src/replication/messages.ts';
+import type { Clock, LocalNode } from '../../../src/replication/parts.ts';
+import { ServerSession } from '../../../src/replication/server-session.ts';
+import { FrameTransport } from '../../../src/replication/transport.ts';
+import type { MemoryStore } from './memory-store.ts';
+
+export interface SideOptions {
+  readonly store: MemoryStore;
+  readonly local: LocalNode;
+  readonly secret?: string;
+}
+
+export interface Connection {
+  readonly client: ClientSession;
+  readonly server: ServerSession;
+  /** What the client was told at its end; undefined while it lives, null for no error. */
+  readonly ended: () => Error | null | undefined;
+  readonly met: () => Hello | undefined;
+  /** Both ends see the connection go. */
+  cut(): void;
+}
+
+export const PRIMARY: LocalNode = {
+  nodeId: '0000000000000001',
+  clusterId: 'c000000000000001',
+  term: 1,
+  role: 'primary',
+  hostname: 'box1',
+  advertiseUrl: undefined,
+};
+export const REPLICA: LocalNode = {
+  ...PRIMARY,
+  nodeId: '0000000000000002',
+  clusterId: '',
+  role: 'replica',
+  hostname: 'box2',
+};
+
+const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
+
+export function connect(
+  client: SideOptions & { readonly patterns?: readonly string[] },
+  server: SideOptions,
+  clock: Clock,
+): Connection {
+  const [near, far] = duplexPair() as [Duplex, Duplex];
+  let ended: Error | null | undefined;
+  let met: Hello | undefined;
+  const serverSession = new ServerSession({
+    transport: new FrameTransport(far),
+    address: 'test',
+    compress: false,
+    store: server.store,
+    local: () => server.local,
+    secret: server.secret,
+    nonce: Buffer.alloc(32, 2),
+    clock,
+    log: SILENT,
+    upstream: () => ({ hostname: server.local.hostname, proxy: '', lagMs: 0 }),
+    events: { authenticated() {}, welcomed() {}, refused() {}, acked() {}, closed() {} },
+  });
+  const clientSession = new ClientSession({
+    transport: new FrameTransport(near),
+    store: client.store,
+    local: () => client.local,
+    secret: client.secret,
+    nonce: Buffer.alloc(32, 1),
+    clock,
+    log: SILENT,
+    compress: false,
+    patterns: client.patterns,
+    events: {
+      connected(hello) {
+        met = hello;
+      },
+      positions() {},
+      heartbeat() {},
+      applied() {},
+      dropped() {},
+      closed(error) {
+        ended = error ?? null;
+      },
+    },
+  });
+  return {
+    client: clientSession,
+    server: serverSession,
+    ended: () => ended,
+    met: () => met,
+    cut() {
+      near.destroy();
+      far.destroy();
+    },
+  };
+}
+
+/** Lets everything happen that can without the clock. */
+export async function settle(turns = 40): Promise<void> {
+  for (let i = 0; i < turns; i++) await new Promise((resolve) => setImmediate(resolve));
+}
