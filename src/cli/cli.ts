@@ -7,8 +7,10 @@ import { diff } from './diff.ts';
 import { ltxDump, ltxList, ltxVerify } from './ltx.ts';
 import { mount } from './mount.ts';
 import { restore } from './restore.ts';
+import { run as runWhereItBelongs } from './run.ts';
 import { snapshot, snapshots } from './snapshots.ts';
 import { status } from './status.ts';
+import { exportDatabase, importDatabase } from './transfer.ts';
 import { verify } from './verify.ts';
 
 const DEFAULT_URL = 'http://127.0.0.1:20202';
@@ -82,6 +84,7 @@ export function buildProgram(run: Runner): Command {
   program
     .command('status')
     .description('show the node, its databases and who follows whom')
+    .option('--watch', 'show it again each second until Ctrl-C')
     .addOption(url())
     .addOption(json())
     .action(run(status));
@@ -95,6 +98,35 @@ export function buildProgram(run: Runner): Command {
     .addOption(configFile())
     .addOption(json())
     .action(run(verify));
+
+  program
+    .command('export')
+    .description('copy a database out of a running node, as it is at one moment')
+    .argument('<database>', 'its path in the mount')
+    .argument('[file]', 'the file to make (else standard output)')
+    .option('--force', 'replace the file if it exists')
+    .addOption(url())
+    .action(run(exportDatabase));
+  program
+    .command('import')
+    .description('put a database into the primary, as one transaction; replaces one of that name')
+    .argument('<database>', 'its path in the mount')
+    .argument('<file>', 'an SQLite database')
+    .addOption(url())
+    .addHelpText(
+      'after',
+      '\nTo another machine: LITEFS_SECRET=... litefs-lite import --url http://HOST:20202 ...',
+    )
+    .action(run(importDatabase));
+  program
+    .command('run')
+    .description('run a command if this node is the right one for it')
+    .option('--if-primary', 'only on the primary')
+    .option('--if-candidate', 'only where lease.candidate is true')
+    .argument('<command...>', 'the command, behind --')
+    .addOption(url())
+    .addHelpText('after', '\nExample:\n  litefs-lite run -if-primary -- myapp cleanup')
+    .action(run(runWhereItBelongs));
 
   program
     .command('snapshot')

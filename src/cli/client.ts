@@ -1,4 +1,5 @@
-/** Asking a running node over HTTP. */
+/** Asking a running node over HTTP. What changes something carries the secret in $LITEFS_SECRET, if that is set. */
+import type { Readable } from 'node:stream';
 import { LiteFsError } from '../errors.ts';
 import type { ErrorReport } from '../http/info.ts';
 
@@ -14,11 +15,27 @@ export function postJson<T>(url: string, path: string): Promise<T> {
   return ask<T>('POST', url, path);
 }
 
-async function ask<T>(method: string, url: string, path: string): Promise<T> {
+async function ask<T>(method: 'GET' | 'POST', url: string, path: string): Promise<T> {
+  const signal = AbortSignal.timeout(TIMEOUT_MS);
+  const response = await openRequest(method, url, path, undefined, signal);
+  return (await response.json()) as T;
+}
+
+/** An answer of which the body is yet to be read. Throws NODE_UNREACHABLE, or what the node answered. */
+export async function openRequest(
+  method: 'GET' | 'POST',
+  url: string,
+  path: string,
+  body?: Readable,
+  signal?: AbortSignal,
+): Promise<Response> {
+  const secret = process.env.LITEFS_SECRET;
+  const headers: Record<string, string> =
+    method === 'POST' && secret ? { authorization: `Bearer ${secret}` } : {};
+  const streamed = body && ({ body, duplex: 'half' } as unknown as RequestInit);
   let response: Response;
   try {
-    const signal = AbortSignal.timeout(TIMEOUT_MS);
-    response = await fetch(new URL(path, url), { method, signal });
+    response = await fetch(new URL(path, url), { method, headers, signal, ...streamed });
   } catch (error) {
     const cause = (error as Error).cause;
     const why =
@@ -28,8 +45,7 @@ async function ask<T>(method: string, url: string, path: string): Promise<T> {
       cause: error,
     });
   }
-  const body = (await response.json()) as T | ErrorReport;
-  if (response.ok) return body as T;
-  const report = body as ErrorReport;
+  if (response.ok) return response;
+  const report = (await response.json()) as ErrorReport;
   throw new LiteFsError('WRONG_STATE', `${url}: ${report.message}`, { hint: report.hint });
 }

@@ -7,6 +7,7 @@ import type { Target } from '../snapshots/plan.ts';
 import { type Restored, restore as restoreTo } from '../snapshots/restore.ts';
 import { parseTime } from '../snapshots/when.ts';
 import { type ArchiveFlags, archivesDir, existingArchive } from './archives.ts';
+import { progressBar } from './progress.ts';
 import { restoreInPlace } from './restore-in-place.ts';
 import { formatBytes } from './table.ts';
 
@@ -33,7 +34,7 @@ export async function restore(database: string, flags: RestoreFlags): Promise<nu
   const options = {
     check: flags.check,
     force: flags.force ?? false,
-    progress: bar.show,
+    progress: ({ pages, pagesTotal }: Progress) => bar.show(pages, pagesTotal),
     damaged(message: string) {
       bar.end();
       process.stderr.write(`litefs-lite: ${message}. Trying without it.\n`);
@@ -89,28 +90,4 @@ export function targetOf(
     });
   }
   return { kind: 'txid', txid: number };
-}
-
-const BAR_CHARS = 30;
-const BAR_MS = 100;
-
-/** On a terminal only. */
-function progressBar(stream: NodeJS.WriteStream) {
-  let shownMs = 0;
-  let isShown = false;
-  return {
-    show({ pages, pagesTotal }: Progress): void {
-      const nowMs = performance.now();
-      if (!stream.isTTY || (nowMs - shownMs < BAR_MS && pages < pagesTotal)) return;
-      shownMs = nowMs;
-      isShown = true;
-      const share = pagesTotal === 0 ? 1 : pages / pagesTotal;
-      const done = '#'.repeat(Math.round(share * BAR_CHARS)).padEnd(BAR_CHARS, '.');
-      stream.write(`\r[${done}] ${Math.floor(share * 100)} %`);
-    },
-    end(): void {
-      if (isShown) stream.write('\r\x1b[K');
-      isShown = false;
-    },
-  };
 }

@@ -1,20 +1,47 @@
 /** `litefs-lite status`: the node, its databases, who follows whom. */
-import type { DatabaseReport, NodeReport } from '../http/info.ts';
+import { setTimeout } from 'node:timers/promises';
+import { LiteFsError } from '../errors.ts';
+import { type DatabaseReport, type NodeReport, whyDisconnected } from '../http/info.ts';
 import { getJson } from './client.ts';
 import { formatBytes, formatTable } from './table.ts';
 
 interface StatusFlags {
   readonly url: string;
   readonly json?: boolean;
+  readonly watch?: boolean;
 }
+
+const WATCH_MS = 1000;
+/** Home, and what is left of each line and below is cleared: nothing flickers. */
+const HOME = '\x1b[H';
+const CLEAR_LINE = '\x1b[K';
+const CLEAR_BELOW = '\x1b[J';
+const CLEAR_ALL = '\x1b[2J';
 
 /** 0: all is well; 1: something needs attention. */
 export async function status(flags: StatusFlags): Promise<number> {
+  if (flags.watch) return watch(flags.url);
   const report = await getJson<NodeReport>(flags.url, '/info');
   process.stdout.write(flags.json ? `${JSON.stringify(report, null, 2)}\n` : formatStatus(report));
   const well =
     report.warnings.length === 0 && report.databases.every(({ state }) => state === 'ok');
   return well ? 0 : 1;
+}
+
+/** One screen, again each second, until the program is stopped. */
+async function watch(url: string): Promise<never> {
+  process.stdout.write(CLEAR_ALL);
+  for (;;) {
+    const text = await getJson<NodeReport>(url, '/info').then(formatStatus, (error) => {
+      if (!(error instanceof LiteFsError)) throw error;
+      return `${error.message}\n`;
+    });
+    const lines = [`${new Date().toLocaleTimeString()}  ${url}`, '', ...text.split('\n')];
+    const rows = process.stdout.isTTY ? process.stdout.rows - 1 : lines.length;
+    const screen = lines.slice(0, rows).map((line) => `${line}${CLEAR_LINE}\n`);
+    process.stdout.write(`${HOME}${screen.join('')}${CLEAR_BELOW}`);
+    await setTimeout(WATCH_MS);
+  }
 }
 
 /** The report as text for a terminal. */
@@ -59,7 +86,8 @@ function databaseRow(report: NodeReport, db: DatabaseReport): string[] {
 
 function followed({ upstream }: NodeReport): string {
   if (!upstream) return '';
-  if (!upstream.connected) return `, not connected to ${upstream.address}: ${upstream.error ?? ''}`;
+  const disconnected = whyDisconnected(upstream);
+  if (disconnected) return `, ${disconnected}`;
   const lag =
     upstream.lagMs === null ? 'not in sync yet' : `${Math.round(upstream.lagMs)} ms behind`;
   return ` of ${upstream.hostname ?? upstream.address}, ${lag}`;

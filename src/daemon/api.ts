@@ -1,25 +1,39 @@
 /** The node's HTTP API: what the routes (http/routes.ts) ask for, gathered from the parts of the node. */
+import type { Readable, Writable } from 'node:stream';
 import type { EngineClient } from '../engine/client.ts';
 import type { WireEntry } from '../engine/protocol.ts';
+import { LiteFsError } from '../errors.ts';
+import { namedCounts } from '../fuse/operations.ts';
 import { EventStreams, type NodeEvent, type PrimaryData } from '../http/events.ts';
-import type { HealthReport, NodeReport, VerifyReport } from '../http/info.ts';
+import type { HealthReport, ImportReport, NodeReport, VerifyReport } from '../http/info.ts';
 import { nameText } from '../http/names.ts';
 import type { NodeApi } from '../http/routes.ts';
 import type { SnapshotRunReport, SnapshotsReport } from '../http/snapshots.ts';
-import { formatChecksum, formatTxid } from '../ltx/position.ts';
+import { formatChecksum, formatPosition, formatTxid } from '../ltx/position.ts';
+import { NodeMetrics, type NodeState } from '../metrics/node-metrics.ts';
+import { Transfers } from '../transfer/transfers.ts';
 import { NodeReporter, type ReporterParts } from './node-report.ts';
+import { startWorker } from './worker.ts';
 
 export class Api implements NodeApi {
   readonly events = new EventStreams();
+  readonly metrics: NodeMetrics;
   readonly #parts: ReporterParts;
   readonly #reporter: NodeReporter;
+  readonly #transfers: Transfers;
   #primary: PrimaryData;
   #ready = false;
 
   constructor(parts: ReporterParts) {
     this.#parts = parts;
     this.#reporter = new NodeReporter(parts);
+    this.metrics = new NodeMetrics(() => this.#state());
     this.#primary = this.primary();
+    this.#transfers = new Transfers({
+      mountDir: parts.mountDir,
+      spoolDir: parts.spoolDir,
+      startThread: (job) => startWorker('transfer', { workerData: job }),
+    });
     followEngine(parts.engine, (event) => this.events.publish(event));
     parts.replication.metListeners.add(() => this.#met());
   }
@@ -50,6 +64,33 @@ export class Api implements NodeApi {
     };
   }
 
+  export(database: string, begin: (bytes: number) => Writable, signal: AbortSignal): Promise<void> {
+    if (!this.#parts.engine.positions().has(database)) {
+      throw new LiteFsError('DATABASE_NOT_FOUND', `there is no database ${nameText(database)}`);
+    }
+    return this.#transfers.export(database, begin, signal);
+  }
+
+  async import(database: string, source: Readable, signal: AbortSignal): Promise<ImportReport> {
+    const { identity, engine, replication } = this.#parts;
+    if (identity.role === 'replica') {
+      const primary = replication.primaryHostname;
+      throw new LiteFsError('WRONG_STATE', `${identity.hostname} is a replica`, {
+        hint: `Import on the primary${primary ? `, ${primary}` : ''}.`,
+      });
+    }
+    if (!this.#ready) throw new LiteFsError('WRONG_STATE', 'the node is starting');
+    const bytes = await this.#transfers.import(database, source, signal);
+    await engine.call('flush', {});
+    const position = engine.positions().get(database);
+    if (!position) {
+      throw new LiteFsError('WRONG_STATE', `${nameText(database)} is not replicated`, {
+        hint: 'It is there, but its name fits none of lease.databases.',
+      });
+    }
+    return { name: nameText(database), bytes, position: formatPosition(position) };
+  }
+
   snapshots(): Promise<SnapshotsReport> {
     return this.#parts.snapshots.report();
   }
@@ -69,6 +110,18 @@ export class Api implements NodeApi {
       if (status.state === 'degraded') reasons.push(`${nameText(name)}: ${status.reason}`);
     }
     return { status: reasons.length === 0 ? 'ok' : 'unhealthy', reasons };
+  }
+
+  async #state(): Promise<NodeState> {
+    const { engine, shared, snapshots } = this.#parts;
+    const [info, databases] = await Promise.all([this.info(), engine.call('tallies', {})]);
+    return {
+      info,
+      healthy: this.health().status === 'ok',
+      databases: databases.map((db) => ({ ...db, name: nameText(db.name) })),
+      fuseRequests: namedCounts(shared.requestCounts),
+      snapshots: snapshots.counts(),
+    };
   }
 
   #met(): void {

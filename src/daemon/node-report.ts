@@ -6,6 +6,7 @@ import type { DatabaseReport, NodeReport, VerifyReport } from '../http/info.ts';
 import { nameText } from '../http/names.ts';
 import type { NodeIdentity } from '../lease/node-identity.ts';
 import { formatPosition, formatTxid, type Position } from '../ltx/position.ts';
+import type { SharedState } from '../mount/shared-state.ts';
 import { VERSION } from '../version.ts';
 import type { Replication } from './replication.ts';
 import type { Snapshots } from './snapshots.ts';
@@ -14,9 +15,12 @@ export interface ReporterParts {
   readonly config: Config;
   readonly identity: NodeIdentity;
   readonly engine: EngineClient;
+  readonly shared: SharedState;
   readonly replication: Replication;
   readonly snapshots: Snapshots;
   readonly mountDir: string;
+  /** For files that are on their way; emptied at start. */
+  readonly spoolDir: string;
 }
 
 export class NodeReporter {

@@ -15,10 +15,12 @@ import { NodeIdentity } from '../lease/node-identity.ts';
 import type { Logger } from '../log.ts';
 import { LAG_FILE } from '../mount/names.ts';
 import { keepMemorySmall } from '../os/allocator.ts';
+import type { Answered, RunningProxy } from '../proxy/server.ts';
 import { Api } from './api.ts';
 import { type DataDir, openDataDir } from './data-dir.ts';
 import { mountDevice, prepareMountPoint, releaseMountPoint } from './mount-point.ts';
 import { waitForOldHandles } from './old-handles.ts';
+import { startNodeProxy } from './proxy.ts';
 import { Replication } from './replication.ts';
 import { ServiceManager } from './service-manager.ts';
 import { Snapshots } from './snapshots.ts';
@@ -42,6 +44,7 @@ interface Running {
   dataDir?: DataDir;
   engine?: EngineThread;
   http?: HttpServer;
+  proxy?: RunningProxy;
   replication?: Replication;
   snapshots?: Snapshots;
   device?: number;
@@ -125,14 +128,34 @@ async function startAndServe(
     config,
     identity,
     engine: engine.client,
+    shared: engine.shared,
     replication,
     snapshots,
     mountDir,
+    spoolDir: scratchDir,
   });
   running.http = await startHttpServer(
-    { routes: apiRoutes(api), secret: config.replication.secret },
+    {
+      routes: apiRoutes(api),
+      secret: config.replication.secret,
+      answered: (route, status) => api.metrics.httpAnswered(route, status),
+    },
     config.http.addr,
   );
+
+  if (config.proxy) {
+    const troubles = () => api.health().reasons;
+    const parts = {
+      config: config.proxy,
+      identity,
+      engine: engine.client,
+      replication,
+      troubles,
+      answered: (request: Answered) => api.metrics.proxied(request),
+      log,
+    };
+    running.proxy = await startNodeProxy(parts);
+  }
 
   // The mount.
   engine.shared.setPrimary(role === 'replica' ? config.lease.hostname : undefined);
@@ -257,6 +280,7 @@ async function takeDown(running: Running, options: NodeOptions, force: AbortSign
     }
   };
   const { engine, mount, device, mountDir } = running;
+  await attempt('proxy', () => running.proxy?.close());
   await attempt('http', () => running.http?.close());
   await attempt('snapshots', () => running.snapshots?.close());
   await attempt('replication', () => running.replication?.close());

@@ -1,7 +1,8 @@
 /** What the node answers over HTTP: the table of routes. docs/http-api.md describes each. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { EventStreams, PrimaryData } from './events.ts';
-import type { HealthReport, NodeReport, VerifyReport } from './info.ts';
-import { databaseName } from './names.ts';
+import type { HealthReport, ImportReport, NodeReport, VerifyReport } from './info.ts';
+import { databaseName, nameText } from './names.ts';
 import type { Route } from './router.ts';
 import type { SnapshotRunReport, SnapshotsReport } from './snapshots.ts';
 
@@ -15,7 +16,16 @@ export interface NodeApi {
   snapshots(): Promise<SnapshotsReport>;
   /** Cuts them now, of all databases when none is named. */
   snapshot(database: string | undefined): Promise<SnapshotRunReport>;
+  /** Sends one state of a database; `begin` is called with its size. Throws DATABASE_NOT_FOUND, DATABASE_BUSY, DISK. */
+  export(
+    database: string,
+    begin: (bytes: number) => ServerResponse,
+    signal: AbortSignal,
+  ): Promise<void>;
+  /** Takes a database in as one transaction. Throws WRONG_STATE on a replica, DATABASE_CORRUPT, DATABASE_BUSY, DISK. */
+  import(database: string, source: IncomingMessage, signal: AbortSignal): Promise<ImportReport>;
   readonly events: EventStreams;
+  readonly metrics: { readonly contentType: string; text(): Promise<string> };
 }
 
 export function apiRoutes(node: NodeApi): Route[] {
@@ -40,6 +50,37 @@ export function apiRoutes(node: NodeApi): Route[] {
     },
     {
       method: 'GET',
+      path: '/export',
+      handle({ query, response, signal }) {
+        const name = databaseName(query);
+        const begin = (bytes: number) =>
+          response.writeHead(200, {
+            'content-type': 'application/vnd.sqlite3',
+            'content-length': bytes,
+            'content-disposition': `attachment; filename*=UTF-8''${encodeURIComponent(fileNameOf(name))}`,
+            'cache-control': 'no-store',
+          });
+        return node.export(name, begin, signal);
+      },
+    },
+    {
+      method: 'POST',
+      path: '/import',
+      changes: true,
+      takesBody: true,
+      handle: ({ query, request, signal }) => node.import(databaseName(query), request, signal),
+    },
+    {
+      method: 'GET',
+      path: '/metrics',
+      async handle({ response }) {
+        const text = await node.metrics.text();
+        response.writeHead(200, { 'content-type': node.metrics.contentType });
+        response.end(text);
+      },
+    },
+    {
+      method: 'GET',
       path: '/healthz',
       handle({ response }) {
         const health = node.health();
@@ -57,4 +98,8 @@ export function apiRoutes(node: NodeApi): Route[] {
       },
     },
   ];
+}
+
+function fileNameOf(database: string): string {
+  return nameText(database.slice(database.lastIndexOf('/') + 1));
 }

@@ -99,14 +99,20 @@ export function relaxTxnumCookie(raw: HeaderList): string[] {
 
 /** Without the headers that concern the connection only, and those that Connection names. */
 function endToEnd(raw: HeaderList): [string, string][] {
-  const dropped = new Set(HOP_BY_HOP);
   const pairs: [string, string][] = [];
+  let named: string[] | undefined;
   for (let i = 0; i < raw.length; i += 2) {
-    pairs.push([raw[i], raw[i + 1]]);
-    if (raw[i].toLowerCase() !== 'connection') continue;
-    for (const token of raw[i + 1].toLowerCase().split(',')) {
-      if (!NEVER_HOP_BY_HOP.has(token.trim())) dropped.add(token.trim());
-    }
+    const name = raw[i].toLowerCase();
+    if (name === 'connection') named = [...(named ?? []), ...tokens(raw[i + 1])];
+    if (!HOP_BY_HOP.has(name)) pairs.push([raw[i], raw[i + 1]]);
   }
-  return pairs.filter(([name]) => !dropped.has(name.toLowerCase()));
+  if (!named?.some((name) => !HOP_BY_HOP.has(name))) return pairs;
+  return pairs.filter(([name]) => {
+    const key = name.toLowerCase();
+    return NEVER_HOP_BY_HOP.has(key) || !named.includes(key);
+  });
+}
+
+function tokens(value: string): string[] {
+  return value.split(',').map((token) => token.trim().toLowerCase());
 }

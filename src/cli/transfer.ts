@@ -1,0 +1,119 @@
+/** `litefs-lite export` and `import`: a database out of a running node, and into one. */
+import { randomUUID } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { Readable, Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { LiteFsError } from '../errors.ts';
+import type { ImportReport } from '../http/info.ts';
+import { openRequest } from './client.ts';
+import { progressBar } from './progress.ts';
+import { formatBytes } from './table.ts';
+
+interface Flags {
+  readonly url: string;
+  readonly force?: boolean;
+}
+
+/** Writes one state of a database to a file, or to standard output. */
+export async function exportDatabase(
+  database: string,
+  file: string | undefined,
+  flags: Flags,
+): Promise<number> {
+  if (file === undefined && process.stdout.isTTY) {
+    throw new LiteFsError('USAGE', 'a terminal is no place for a database', {
+      hint: `Say where to: litefs-lite export ${database} FILE`,
+    });
+  }
+  if (file !== undefined && !flags.force && fs.existsSync(file)) {
+    throw new LiteFsError('USAGE', `${file} exists`, { hint: 'Add --force to replace it.' });
+  }
+  const response = await openRequest(
+    'GET',
+    flags.url,
+    `/export?name=${encodeURIComponent(database)}`,
+  );
+  const total = Number(response.headers.get('content-length'));
+  const body = Readable.fromWeb(response.body as Parameters<typeof Readable.fromWeb>[0]);
+  if (file === undefined) {
+    await pipeline(body, process.stdout, { end: false });
+    return 0;
+  }
+  const whole = path.resolve(file);
+  const part = `${whole}.${randomUUID()}.part`;
+  try {
+    await withBar(total, (counted) =>
+      pipeline(
+        body,
+        counted,
+        fs.createWriteStream(part, { flags: 'wx', mode: 0o600, flush: true }),
+      ),
+    );
+    fs.renameSync(part, whole);
+  } catch (error) {
+    fs.rmSync(part, { force: true });
+    throw asFault(error, flags.url);
+  }
+  process.stdout.write(`${file}: ${database}, ${formatBytes(total)}\n`);
+  return 0;
+}
+
+/** Sends a file to the primary, which makes it one transaction. */
+export async function importDatabase(
+  database: string,
+  file: string,
+  flags: Flags,
+): Promise<number> {
+  let size: number;
+  try {
+    size = fs.statSync(file).size;
+  } catch (error) {
+    throw new LiteFsError('USAGE', `cannot read ${file}: ${(error as Error).message}`);
+  }
+  if (fs.existsSync(`${file}-wal`) && fs.statSync(`${file}-wal`).size > 0) {
+    throw new LiteFsError(
+      'USAGE',
+      `${file} is in use, or was left so: ${file}-wal has a part of it`,
+      {
+        hint: `Make a copy that is whole: sqlite3 ${file} ".backup copy.db"`,
+      },
+    );
+  }
+  const report = await withBar(size, async (counted) => {
+    const body = fs.createReadStream(file).pipe(counted);
+    const where = `/import?name=${encodeURIComponent(database)}`;
+    const response = await openRequest('POST', flags.url, where, body);
+    return (await response.json()) as ImportReport;
+  });
+  process.stdout.write(`${report.name}: ${formatBytes(report.bytes)}, at ${report.position}\n`);
+  return 0;
+}
+
+/** Counts what goes through, and shows it. */
+async function withBar<T>(total: number, work: (counted: Transform) => Promise<T>): Promise<T> {
+  const bar = progressBar(process.stderr);
+  let bytes = 0;
+  const counted = new Transform({
+    transform(chunk: Buffer, _, done) {
+      bytes += chunk.length;
+      bar.show(bytes, total);
+      done(null, chunk);
+    },
+  });
+  try {
+    return await work(counted);
+  } finally {
+    bar.end();
+  }
+}
+
+function asFault(error: unknown, url: string): unknown {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === 'ENOSPC' || code === 'EACCES' || code === 'ENOENT' || code === 'EROFS') {
+    return new LiteFsError('DISK', message, { cause: error });
+  }
+  return new LiteFsError('NODE_UNREACHABLE', `${url} did not send all of it: ${message}`, {
+    cause: error,
+  });
+}

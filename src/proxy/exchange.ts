@@ -1,0 +1,440 @@
+/** One request and its answer: decided (decide.ts), sent where it belongs, and streamed back. */
+import type http from 'node:http';
+import { errorText } from '../errors.ts';
+import { formatTxids, parseTxids, txidSetCookie } from './cookie.ts';
+import { type Decision, type DecisionSettings, decide, type Refusal, refuse } from './decide.ts';
+import {
+  FORWARDED_BY,
+  headerValue,
+  relaxTxnumCookie,
+  requestHeaders,
+  responseHeaders,
+  trailerPairs,
+  withoutHeader,
+} from './headers.ts';
+import type { ProxyNode } from './node.ts';
+import { ClientGone, type Presence } from './presence.ts';
+import { KeptBody, replayWish } from './replay.ts';
+import { isRepeatable, type RequestKind, type RuleSettings, Rules } from './rules.ts';
+import { answerOf, isConnectError, Upstream } from './upstream.ts';
+
+export interface ExchangeSettings extends DecisionSettings, RuleSettings {
+  readonly databases: readonly string[];
+  readonly readYourWritesMs: number;
+  readonly primaryMs: number;
+  readonly responseHeaders: boolean;
+  readonly replayBodyBytesMax: number;
+  readonly maxLagMs: number;
+}
+
+/** How a request ended, for the log and the metrics. */
+export interface Outcome {
+  readonly kind: RequestKind;
+  /** target, primary, or what it was answered with here. */
+  readonly way: string;
+}
+
+/** The answer to GET /litefs/health. */
+export interface ProxyHealth {
+  readonly status: 'ok' | 'unhealthy';
+  /** Why not, in plain words; empty when it is well. */
+  readonly reasons: readonly string[];
+  readonly role: 'primary' | 'replica';
+  readonly node: string;
+  /** null before the first sync. */
+  readonly lagMs: number | null;
+}
+
+/** An application that is just being started is waited for. */
+const TARGET_RETRY_MS = 5000;
+const EXPECT_CONTINUE = '100-continue';
+
+export class Exchanges {
+  readonly node: ProxyNode;
+  readonly settings: ExchangeSettings;
+  readonly target: Upstream;
+  readonly #rules: Rules;
+  #primary: { readonly url: string; readonly upstream: Upstream } | undefined;
+
+  constructor(node: ProxyNode, target: Upstream, settings: ExchangeSettings) {
+    this.node = node;
+    this.target = target;
+    this.settings = settings;
+    this.#rules = new Rules(settings);
+  }
+
+  close(): void {
+    this.target.close();
+    this.#primary?.upstream.close();
+  }
+
+  kindOf(request: http.IncomingMessage): RequestKind {
+    return this.#rules.kindOf({
+      method: request.method ?? 'GET',
+      target: request.url ?? '/',
+      upgrade: request.headers.upgrade,
+    });
+  }
+
+  /** Where it goes, after the waits that this needs. Rejects when the client goes. */
+  async decide(request: http.IncomingMessage, client: Presence): Promise<Decision> {
+    const { node, settings } = this;
+    const kind = this.kindOf(request) as Exclude<RequestKind, 'health'>;
+    const input = {
+      kind,
+      wanted: parseTxids(request.headers.cookie, settings.databases),
+      forwarded: request.headers[FORWARDED_BY] !== undefined,
+      target: request.url ?? '/',
+    };
+    let decision = decide(input, node.facts(), settings, false);
+    while (decision.to === 'wait' || decision.to === 'wait-for-primary') {
+      const ms = decision.to === 'wait' ? settings.readYourWritesMs : settings.primaryMs;
+      const until = AbortSignal.any([client.signal, AbortSignal.timeout(ms)]);
+      const isThere =
+        decision.to === 'wait'
+          ? await node.waitForTxids(decision.txids, until)
+          : await node.waitForPrimary(until);
+      client.assert();
+      decision = decide(input, node.facts(), settings, !isThere);
+    }
+    return decision;
+  }
+
+  /** Answers a request. Never rejects: what cannot be answered any more is cut off. */
+  async handle(
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+    client: Presence,
+  ): Promise<Outcome> {
+    const kind = this.kindOf(request);
+    if (kind === 'health') {
+      this.#health(response);
+      return { kind, way: 'health' };
+    }
+    try {
+      const decision = await this.decide(request, client);
+      await this.#follow(decision, request, response, client);
+      return { kind, way: decision.to };
+    } catch (error) {
+      if (response.headersSent || client.gone) response.destroy();
+      else this.#refuse(request, response, refuse(502, `the proxy failed: ${errorText(error)}`));
+      return { kind, way: 'failed' };
+    }
+  }
+
+  #follow(
+    decision: Decision,
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+    client: Presence,
+  ): Promise<void> | void {
+    switch (decision.to) {
+      case 'target':
+        return this.#toTarget(decision, request, response, client);
+      case 'primary':
+        return this.#toPrimary(decision.url, request, response, client, undefined);
+      case 'redirect':
+        return this.#end(request, response, 307, ['Location', decision.location], '');
+      case 'fly-replay':
+        return this.#end(
+          request,
+          response,
+          409,
+          ['Fly-Replay', `instance=${decision.instance}`],
+          '',
+        );
+      case 'refuse':
+        return this.#refuse(request, response, decision);
+      default:
+        throw new Error(`a decision that is none: ${decision.to}`);
+    }
+  }
+
+  async #toTarget(
+    decision: Extract<Decision, { to: 'target' }>,
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+    client: Presence,
+  ): Promise<void> {
+    // The primary has nowhere to send it again.
+    const keptBytesMax = this.node.facts().isPrimary ? 0 : this.settings.replayBodyBytesMax;
+    const kept = decision.marked ? new KeptBody(keptBytesMax) : undefined;
+    let answer: http.IncomingMessage;
+    try {
+      answer = await this.#ask(this.target, request, response, client, {
+        headers: requestHeaders(request.rawHeaders, clientOf(request)),
+        retryMs: TARGET_RETRY_MS,
+        kept,
+      });
+    } catch (error) {
+      client.assert();
+      const { host, port } = this.target.origin;
+      const text = `the application at ${host}:${port} does not answer: ${errorText(error)}`;
+      return this.#refuse(request, response, refuse(502, text));
+    }
+    if (!decision.marked) {
+      return this.#relay(answer, response, responseHeaders(answer.rawHeaders, { keepOurs: false }));
+    }
+    const wish = headerValue(answer.rawHeaders, 'fly-replay');
+    if (kept && wish !== undefined) {
+      return this.#replay(wish, answer, kept, request, response, client);
+    }
+    const txids = decision.cookie ? await this.node.flush() : this.node.facts().txids;
+    const headers = responseHeaders(answer.rawHeaders, { keepOurs: false });
+    if (decision.cookie && txids.size > 0) {
+      headers.push('Set-Cookie', txidSetCookie(txids, Date.now()));
+    }
+    headers.push(...this.#ownHeaders(formatTxids(txids)));
+    return this.#relay(answer, response, relaxTxnumCookie(headers));
+  }
+
+  /** `kept`: the body, when it has been read already. */
+  async #toPrimary(
+    url: string,
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+    client: Presence,
+    kept: KeptBody | undefined,
+  ): Promise<void> {
+    const { primaryMs } = this.settings;
+    const { hostname } = this.node.facts();
+    let answer: http.IncomingMessage;
+    try {
+      answer = await this.#ask(this.upstreamOf(url), request, response, client, {
+        headers: requestHeaders(request.rawHeaders, clientOf(request), hostname),
+        retryMs: primaryMs,
+        sent: kept,
+      });
+    } catch (error) {
+      client.assert();
+      const text = `the primary's proxy at ${url} does not answer: ${errorText(error)}`;
+      return this.#refuse(request, response, refuse(isConnectError(error) ? 503 : 502, text));
+    }
+    await this.#relay(answer, response, responseHeaders(answer.rawHeaders, { keepOurs: true }));
+  }
+
+  /** The application wants another node to answer. Its own answer is dropped. */
+  async #replay(
+    wish: string,
+    answer: http.IncomingMessage,
+    kept: KeptBody,
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+    client: Presence,
+  ): Promise<void> {
+    answer.resume();
+    const facts = this.node.facts();
+    const meant = replayWish(wish, facts);
+    if (meant.kind === 'impossible') {
+      return this.#refuse(request, response, refuse(502, meant.reason));
+    }
+    if (facts.primaryUrl === undefined) {
+      const name = facts.primaryHostname ?? 'the primary';
+      const text = `${facts.hostname} does not know where the proxy of ${name} is`;
+      return this.#refuse(request, response, refuse(503, text));
+    }
+    if (!request.complete) await ended(request, client);
+    if (!kept.complete) {
+      const text = `the application asks for a replay, and the body is larger than ${kept.bytesMax} bytes (proxy.replay-body)`;
+      return this.#refuse(request, response, refuse(502, text));
+    }
+    return this.#toPrimary(facts.primaryUrl, request, response, client, kept);
+  }
+
+  /** Sends the request. `kept` gets the body as it goes by; `sent` is what is sent in its place. */
+  async #ask(
+    upstream: Upstream,
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+    client: Presence,
+    options: { headers: string[]; retryMs: number; kept?: KeptBody; sent?: KeptBody },
+  ): Promise<http.IncomingMessage> {
+    const { headers, retryMs, kept, sent } = options;
+    const method = request.method ?? 'GET';
+    const hasBody = request.headers['transfer-encoding'] !== undefined || lengthOf(request) > 0;
+    const head = { method, path: request.url ?? '/', headers: framed(headers, request, sent) };
+    const mayRepeat = isRepeatable(method) && !hasBody;
+    for (let fresh = !mayRepeat; ; fresh = true) {
+      const upward = await upstream.open(head, { retryMs, fresh, client });
+      const answered = answerOf(upward);
+      if (sent) for (const chunk of sent.chunks) upward.write(chunk);
+      if (sent || !hasBody) upward.end();
+      else sendBody(request, response, upward, kept);
+      try {
+        return await answered;
+      } catch (error) {
+        // A connection that was kept may have been closed just then. Nothing came of it: once more, by a new one.
+        if (!mayRepeat || fresh || !upward.reusedSocket || client.gone) throw error;
+      }
+    }
+  }
+
+  /** Streams an answer to the client. */
+  async #relay(
+    answer: http.IncomingMessage,
+    response: http.ServerResponse,
+    headers: readonly string[],
+  ): Promise<void> {
+    response.sendDate = false;
+    response.writeHead(answer.statusCode ?? 502, answer.statusMessage ?? '', [...headers]);
+    await new Promise<void>((resolve) => {
+      let begun = false;
+      answer.on('error', () => response.destroy());
+      answer.on('data', (chunk: Buffer) => {
+        begun = true;
+        if (response.write(chunk)) return;
+        answer.pause();
+        response.once('drain', () => answer.resume());
+      });
+      answer.on('end', () => {
+        begun = true;
+        if (answer.rawTrailers.length > 0) response.addTrailers(trailerPairs(answer.rawTrailers));
+        response.end();
+      });
+      response.on('close', () => {
+        if (!answer.complete) answer.destroy();
+        resolve();
+      });
+      // With the first of the body, if that is here already: one packet in the place of two.
+      setImmediate(() => {
+        if (!begun) response.flushHeaders();
+      });
+    });
+  }
+
+  /** The primary's proxy; pooled as long as it is the same. */
+  upstreamOf(url: string): Upstream {
+    if (this.#primary?.url === url) return this.#primary.upstream;
+    this.#primary?.upstream.close();
+    const { hostname, port } = new URL(url);
+    const host = hostname.replace(/^\[|\]$/g, '');
+    const upstream = new Upstream({ host, port: Number(port) || 80 });
+    this.#primary = { url, upstream };
+    return upstream;
+  }
+
+  #ownHeaders(txids: string): string[] {
+    if (!this.settings.responseHeaders) return [];
+    const { isPrimary, hostname } = this.node.facts();
+    const lagMs = this.node.lagMs();
+    return [
+      ...(txids === '' ? [] : ['litefs-txid', txids]),
+      'litefs-role',
+      isPrimary ? 'primary' : 'replica',
+      'litefs-node',
+      hostname,
+      ...(isPrimary || lagMs === undefined ? [] : ['litefs-lag-ms', `${Math.round(lagMs)}`]),
+    ];
+  }
+
+  #health(response: http.ServerResponse): void {
+    const lagMs = this.node.lagMs();
+    const { maxLagMs } = this.settings;
+    const isLate = lagMs !== undefined && maxLagMs > 0 && lagMs > maxLagMs;
+    const reasons = [
+      ...this.node.troubles(),
+      ...(isLate ? [`${Math.round(lagMs)} ms behind the primary, more than proxy.max-lag`] : []),
+    ];
+    const isWell = reasons.length === 0;
+    const { isPrimary, hostname } = this.node.facts();
+    const report: ProxyHealth = {
+      status: isWell ? 'ok' : 'unhealthy',
+      reasons,
+      role: isPrimary ? 'primary' : 'replica',
+      node: hostname,
+      lagMs: lagMs === undefined ? null : Math.round(lagMs),
+    };
+    response.writeHead(isWell ? 200 : 503, {
+      'content-type': 'application/json; charset=utf-8',
+      'cache-control': 'no-store',
+    });
+    response.end(`${JSON.stringify(report)}\n`);
+  }
+
+  #refuse(request: http.IncomingMessage, response: http.ServerResponse, refusal: Refusal): void {
+    const { status, reason } = refusal;
+    const again = status === 503 ? ['Retry-After', '1'] : [];
+    this.#end(request, response, status, again, `${reason}\n`);
+  }
+
+  #end(
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+    status: number,
+    headers: readonly string[],
+    text: string,
+  ): void {
+    // What is left of the body would be taken for the next request.
+    const close = request.complete ? [] : ['Connection', 'close'];
+    response.writeHead(status, [
+      'Content-Type',
+      'text/plain; charset=utf-8',
+      'Content-Length',
+      `${Buffer.byteLength(text)}`,
+      'Cache-Control',
+      'no-store',
+      ...headers,
+      ...close,
+      ...this.#ownHeaders(''),
+    ]);
+    response.end(text);
+  }
+}
+
+function clientOf(request: http.IncomingMessage) {
+  return {
+    address: request.socket.remoteAddress ?? 'unknown',
+    host: request.headers.host,
+    encrypted: false,
+  };
+}
+
+function lengthOf(request: http.IncomingMessage): number {
+  return Number(request.headers['content-length'] ?? 0);
+}
+
+/** With the framing of the body that is sent: what came in chunks goes on in chunks, what is kept has its length. */
+function framed(
+  headers: readonly string[],
+  request: http.IncomingMessage,
+  sent: KeptBody | undefined,
+): string[] {
+  if (sent) {
+    const bytes = sent.chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+    const plain = withoutHeader(withoutHeader(headers, 'expect'), 'content-length');
+    return [...plain, 'Content-Length', `${bytes}`];
+  }
+  if (request.headers['transfer-encoding'] === undefined) return [...headers];
+  return [...headers, 'Transfer-Encoding', 'chunked'];
+}
+
+/** Streams the body, after the other side has asked for it when the client waits for that. */
+function sendBody(
+  request: http.IncomingMessage,
+  response: http.ServerResponse,
+  upward: http.ClientRequest,
+  kept: KeptBody | undefined,
+): void {
+  const begin = () => {
+    if (kept) request.on('data', (chunk: Buffer) => kept.add(chunk));
+    request.on('error', () => upward.destroy());
+    request.on('aborted', () => upward.destroy());
+    request.pipe(upward);
+  };
+  if (request.headers.expect?.toLowerCase() !== EXPECT_CONTINUE) {
+    begin();
+    return;
+  }
+  upward.flushHeaders();
+  upward.once('continue', () => {
+    response.writeContinue();
+    begin();
+  });
+}
+
+function ended(request: http.IncomingMessage, client: Presence): Promise<void> {
+  return new Promise((resolve, reject) => {
+    request.once('end', resolve);
+    client.signal.addEventListener('abort', () => reject(new ClientGone()), { once: true });
+  });
+}

@@ -1,0 +1,109 @@
+/** Connections to the application and to the primary's proxy. */
+import http from 'node:http';
+import { setTimeout } from 'node:timers/promises';
+import type { Presence } from './presence.ts';
+
+export interface Origin {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface UpstreamHead {
+  readonly method: string;
+  readonly path: string;
+  /** Flat: name, value, name, value. */
+  readonly headers: readonly string[];
+}
+
+const RETRY_MS = 100;
+const IDLE_SOCKETS_MAX = 64;
+
+/** Errors of a connection that never came to be: nothing was sent. */
+const CONNECT_ERRORS = new Set([
+  'ECONNREFUSED',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ETIMEDOUT',
+]);
+
+export class Upstream {
+  readonly origin: Origin;
+  readonly #agent = new http.Agent({ keepAlive: true, maxFreeSockets: IDLE_SOCKETS_MAX });
+
+  constructor(origin: Origin) {
+    this.origin = origin;
+  }
+
+  /**
+   * A request that has a connection and waits for its body. Connecting is tried again for `retryMs`.
+   * `fresh`: by a connection that was never used; a used one may be closed by the other side just when it is taken.
+   * Rejects with the last failure, or when the client goes.
+   */
+  async open(
+    head: UpstreamHead,
+    options: { retryMs: number; fresh: boolean; client: Presence },
+  ): Promise<http.ClientRequest> {
+    const { retryMs, fresh, client } = options;
+    const untilMs = performance.now() + retryMs;
+    for (;;) {
+      const request = http.request({
+        host: this.origin.host,
+        port: this.origin.port,
+        method: head.method,
+        path: head.path,
+        headers: head.headers,
+        agent: fresh ? false : this.#agent,
+        setHost: false,
+      });
+      client.onLeave = () => request.destroy();
+      try {
+        await connected(request);
+        return request;
+      } catch (error) {
+        request.destroy();
+        if (!isConnectError(error) || performance.now() >= untilMs || client.gone) throw error;
+        await setTimeout(RETRY_MS, undefined, { signal: client.signal });
+      }
+    }
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+}
+
+/** Whether the other side was not reached at all. */
+export function isConnectError(error: unknown): boolean {
+  return CONNECT_ERRORS.has((error as NodeJS.ErrnoException).code ?? '');
+}
+
+function connected(request: http.ClientRequest): Promise<void> {
+  return new Promise((resolve, reject) => {
+    request.once('error', reject);
+    request.once('socket', (socket) => {
+      const ready = () => {
+        request.off('error', reject);
+        // Whoever uses it listens from now on; a failure until then must not end the process.
+        request.on('error', () => {});
+        resolve();
+      };
+      if (socket.connecting) socket.once('connect', ready);
+      else ready();
+    });
+  });
+}
+
+/** The head of its answer. Rejects with what ended the request before it. */
+export function answerOf(request: http.ClientRequest): Promise<http.IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const onClose = () => reject(new Error('the connection was closed without an answer'));
+    request.once('error', reject);
+    request.once('close', onClose);
+    request.once('response', (answer) => {
+      request.off('close', onClose);
+      resolve(answer);
+    });
+  });
+}

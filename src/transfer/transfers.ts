@@ -1,0 +1,134 @@
+/** Transfers as the main thread sees them: streams at one end, files at the other, a thread in between. */
+import { randomUUID } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import type { Readable, Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { Worker } from 'node:worker_threads';
+import { errorText, LiteFsError } from '../errors.ts';
+import { treePath } from '../store/layout.ts';
+import type { TransferJob } from './jobs.ts';
+import type { TransferEnd } from './worker.ts';
+
+export interface TransferParts {
+  readonly mountDir: string;
+  /** A local folder for whole databases, emptied at start. */
+  readonly spoolDir: string;
+  readonly startThread: (job: TransferJob) => Worker;
+}
+
+/** Each has a copy of a database on the disk. */
+const TRANSFERS_MAX = 4;
+/** A client that sends nothing for so long has gone. */
+const SILENCE_MS_MAX = 60_000;
+
+export class Transfers {
+  readonly #parts: TransferParts;
+  #running = 0;
+
+  constructor(parts: TransferParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Sends one state of a database. `begin` is called with its size before the first byte.
+   * Rejects with DATABASE_NOT_FOUND, DATABASE_BUSY, DISK, WRONG_STATE when too many are under way.
+   */
+  export(database: string, begin: (bytes: number) => Writable, signal: AbortSignal): Promise<void> {
+    return this.#withFile(async (file) => {
+      const from = this.#inMount(database);
+      const bytes = await this.#run({ kind: 'export', from, to: file }, signal);
+      await pipeline(fs.createReadStream(file), begin(bytes), { signal });
+    });
+  }
+
+  /**
+   * Takes a database in, as one transaction; resolves with its size. Rejects with DATABASE_CORRUPT for what is no sound
+   * database, DATABASE_BUSY, DISK, WRONG_STATE.
+   */
+  import(database: string, source: Readable, signal: AbortSignal): Promise<number> {
+    return this.#withFile(async (file) => {
+      await receive(source, file, signal);
+      const to = this.#inMount(database);
+      return this.#run({ kind: 'import', from: file, to }, signal);
+    });
+  }
+
+  #inMount(database: string): string {
+    return treePath(this.#parts.mountDir, database).toString();
+  }
+
+  async #withFile<T>(work: (file: string) => Promise<T>): Promise<T> {
+    if (this.#running >= TRANSFERS_MAX) {
+      throw new LiteFsError('WRONG_STATE', `${TRANSFERS_MAX} transfers are under way already`, {
+        hint: 'Try again when one of them has ended.',
+      });
+    }
+    this.#running++;
+    const file = path.join(this.#parts.spoolDir, `transfer-${randomUUID()}`);
+    try {
+      return await work(file);
+    } finally {
+      this.#running--;
+      for (const suffix of ['', '-wal', '-shm', '-journal']) {
+        await fs.promises.rm(file + suffix, { force: true });
+      }
+    }
+  }
+
+  /** Ends with the thread: then nothing of it is open in the mount. */
+  async #run(job: TransferJob, signal: AbortSignal): Promise<number> {
+    signal.throwIfAborted();
+    const worker = this.#parts.startThread(job);
+    const terminate = () => void worker.terminate();
+    signal.addEventListener('abort', terminate, { once: true });
+    try {
+      let end: TransferEnd | undefined;
+      worker.on('message', (message: TransferEnd) => {
+        end = message;
+      });
+      await new Promise<void>((resolve, reject) => {
+        worker.on('error', reject);
+        worker.on('exit', () => resolve());
+      });
+      signal.throwIfAborted();
+      if (end && 'bytes' in end) return end.bytes;
+      if (!end) throw new LiteFsError('WRONG_STATE', 'the transfer was ended');
+      const { code, message, hint } = end.error;
+      throw code ? new LiteFsError(code, message, { hint }) : new Error(message);
+    } finally {
+      signal.removeEventListener('abort', terminate);
+    }
+  }
+}
+
+/** Writes what comes to a file. */
+async function receive(source: Readable, file: string, signal: AbortSignal): Promise<void> {
+  const silence = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
+  const heard = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => silence.abort(), SILENCE_MS_MAX);
+  };
+  source.on('data', heard);
+  heard();
+  try {
+    const out = fs.createWriteStream(file, { flags: 'wx', mode: 0o600 });
+    await pipeline(source, out, { signal: AbortSignal.any([signal, silence.signal]) });
+  } catch (error) {
+    if (silence.signal.aborted) {
+      const text = `nothing more came for ${SILENCE_MS_MAX / 1000} s: the import is given up`;
+      throw new LiteFsError('PEER_UNREACHABLE', text);
+    }
+    if (!signal.aborted && (error as NodeJS.ErrnoException).syscall === 'write') {
+      throw new LiteFsError('DISK', `cannot keep what is sent: ${errorText(error)}`, {
+        hint: 'Free space on the disk of data.dir.',
+        cause: error,
+      });
+    }
+    throw error;
+  } finally {
+    clearTimeout(timer);
+    source.off('data', heard);
+  }
+}
