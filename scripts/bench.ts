@@ -10,6 +10,7 @@ import { measureFollowRate } from './bench/follow-rate.ts';
 import { measureFootprint } from './bench/footprint.ts';
 import { measureLag } from './bench/lag.ts';
 import { FULL, type Plan, QUICK } from './bench/plan.ts';
+import { measureProxy } from './bench/proxy.ts';
 import { measureReads } from './bench/reads.ts';
 import { measureSnapshots } from './bench/snapshots.ts';
 import { measureStartUp } from './bench/start-up.ts';
@@ -23,6 +24,7 @@ const MEASUREMENTS: Record<string, (plan: Plan) => Promise<Figure[]>> = {
   rate: measureFollowRate,
   sync: measureSync,
   snapshots: measureSnapshots,
+  proxy: measureProxy,
   start: measureStartUp,
   footprint: measureFootprint,
 };

@@ -1,0 +1,2 @@
+-- wrk: the same request as a POST.
+wrk.method = 'POST'
