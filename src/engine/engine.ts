@@ -232,9 +232,14 @@ export class Engine {
       },
     });
     this.#maintenance.poll();
-    const nextLook = this.follower.poll();
+    this.follower.poll();
     this.scheduler.step();
-    const waits = [nextLook, this.scheduler.nextInMs(), this.#maintenance.nextInMs()];
+    // Asked after the step: a capture that has just ended says when to look again.
+    const waits = [
+      this.follower.nextInMs(),
+      this.scheduler.nextInMs(),
+      this.#maintenance.nextInMs(),
+    ];
     const due = waits.filter((wait) => wait !== undefined);
     return due.length === 0 ? undefined : Math.min(...due);
   }

@@ -77,18 +77,25 @@ export class Follower {
     this.#watches.delete(db);
   }
 
-  /** Starts what is due; returns ms until the next, undefined for never. */
-  poll(): number | undefined {
+  /** Starts what is due. */
+  poll(): void {
+    const now = this.#ctx.clockMs();
+    for (const [db, watch] of this.#watches) {
+      if (watch.nextMs !== undefined && watch.nextMs <= now && !watch.queued) {
+        this.#enqueue(db, watch);
+      }
+    }
+  }
+
+  /** ms until a database is to be looked at again, 0 for now; undefined for never. */
+  nextInMs(): number | undefined {
     const now = this.#ctx.clockMs();
     let next: number | undefined;
-    for (const [db, watch] of this.#watches) {
-      if (watch.nextMs === undefined) continue;
-      if (watch.nextMs <= now && !watch.queued) {
-        this.#enqueue(db, watch);
-      } else if (!watch.queued) {
-        const wait = watch.nextMs - now;
-        if (next === undefined || wait < next) next = wait;
-      }
+    for (const { nextMs, queued } of this.#watches.values()) {
+      // One that is queued waits in the scheduler, which says when.
+      if (nextMs === undefined || queued) continue;
+      const wait = Math.max(0, nextMs - now);
+      if (next === undefined || wait < next) next = wait;
     }
     return next;
   }
