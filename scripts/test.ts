@@ -21,9 +21,23 @@ if (files.length === 0) {
   console.error(`no test file matches ${wanted.join(' ')}`);
   process.exit(1);
 }
+installApplications();
 const result = spawnSync(
   process.execPath,
   ['--test', '--test-concurrency=2', '--test-reporter=spec', ...flags, ...files],
   { cwd: ROOT, stdio: 'inherit' },
 );
 process.exit(result.status ?? 1);
+
+/** Web applications from npm that tests run as they come: too large for everybody's `npm ci`. */
+function installApplications(): void {
+  const apps = path.join(ROOT, 'test/apps');
+  for (const app of fs.readdirSync(apps)) {
+    const dir = path.join(apps, app);
+    const isWanted = files.some((file) => path.basename(file).startsWith(`${app}-`));
+    if (!isWanted || fs.existsSync(path.join(dir, 'node_modules/.package-lock.json'))) continue;
+    const npm = ['ci', '--no-audit', '--no-fund', '--loglevel=error'];
+    const installed = spawnSync('npm', npm, { cwd: dir, stdio: 'inherit' });
+    if (installed.status !== 0) process.exit(installed.status ?? 1);
+  }
+}
