@@ -12,7 +12,7 @@ const flags = process.argv.slice(2).filter((arg) => arg.startsWith('-'));
 
 const files = fs
   .readdirSync(path.join(ROOT, 'test'), { recursive: true, encoding: 'utf8' })
-  .filter((file) => file.endsWith('.test.ts'))
+  .filter((file) => file.endsWith('.test.ts') && !file.includes('node_modules'))
   .map((file) => path.join('test', file))
   .filter((file) => wanted.every((word) => file.includes(word)))
   .sort();

@@ -168,6 +168,7 @@ describe('package-lock.json', () => {
 function filesBelow(dir: string, suffix = ''): string[] {
   return fs
     .readdirSync(path.join(ROOT, dir), { recursive: true, withFileTypes: true })
+    .filter(({ parentPath }) => !parentPath.includes('node_modules'))
     .filter((entry) => entry.isFile() && entry.name.endsWith(suffix))
     .map((entry) => path.relative(ROOT, path.join(entry.parentPath, entry.name)))
     .sort();
