@@ -15,6 +15,8 @@ const GATHER_MS = 1;
 /** A writer that holds its transaction open is looked at less and less often. */
 const WRITING_POLL_MS_MAX = 20;
 const BUSY_POLL_MS = 20;
+/** The longest of these. */
+const HOT_MS = 20;
 /** For another thread to have a name looked up. */
 const LOOK_UP_MS = 1;
 /** How long a lock may keep us from reading before the status says so. */
@@ -48,10 +50,13 @@ export class Follower {
     this.#setStatus = setStatus;
   }
 
-  /** Whether some database is being looked at again and again: then no event need wake us. */
+  /**
+   * Whether some database is looked at again in a moment anyway: then no event need wake us. One that waits for longer,
+   * since its capture has failed, must not keep us from the others.
+   */
   get isHot(): boolean {
-    for (const watch of this.#watches.values()) if (watch.nextMs !== undefined) return true;
-    return false;
+    const nextMs = this.nextInMs();
+    return nextMs !== undefined && nextMs <= HOT_MS;
   }
 
   /** Something happened to its -wal or -shm. */

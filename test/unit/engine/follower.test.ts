@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+import type { EngineContext } from '../../../src/engine/context.ts';
+import type { Database } from '../../../src/engine/database.ts';
+import { Follower } from '../../../src/engine/follower.ts';
+import { Scheduler } from '../../../src/engine/scheduler.ts';
+
+function stand() {
+  const clock = { ms: 0 };
+  const clockMs = () => clock.ms;
+  const ctx = { clockMs, log() {} } as unknown as EngineContext;
+  const db = {
+    name: 'a.db',
+    status: { state: 'ok' },
+    suspect: false,
+    forgetWal() {},
+  } as unknown as Database;
+  const follower = new Follower(ctx, new Scheduler(clockMs), () => {});
+  return { clock, db, follower };
+}
+
+it('waits for nothing, and is woken by events, when nothing has happened', () => {
+  const { follower } = stand();
+  assert.equal(follower.nextInMs(), undefined);
+  assert.equal(follower.isHot, false);
+});
+
+it('looks again by itself soon after a write, without being woken', () => {
+  const { clock, db, follower } = stand();
+  follower.fileWritten(db);
+  const inMs = follower.nextInMs() ?? Number.NaN;
+  assert(inMs > 0 && inMs <= 20, `${inMs}`);
+  assert.equal(follower.isHot, true);
+  clock.ms += inMs;
+  assert.equal(follower.nextInMs(), 0);
+});
+
+it('is woken for others while one that has failed waits to be tried again', () => {
+  const { db, follower } = stand();
+  follower.failed(db, Object.assign(new Error('ENOSPC: no space left'), { errno: -28 }));
+  assert((follower.nextInMs() ?? 0) >= 500);
+  assert.equal(follower.isHot, false);
+  assert.equal(db.suspect, true);
+});
+
+it('takes no bug for a fault of the outside', () => {
+  const { db, follower } = stand();
+  assert.throws(() => follower.failed(db, new TypeError('x is not a function')), TypeError);
+});
