@@ -3,9 +3,9 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { errorText, LiteFsError } from '../errors.ts';
 import { LtxDecoder } from '../ltx/decoder.ts';
-import { TRAILER_BYTES } from '../ltx/header.ts';
 import { formatChecksum, formatPosition, formatTxid } from '../ltx/position.ts';
 import { fileSource } from '../ltx/sources.ts';
+import { readPostChecksum } from '../ltx/tail.ts';
 import { formatBytes, formatTable } from './table.ts';
 
 interface Entry {
@@ -119,13 +119,14 @@ function summary(entry: Entry) {
   const fd = fs.openSync(entry.file, 'r');
   try {
     const { header } = new LtxDecoder(fileSource(fd, entry.offset, entry.length));
-    const trailer = Buffer.alloc(TRAILER_BYTES);
-    fs.readSync(fd, trailer, 0, TRAILER_BYTES, entry.offset + entry.length - TRAILER_BYTES);
+    const checksum = readPostChecksum(header, entry.length, (into, at) => {
+      fs.readSync(fd, into, 0, into.length, entry.offset + at);
+    });
     return {
       minTxid: formatTxid(header.minTxid),
       maxTxid: formatTxid(header.maxTxid),
       pre: formatPosition({ txid: header.minTxid - 1, checksum: header.preChecksum }),
-      post: formatPosition({ txid: header.maxTxid, checksum: trailer.readBigUInt64BE(0) }),
+      post: formatPosition({ txid: header.maxTxid, checksum }),
       timestamp: new Date(header.timestampMs).toISOString(),
       pageSize: header.pageSize,
       commit: header.commit,

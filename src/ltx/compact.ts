@@ -5,7 +5,7 @@
 import assert from 'node:assert';
 import { LtxDecoder, type LtxPage } from './decoder.ts';
 import { LtxEncoder } from './encoder.ts';
-import { corrupt, type LtxHeader } from './header.ts';
+import { corrupt, FLAG_NO_CHECKSUM, type LtxHeader } from './header.ts';
 import { MinHeap } from './min-heap.ts';
 import type { ByteSink, ByteSource } from './sources.ts';
 
@@ -23,6 +23,12 @@ export function canCompact(a: LtxHeader, b: LtxHeader): boolean {
   return a.pageSize === b.pageSize && a.commit > 0 && b.commit > 0;
 }
 
+export interface CompactOptions {
+  readonly compress: boolean;
+  /** The checksum after the last input: the merged file is one of an archive then, with its checksums aside. */
+  readonly postAside?: bigint;
+}
+
 /**
  * `inputs` oldest first, each following the one before. A generator that yields now and then, so that
  * others can run; its result is the header of the merged file. Throws LTX_CORRUPT.
@@ -30,7 +36,7 @@ export function canCompact(a: LtxHeader, b: LtxHeader): boolean {
 export function* compact(
   inputs: readonly ByteSource[],
   sink: ByteSink,
-  options: { compress: boolean },
+  options: CompactOptions,
 ): Generator<void, LtxHeader, void> {
   assert(inputs.length > 0);
   const open: Input[] = inputs.map((source, age) => ({
@@ -39,7 +45,7 @@ export function* compact(
     page: undefined,
   }));
   checkChain(open);
-  const header = mergedHeader(open);
+  const header = mergedHeader(open, options.postAside);
   const encoder = new LtxEncoder(sink, header, options);
   const pages = newestPages(open, header.commit);
   for (let count = 1, page = pages.next(); !page.done; count++, page = pages.next()) {
@@ -103,21 +109,24 @@ function checkChain(inputs: readonly Input[]): void {
   }
 }
 
-function mergedHeader(inputs: readonly Input[]): LtxHeader {
+function mergedHeader(inputs: readonly Input[], postAside: bigint | undefined): LtxHeader {
   const first = inputs[0].decoder.header;
   const last = inputs[inputs.length - 1].decoder.header;
+  const flags = last.flags | first.flags;
+  const hasNone = (flags & FLAG_NO_CHECKSUM) !== 0;
   return {
-    flags: last.flags | first.flags,
+    flags,
     pageSize: last.pageSize,
     commit: last.commit,
     minTxid: first.minTxid,
     maxTxid: last.maxTxid,
     timestampMs: last.timestampMs,
-    preChecksum: first.preChecksum,
+    preChecksum: hasNone ? 0n : first.preChecksum,
     walOffset: 0,
     walSize: 0,
     walSalt1: 0,
     walSalt2: 0,
     nodeId: last.nodeId,
+    ...(postAside === undefined || hasNone ? {} : { postAside }),
   };
 }

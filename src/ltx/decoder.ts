@@ -11,6 +11,7 @@ import {
   type LtxHeader,
   TRAILER_BYTES,
 } from './header.ts';
+import { readLz4Frame } from './lz4-frame.ts';
 import { PageIndexBuilder } from './page-index.ts';
 import type { ByteSource } from './sources.ts';
 
@@ -61,17 +62,11 @@ export class LtxDecoder {
       return undefined;
     }
     this.#checkPage(pgno, flags);
-    const size = this.#take(4);
-    const blockBytes = size.readUInt32BE(0);
-    this.#crc.update(size);
-    if (blockBytes === 0 || blockBytes > lz4BlockBytesMax(this.#page.length)) {
-      throw corrupt(`has a block of ${blockBytes} bytes for page ${pgno}`);
-    }
-    if (!lz4Decompress(this.#take(blockBytes), this.#page)) {
-      throw corrupt(`has a damaged page ${pgno}`);
-    }
+    const frameBytes =
+      flags === PAGE_FLAG_SIZE
+        ? PAGE_HEADER_BYTES + this.#readBlock(pgno)
+        : first.length + readLz4Frame((length) => this.#take(length), this.#page);
     this.#crc.update(this.#page);
-    const frameBytes = PAGE_HEADER_BYTES + blockBytes;
     this.#index.add(pgno, this.#offset, frameBytes);
     this.#offset += frameBytes;
     this.#lastPgno = pgno;
@@ -86,7 +81,7 @@ export class LtxDecoder {
     if (this.#source.remaining !== 0) throw corrupt('has bytes behind its trailer');
     this.#crc.update(trailer.subarray(0, 8));
     const result: LtxTrailer = {
-      postChecksum: trailer.readBigUInt64BE(0),
+      postChecksum: this.header.postAside ?? trailer.readBigUInt64BE(0),
       fileChecksum: trailer.readBigUInt64BE(8),
     };
     if (result.fileChecksum !== (this.#crc.digest() | CHECKSUM_FLAG)) {
@@ -98,9 +93,23 @@ export class LtxDecoder {
     return result;
   }
 
+  /** The size of the block that makes the page. */
+  #readBlock(pgno: number): number {
+    const size = this.#take(4);
+    const blockBytes = size.readUInt32BE(0);
+    this.#crc.update(size);
+    if (blockBytes === 0 || blockBytes > lz4BlockBytesMax(this.#page.length)) {
+      throw corrupt(`has a block of ${blockBytes} bytes for page ${pgno}`);
+    }
+    if (!lz4Decompress(this.#take(blockBytes), this.#page)) {
+      throw corrupt(`has a damaged page ${pgno}`);
+    }
+    return blockBytes;
+  }
+
   #checkPage(pgno: number, flags: number): void {
     const { commit } = this.header;
-    if (flags !== PAGE_FLAG_SIZE) throw corrupt(`has unknown flags at page ${pgno}`);
+    if (flags !== PAGE_FLAG_SIZE && flags !== 0) throw corrupt(`has unknown flags at page ${pgno}`);
     if (pgno <= this.#lastPgno) throw corrupt(`has page ${pgno} after page ${this.#lastPgno}`);
     if (pgno > commit) throw corrupt(`has page ${pgno}, past its size of ${commit} pages`);
     if (pgno === this.#lockPage) throw corrupt('has the lock page');

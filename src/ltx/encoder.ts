@@ -7,7 +7,13 @@
 import assert from 'node:assert';
 import { CHECKSUM_FLAG, Crc64 } from '../kernels/checksum.ts';
 import { lz4BlockBytesMax, lz4Compress, lz4Literals } from '../kernels/lz4.ts';
-import { encodeHeader, HEADER_BYTES, type LtxHeader, TRAILER_BYTES } from './header.ts';
+import {
+  encodeHeader,
+  FLAG_NO_CHECKSUM,
+  HEADER_BYTES,
+  type LtxHeader,
+  TRAILER_BYTES,
+} from './header.ts';
 import { PageIndexBuilder } from './page-index.ts';
 import type { ByteSink } from './sources.ts';
 
@@ -62,11 +68,17 @@ export class LtxEncoder {
     this.#offset += frameBytes;
   }
 
-  /** Ends the file. `postChecksum`: of the database after it. */
+  /** Ends the file. `postChecksum`: of the database after it; the one in the header when that has it. */
   finish(postChecksum: bigint): void {
+    const { flags, postAside } = this.#header;
+    assert(
+      postAside === undefined || postAside === postChecksum,
+      'the checksum that was announced',
+    );
+    const hasNone = postAside !== undefined || (flags & FLAG_NO_CHECKSUM) !== 0;
     const index = this.#index.finish();
     const trailer = Buffer.allocUnsafe(TRAILER_BYTES);
-    trailer.writeBigUInt64BE(postChecksum, 0);
+    trailer.writeBigUInt64BE(hasNone ? 0n : postChecksum, 0);
     this.#crc.update(END_OF_PAGES).update(index).update(trailer.subarray(0, 8));
     trailer.writeBigUInt64BE(this.#crc.digest() | CHECKSUM_FLAG, 8);
     this.#sink.write(Buffer.concat([END_OF_PAGES, index, trailer]));

@@ -15,7 +15,13 @@
  *     64   4   salt-1 of that -wal
  *     68   4   salt-2
  *     72   8   node id
- *     80   20  zero
+ *     80   20  zero; or, in a file of an archive:
+ *     80   8   pre-apply database checksum
+ *     88   8   post-apply database checksum
+ *     96   4   "LFLA"
+ *
+ * Litestream restores only files whose own checksums are zero (flag bit 1), and whatever is in the last 20 bytes. The files
+ * of an archive have theirs there: for it they have none, for us they have.
  *
  * Then the page block (page frames, six zero bytes), the page index (page-index.ts) and the trailer.
  */
@@ -27,6 +33,9 @@ export const TRAILER_BYTES = 16;
 export const FLAG_NO_CHECKSUM = 2;
 
 const MAGIC = 0x4c545831;
+const ASIDE_MAGIC = 0x4c464c41;
+const ASIDE_OFFSET = 80;
+const ASIDE_MAGIC_OFFSET = 96;
 const KNOWN_FLAGS = FLAG_NO_CHECKSUM;
 const PAGE_BYTES_MIN = 512;
 const PAGE_BYTES_MAX = 65536;
@@ -47,24 +56,31 @@ export interface LtxHeader {
   readonly walSalt1: number;
   readonly walSalt2: number;
   readonly nodeId: bigint;
+  /** Of a file of an archive, whose checksums are aside: the post-apply checksum. `flags` and `preChecksum` are then as if not. */
+  readonly postAside?: bigint;
 }
 
 /** Writes the 100 bytes. */
 export function encodeHeader(header: LtxHeader): Buffer {
   const bytes = Buffer.alloc(HEADER_BYTES);
   bytes.writeUInt32BE(MAGIC, 0);
-  bytes.writeUInt32BE(header.flags, 4);
+  const isAside = header.postAside !== undefined;
+  bytes.writeUInt32BE(isAside ? header.flags | FLAG_NO_CHECKSUM : header.flags, 4);
   bytes.writeUInt32BE(header.pageSize, 8);
   bytes.writeUInt32BE(header.commit, 12);
   bytes.writeBigUInt64BE(BigInt(header.minTxid), 16);
   bytes.writeBigUInt64BE(BigInt(header.maxTxid), 24);
   bytes.writeBigUInt64BE(BigInt(header.timestampMs), 32);
-  bytes.writeBigUInt64BE(header.preChecksum, 40);
+  bytes.writeBigUInt64BE(header.preChecksum, isAside ? ASIDE_OFFSET : 40);
   bytes.writeBigUInt64BE(BigInt(header.walOffset), 48);
   bytes.writeBigUInt64BE(BigInt(header.walSize), 56);
   bytes.writeUInt32BE(header.walSalt1, 64);
   bytes.writeUInt32BE(header.walSalt2, 68);
   bytes.writeBigUInt64BE(header.nodeId, 72);
+  if (header.postAside !== undefined) {
+    bytes.writeBigUInt64BE(header.postAside, ASIDE_OFFSET + 8);
+    bytes.writeUInt32BE(ASIDE_MAGIC, ASIDE_MAGIC_OFFSET);
+  }
   return bytes;
 }
 
@@ -88,7 +104,14 @@ export function decodeHeader(bytes: Uint8Array): LtxHeader {
     nodeId: view.readBigUInt64BE(72),
   };
   checkHeader(header);
-  return header;
+  const isAside = view.readUInt32BE(ASIDE_MAGIC_OFFSET) === ASIDE_MAGIC;
+  if (!isAside || (header.flags & FLAG_NO_CHECKSUM) === 0) return header;
+  return {
+    ...header,
+    flags: header.flags & ~FLAG_NO_CHECKSUM,
+    preChecksum: view.readBigUInt64BE(ASIDE_OFFSET),
+    postAside: view.readBigUInt64BE(ASIDE_OFFSET + 8),
+  };
 }
 
 /** Whether the file holds the whole database and needs no other before it. */

@@ -31,7 +31,7 @@ export function readPostChecksum(header: LtxHeader, length: number, readAt: Read
   const end = Buffer.alloc(BLOCK_END_BYTES);
   readAt(end, length - tail.length - Number(indexBytes) - end.length);
   if (end.some((byte) => byte !== 0)) throw corrupt('was cut off, or has a damaged page index');
-  const postChecksum = tail.readBigUInt64BE(INDEX_SIZE_BYTES);
+  const postChecksum = header.postAside ?? tail.readBigUInt64BE(INDEX_SIZE_BYTES);
   const isFlagged = postChecksum >> 63n === 1n;
   const needsFlag = header.commit > 0 && (header.flags & FLAG_NO_CHECKSUM) === 0;
   if (needsFlag && !isFlagged) throw corrupt('has no post-apply checksum');

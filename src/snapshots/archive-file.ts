@@ -4,15 +4,15 @@
  *     <snapshots.dir>/<database>/ltx/<level>/<min TXID>-<max TXID>.ltx
  *
  * Level 9 holds snapshots, whole databases (their min TXID is 1). Level 0 holds increments as they were cut, levels 1 and
- * 2 increments merged, so that a restore opens few files. Level 3 is Litestream's. A file of a lower level says nothing
+ * 2 increments merged, so that a restore opens few files. Levels 3 to 8 are Litestream's. A file of a lower level says nothing
  * that the files it was merged from did not say: each alone is enough.
  */
 import path from 'node:path';
 import { ltxFileName, parseLtxFileName } from '../ltx/names.ts';
 
 export const SNAPSHOT_LEVEL = 9;
-/** Levels below the snapshots; 3 is read only. */
-export const INCREMENT_LEVELS = [0, 1, 2, 3] as const;
+/** Levels below the snapshots; those from 3 on are read only. */
+export const INCREMENT_LEVELS = [0, 1, 2, 3, 4, 5, 6, 7, 8] as const;
 
 export interface ArchiveFile {
   readonly level: number;

@@ -29,6 +29,11 @@ export interface KeeperParts {
   readonly log: Logger;
 }
 
+interface SnapshotCut {
+  readonly file: ArchiveFile;
+  readonly position: Position;
+}
+
 const READ_BYTES = 32 << 20;
 const PAGES_BYTES = 1 << 20;
 /** How often the end of a snapshot reads the log anew, when that was merged or trimmed just then. */
@@ -179,9 +184,9 @@ export class DatabaseKeeper {
       };
       snapshot = await run('begin', { archive: this.#archive, base });
       await this.#pump(cut, snapshot);
-      const end = cut.end ?? position;
-      const file = await this.#finish(snapshot, position, end);
-      this.#snapshot = { file, position: end };
+      const done = await this.#finish(snapshot, position, cut.end ?? position);
+      this.#snapshot = done;
+      const { file, position: end } = done;
       // States between what was archived and this snapshot are of use too, if the log has them.
       this.#archived ??= end;
       const seconds = Math.round(clock.monotonicMs() - startedMs) / 1000;
@@ -219,13 +224,15 @@ export class DatabaseKeeper {
     }
   }
 
-  async #finish(snapshot: number, from: Position, end: Position): Promise<ArchiveFile> {
+  async #finish(snapshot: number, from: Position, end: Position): Promise<SnapshotCut> {
     const { run, options } = this.#parts;
     for (let tries = 1; ; tries++) {
-      const { entries, transfer } = owned(await this.#entriesBetween(from, end));
+      const { sources, post } = await this.#entriesBetween(from, end);
+      const { entries, transfer } = owned(sources);
       const { check, scratchDir } = options;
       try {
-        return await run('finish', { snapshot, entries, end, check, scratchDir }, transfer);
+        const args = { snapshot, entries, end: post, check, scratchDir };
+        return { file: await run('finish', args, transfer), position: post };
       } catch (error) {
         const isMoved = error instanceof LiteFsError && error.code === 'WRONG_STATE';
         if (!isMoved || tries === FINISH_TRIES) throw error;
@@ -233,22 +240,29 @@ export class DatabaseKeeper {
     }
   }
 
-  async #entriesBetween(from: Position, end: Position): Promise<LtxSource[]> {
-    const entries: LtxSource[] = [];
-    for (let at = from; at.txid < end.txid; ) {
-      const read = await this.#parts.source.readLog(this.database, at, READ_BYTES);
-      if (read.kind === 'unavailable') {
+  /** What leads from one position to another, or behind it, where the log was merged over it. */
+  async #entriesBetween(
+    from: Position,
+    end: Position,
+  ): Promise<{ sources: LtxSource[]; post: Position }> {
+    const sources: LtxSource[] = [];
+    let post = from;
+    while (post.txid < end.txid) {
+      const read = await this.#parts.source.readLog(this.database, post, READ_BYTES);
+      if (read.kind === 'unavailable' || read.entries.length === 0) {
+        const reason = read.kind === 'unavailable' ? read.reason : 'it ends too early';
         throw new LiteFsError(
           'DATABASE_BUSY',
-          `${this.database}: the log lost its end during a snapshot: ${read.reason}`,
+          `${this.database}: the log lost its end during a snapshot: ${reason}`,
         );
       }
-      const wanted = read.entries.filter(({ maxTxid }) => maxTxid <= end.txid);
-      if (wanted.length === 0) break;
-      entries.push(...wanted.map(({ source }) => source));
-      at = wanted[wanted.length - 1].post;
+      for (const entry of read.entries) {
+        if (post.txid >= end.txid) break;
+        sources.push(entry.source);
+        post = entry.post;
+      }
     }
-    return entries;
+    return { sources, post };
   }
 
   /** An archive that is ahead of the database, or has another content, is of a former life of it: it is kept aside. */

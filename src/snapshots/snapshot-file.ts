@@ -3,14 +3,16 @@
  * entries that have them. When there are none, the file is ready as it is; else both are merged into another.
  */
 import fs from 'node:fs';
+import { LiteFsError } from '../errors.ts';
 import { compact } from '../ltx/compact.ts';
 import { LtxEncoder } from '../ltx/encoder.ts';
 import type { LtxHeader } from '../ltx/header.ts';
 import type { Position } from '../ltx/position.ts';
-import { type ByteSource, fileSink, fileSource } from '../ltx/sources.ts';
+import { fileSink, fileSource } from '../ltx/sources.ts';
 import { type Archive, onDisk } from './archive.ts';
 import { type ArchiveFile, SNAPSHOT_LEVEL } from './archive-file.ts';
 import { type CheckLevel, checkIntegrity, writeImage } from './image.ts';
+import type { OpenEntry } from './open-entries.ts';
 
 export interface SnapshotBase {
   readonly position: Position;
@@ -50,6 +52,7 @@ export class SnapshotFile {
       walSalt1: 0,
       walSalt2: 0,
       nodeId: 0n,
+      postAside: position.checksum,
     };
     this.#encoder = new LtxEncoder(this.#sink, header, { compress });
   }
@@ -67,23 +70,34 @@ export class SnapshotFile {
 
   /**
    * Adds the entries committed meanwhile, which lead to `end`, checks the result, and gives it its name. `scratch`: a path
-   * on a local disk for the check. Throws DISK, LTX_CORRUPT, DATABASE_CORRUPT; the snapshot is not there then.
+   * on a local disk for the check. Throws DISK, LTX_CORRUPT, DATABASE_CORRUPT, and DATABASE_BUSY when an entry cannot be
+   * merged with the pages; the snapshot is not there then.
    */
   finish(
-    entries: readonly ByteSource[],
+    entries: readonly OpenEntry[],
     end: Position,
     check: CheckLevel,
     scratch: string,
   ): ArchiveFile {
-    const { position, timestampMs } = this.#base;
+    const { position, pageSize, timestampMs } = this.#base;
+    if (entries.some(({ header }) => header.pageSize !== pageSize || header.commit === 0)) {
+      throw new LiteFsError(
+        'DATABASE_BUSY',
+        'the database was removed or changed its page size while a snapshot of it was cut',
+      );
+    }
     return onDisk(this.#path, () => {
       this.#encoder.finish(position.checksum);
       this.#sink.flush();
-      const whole = entries.length === 0 ? this.#path : this.#merge(entries);
+      const whole = entries.length === 0 ? this.#path : this.#merge(entries, end);
       try {
-        const txid = check === 'off' ? end.txid : checkSnapshot(whole, check, scratch);
-        const file = { level: SNAPSHOT_LEVEL, minTxid: 1, maxTxid: txid, timestampMs };
-        return this.#archive.commit(whole, file);
+        if (check !== 'off') checkSnapshot(whole, check, scratch);
+        return this.#archive.commit(whole, {
+          level: SNAPSHOT_LEVEL,
+          minTxid: 1,
+          maxTxid: end.txid,
+          timestampMs: entries.at(-1)?.header.timestampMs ?? timestampMs,
+        });
       } catch (error) {
         fs.rmSync(whole, { force: true });
         throw error;
@@ -97,13 +111,15 @@ export class SnapshotFile {
     fs.rmSync(this.#path, { force: true });
   }
 
-  #merge(entries: readonly ByteSource[]): string {
+  #merge(entries: readonly OpenEntry[], end: Position): string {
     const merged = this.#archive.temporary(SNAPSHOT_LEVEL);
     const fd = fs.openSync(merged, 'wx', 0o600);
     try {
       const sink = fileSink(fd);
       const base = fileSource(this.#fd, 0, fs.fstatSync(this.#fd).size);
-      for (const _ of compact([base, ...entries], sink, { compress: this.#base.compress }));
+      const inputs = [base, ...entries.map(({ source }) => source)];
+      const options = { compress: this.#base.compress, postAside: end.checksum };
+      for (const _ of compact(inputs, sink, options));
       sink.flush();
     } finally {
       fs.closeSync(fd);
@@ -112,13 +128,15 @@ export class SnapshotFile {
   }
 }
 
-/** Reads a snapshot as a restore would; returns its TXID. Throws LTX_CORRUPT, DATABASE_CORRUPT, DISK. */
-export function checkSnapshot(file: string, check: CheckLevel, scratch: string): number {
-  if (check !== 'full') return writeImage([file], undefined).maxTxid;
+/** Reads a snapshot as a restore would. Throws LTX_CORRUPT, DATABASE_CORRUPT, DISK. */
+export function checkSnapshot(file: string, check: CheckLevel, scratch: string): void {
+  if (check !== 'full') {
+    writeImage([file], undefined);
+    return;
+  }
   try {
-    const { maxTxid } = writeImage([file], scratch);
+    writeImage([file], scratch);
     checkIntegrity(scratch);
-    return maxTxid;
   } finally {
     fs.rmSync(scratch, { force: true });
   }

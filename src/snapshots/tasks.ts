@@ -7,14 +7,14 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { LiteFsError } from '../errors.ts';
 import { canCompact, compact } from '../ltx/compact.ts';
-import { decodeHeader, HEADER_BYTES, type LtxHeader } from '../ltx/header.ts';
 import type { Position } from '../ltx/position.ts';
-import { type ByteSource, fileSink, fileSource, memorySource } from '../ltx/sources.ts';
+import { fileSink } from '../ltx/sources.ts';
 import type { LtxSource } from '../store/log-entry.ts';
 import { Archive, onDisk } from './archive.ts';
 import { type ArchiveFile, SNAPSHOT_LEVEL } from './archive-file.ts';
 import type { CheckLevel } from './image.ts';
 import { dueMerges, MERGE_LEVELS } from './merging.ts';
+import { type OpenEntry, withEntries } from './open-entries.ts';
 import { expiredFiles, type KeepRules } from './retention.ts';
 import { checkSnapshot, type SnapshotBase, SnapshotFile } from './snapshot-file.ts';
 
@@ -107,15 +107,10 @@ export function snapshotTasks(): SnapshotTasks {
     },
     finish({ snapshot, entries, end: position, check, scratchDir }) {
       const file = snapshotOf(snapshot);
-      return withEntries(entries, (sources) => {
+      return withEntries(entries, (open) => {
         try {
           const scratch = path.join(scratchDir, `snapshot-${randomUUID()}`);
-          return file.finish(
-            sources.map(({ source }) => source),
-            position,
-            check,
-            scratch,
-          );
+          return file.finish(open, position, check, scratch);
         } finally {
           end(snapshot);
         }
@@ -148,34 +143,6 @@ export function snapshotTasks(): SnapshotTasks {
   };
 }
 
-interface OpenEntry {
-  readonly header: LtxHeader;
-  readonly source: ByteSource;
-}
-
-/** Opens all entries. Throws WRONG_STATE when the log no longer has the file of one: it is to be read again. */
-function withEntries<T>(entries: readonly LtxSource[], use: (open: OpenEntry[]) => T): T {
-  const fds = new Map<string, number>();
-  try {
-    const open = entries.map((entry): OpenEntry => {
-      if ('bytes' in entry) {
-        return { header: decodeHeader(entry.bytes), source: memorySource(entry.bytes) };
-      }
-      const fd = fds.get(entry.path) ?? fs.openSync(entry.path, 'r');
-      fds.set(entry.path, fd);
-      const head = Buffer.alloc(HEADER_BYTES);
-      fs.readSync(fd, head, 0, head.length, entry.offset);
-      return { header: decodeHeader(head), source: fileSource(fd, entry.offset, entry.length) };
-    });
-    return use(open);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    throw new LiteFsError('WRONG_STATE', 'the log was merged or trimmed meanwhile');
-  } finally {
-    for (const fd of fds.values()) fs.closeSync(fd);
-  }
-}
-
 /** Neighbours that can be one file. */
 function groups(entries: readonly OpenEntry[]): OpenEntry[][] {
   const result: OpenEntry[][] = [];
@@ -200,7 +167,8 @@ function writeMerged(
     try {
       const sink = fileSink(fd);
       const sources = inputs.map(({ source }) => source);
-      const merging = compact(sources, sink, { compress });
+      const postAside = inputs[inputs.length - 1].postChecksum();
+      const merging = compact(sources, sink, { compress, postAside });
       let step = merging.next();
       while (!step.done) step = merging.next();
       sink.flush();

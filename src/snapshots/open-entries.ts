@@ -1,0 +1,48 @@
+/** LTX files, in memory or on disk, opened to be read. */
+import fs from 'node:fs';
+import { LiteFsError } from '../errors.ts';
+import { decodeHeader, HEADER_BYTES, type LtxHeader } from '../ltx/header.ts';
+import { type ByteSource, fileSource, memorySource } from '../ltx/sources.ts';
+import { type ReadAt, readPostChecksum } from '../ltx/tail.ts';
+import type { LtxSource } from '../store/log-entry.ts';
+
+export interface OpenEntry {
+  readonly header: LtxHeader;
+  readonly source: ByteSource;
+  /** Of the database after it, as the file says. Throws LTX_CORRUPT. */
+  postChecksum(): bigint;
+}
+
+/** Opens all entries. Throws WRONG_STATE when the log no longer has the file of one: it is to be read again. */
+export function withEntries<T>(entries: readonly LtxSource[], use: (open: OpenEntry[]) => T): T {
+  const fds = new Map<string, number>();
+  try {
+    const open = entries.map((entry): OpenEntry => {
+      if ('bytes' in entry) {
+        const { bytes } = entry;
+        return opened(memorySource(bytes), bytes.length, (into, at) => {
+          into.set(bytes.subarray(at, at + into.length));
+        });
+      }
+      const { offset, length } = entry;
+      const fd = fds.get(entry.path) ?? fs.openSync(entry.path, 'r');
+      fds.set(entry.path, fd);
+      return opened(fileSource(fd, offset, length), length, (into, at) => {
+        fs.readSync(fd, into, 0, into.length, offset + at);
+      });
+    });
+    return use(open);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    throw new LiteFsError('WRONG_STATE', 'the log was merged or trimmed meanwhile');
+  } finally {
+    for (const fd of fds.values()) fs.closeSync(fd);
+  }
+}
+
+function opened(source: ByteSource, length: number, readAt: ReadAt): OpenEntry {
+  const head = Buffer.alloc(HEADER_BYTES);
+  readAt(head, 0);
+  const header = decodeHeader(head);
+  return { header, source, postChecksum: () => readPostChecksum(header, length, readAt) };
+}
