@@ -50,6 +50,7 @@ export class NodeReporter {
       passthrough: this.passthrough,
       databases: databases.map(databaseReport),
       replicas: replication.replicas(),
+      absent: replication.absent(),
       upstream: replication.upstream(),
       warnings: [
         ...replication.warnings(),

@@ -1,7 +1,12 @@
 /** Replication in the daemon: the server on every node, the client on a replica, and what both mean for the node. */
 import { randomBytes } from 'node:crypto';
 import type { Config } from '../config/config.ts';
-import { type ReplicaReport, type UpstreamReport, whyDisconnected } from '../http/info.ts';
+import {
+  type AbsentReport,
+  type ReplicaReport,
+  type UpstreamReport,
+  whyDisconnected,
+} from '../http/info.ts';
 import type { NodeIdentity } from '../lease/node-identity.ts';
 import type { Logger } from '../log.ts';
 import { ReplicationClient } from '../replication/client.ts';
@@ -149,6 +154,26 @@ export class Replication {
     }));
   }
 
+  absent(): AbsentReport[] {
+    return this.#server.absent().map((absent) => ({
+      nodeId: absent.nodeId,
+      hostname: absent.hostname,
+      address: absent.address,
+      goneAt: new Date(absent.goneAtMs).toISOString(),
+      behindMs: Math.round(absent.behindMs),
+      positions: positionTexts(absent.positions),
+    }));
+  }
+
+  /** How far behind this node is, or on any node those that follow it or did, ms by node ID; null: not known. */
+  lags(): Map<string, number | null> {
+    const lags = new Map<string, number | null>();
+    const nodes = [...this.#server.replicas(), ...this.#server.absent()];
+    for (const { nodeId, behindMs } of nodes) lags.set(nodeId, Math.round(behindMs));
+    if (this.#client) lags.set(this.#parts.identity.nodeId, this.lagMs ?? null);
+    return lags;
+  }
+
   upstream(): UpstreamReport | null {
     const target = this.#parts.config.replication.primary;
     if (!this.#client || !target) return null;
@@ -157,6 +182,7 @@ export class Replication {
       address: `${target.host}:${target.port}`,
       hostname: state.server?.hostname ?? null,
       connected: state.connected,
+      since: new Date(state.sinceMs).toISOString(),
       refused: state.refused,
       inSync: state.inSync,
       lagMs: state.lagMs ?? null,

@@ -25,10 +25,24 @@ export interface ReplicaReport {
   readonly positions: Record<string, string>;
 }
 
+/** A node that has followed this one since it started, and does not now. */
+export interface AbsentReport {
+  readonly nodeId: string;
+  readonly hostname: string;
+  readonly address: string;
+  readonly goneAt: string;
+  /** For how long it has not had everything, ms; 0 when nothing was committed since. */
+  readonly behindMs: number;
+  /** Positions it had applied, by database. */
+  readonly positions: Record<string, string>;
+}
+
 export interface UpstreamReport {
   readonly address: string;
   readonly hostname: string | null;
   readonly connected: boolean;
+  /** When it connected, or was no longer connected. */
+  readonly since: string;
   /** It does not let this node follow it, or must not be followed: `error` says why. */
   readonly refused: boolean;
   readonly inSync: boolean;
@@ -70,6 +84,8 @@ export interface NodeReport {
   readonly databases: readonly DatabaseReport[];
   /** The nodes that follow this one. */
   readonly replicas: readonly ReplicaReport[];
+  /** Those that did and are gone, for a week or until this node starts anew. */
+  readonly absent: readonly AbsentReport[];
   /** On a replica: the node it follows. */
   readonly upstream: UpstreamReport | null;
   /** What an administrator should know, in plain words. */

@@ -31,6 +31,8 @@ export interface ReplicationClientOptions {
 
 export interface ClientState {
   readonly connected: boolean;
+  /** When it connected, or was no longer connected; ms since 1970. */
+  readonly sinceMs: number;
   readonly server: Hello | undefined;
   /** It does not let us follow it, or must not be followed. Tried again now and then. */
   readonly refused: boolean;
@@ -62,6 +64,7 @@ export class ReplicationClient {
   #timer: NodeJS.Timeout | undefined;
   #server: Hello | undefined;
   #connected = false;
+  #sinceMs: number;
   /** The server has told where it stood when we subscribed. */
   #subscribed = false;
   #everSynced = false;
@@ -76,6 +79,7 @@ export class ReplicationClient {
 
   constructor(options: ReplicationClientOptions) {
     this.#options = options;
+    this.#sinceMs = options.clock.wallMs();
   }
 
   start(): void {
@@ -85,6 +89,7 @@ export class ReplicationClient {
   state(): ClientState {
     return {
       connected: this.#connected,
+      sinceMs: this.#sinceMs,
       server: this.#server,
       refused: this.#refused,
       error: this.#error,
@@ -133,6 +138,7 @@ export class ReplicationClient {
       events: {
         connected: (server) => {
           this.#connected = true;
+          this.#sinceMs = clock.wallMs();
           this.#failures = 0;
           this.#refused = false;
           this.#error = undefined;
@@ -198,6 +204,7 @@ export class ReplicationClient {
     const wasConnected = this.#connected;
     const drained = this.#session?.drained();
     this.#connected = false;
+    if (wasConnected) this.#sinceMs = this.#options.clock.wallMs();
     this.#session = undefined;
     this.#targets = undefined;
     this.#subscribed = false;

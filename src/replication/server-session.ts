@@ -57,6 +57,8 @@ export interface ReplicaInfo {
   readonly behindMs: number;
   /** Applied, by database. */
   readonly positions: ReadonlyMap<string, Position>;
+  /** Whether it follows a database of that name. */
+  readonly wants: (database: string) => boolean;
 }
 
 export interface ServerSessionParts {
@@ -128,6 +130,7 @@ export class ServerSession {
       connectedAtMs: this.#connectedAtMs,
       behindMs,
       positions: this.#acked,
+      wants: this.#wanted,
     };
   }
 

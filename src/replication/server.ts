@@ -2,6 +2,7 @@
 import net from 'node:net';
 import { errorText, LiteFsError } from '../errors.ts';
 import type { Verdict } from '../lease/judge.ts';
+import { Absentees, type AbsentInfo } from './absent.ts';
 import { type Hello, NONCE_BYTES } from './messages.ts';
 import type { Clock, LocalNode, ReplicationLogger, Upstream } from './parts.ts';
 import { type ReplicaInfo, ServerSession } from './server-session.ts';
@@ -36,10 +37,16 @@ export class ReplicationServer {
   readonly #sessions = new Set<ServerSession>();
   readonly #strangers = new Set<ServerSession>();
   readonly #server: net.Server;
+  readonly #absentees: Absentees;
+  readonly #stopListening: () => void;
   #needsTimer: NodeJS.Timeout | undefined;
 
   constructor(options: ReplicationServerOptions) {
     this.#options = options;
+    this.#absentees = new Absentees(options.clock);
+    this.#stopListening = options.store.onEntry(({ database }) =>
+      this.#absentees.committed(database),
+    );
     this.#server = net.createServer((socket) => this.#connected(socket));
     this.#server.maxConnections = CONNECTIONS_MAX;
   }
@@ -69,8 +76,14 @@ export class ReplicationServer {
       .filter((info) => info !== undefined);
   }
 
+  /** Those that have followed this node since it started, and do not now. */
+  absent(): AbsentInfo[] {
+    return this.#absentees.list();
+  }
+
   async close(): Promise<void> {
     clearTimeout(this.#needsTimer);
+    this.#stopListening();
     for (const session of this.#sessions) session.destroy();
     if (!this.#server.listening) return;
     await new Promise<void>((resolve) => {
@@ -97,12 +110,16 @@ export class ReplicationServer {
       upstream,
       events: {
         authenticated: (known) => this.#strangers.delete(known),
-        welcomed: () => this.#needsChanged(),
+        welcomed: (known) => {
+          this.#absentees.returned(known.info()?.nodeId ?? '');
+          this.#needsChanged();
+        },
         refused: onRefused,
         acked: () => this.#needsChanged(),
         closed: (closed) => {
           this.#sessions.delete(closed);
           this.#strangers.delete(closed);
+          this.#left(closed);
           this.#needsChanged();
         },
       },
@@ -111,6 +128,14 @@ export class ReplicationServer {
     this.#strangers.add(session);
     const [oldest] = this.#strangers;
     if (this.#strangers.size > STRANGERS_MAX) oldest.destroy();
+  }
+
+  /** A node may have connected anew before its old connection was given up. */
+  #left(session: ServerSession): void {
+    const info = session.info();
+    if (info && !this.replicas().some(({ nodeId }) => nodeId === info.nodeId)) {
+      this.#absentees.left(info);
+    }
   }
 
   #needsChanged(): void {

@@ -32,6 +32,7 @@ const PRIMARY: NodeReport = {
   passthrough: true,
   databases: [],
   replicas: [],
+  absent: [],
   upstream: null,
   warnings: [],
 };
@@ -40,6 +41,7 @@ const UPSTREAM: UpstreamReport = {
   address: 'box1:20204',
   hostname: 'box1',
   connected: true,
+  since: '2026-11-24T02:43:22.099Z',
   refused: false,
   inSync: true,
   lagMs: 3.4,
