@@ -1,6 +1,7 @@
 /** The program as one CommonJS file for each thread. */
 import path from 'node:path';
 import esbuild from 'esbuild';
+import { PAGE_FILES } from '../../src/http/page/files.ts';
 import type { Arch } from './target.ts';
 
 /** Threads by the names of their assets, with their entries. */
@@ -32,7 +33,7 @@ export async function bundle(root: string, arch: Arch, outDir: string): Promise<
       __filename: 'process.execPath',
       __dirname: '"/"',
     },
-    plugins: [addons(root, arch)],
+    plugins: [addons(root, arch), pageFiles()],
     logLevel: 'warning',
   });
   const file = (name: keyof typeof ENTRIES) => path.join(outDir, `${name}.cjs`);
@@ -42,6 +43,18 @@ export async function bundle(root: string, arch: Arch, outDir: string): Promise<
     mount: file('mount'),
     snapshots: file('snapshots'),
     transfer: file('transfer'),
+  };
+}
+
+/** Puts the text of the status page's files in the place of the module that reads them. */
+function pageFiles(): esbuild.Plugin {
+  return {
+    name: 'page-files',
+    setup(build) {
+      build.onLoad({ filter: /src\/http\/page\/files\.ts$/ }, () => ({
+        contents: `export const PAGE_FILES = ${JSON.stringify(PAGE_FILES)};`,
+      }));
+    },
   };
 }
 

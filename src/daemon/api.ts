@@ -5,6 +5,7 @@ import type { WireEntry } from '../engine/protocol.ts';
 import { LiteFsError } from '../errors.ts';
 import { namedCounts } from '../fuse/operations.ts';
 import { EventStreams, type NodeEvent, type PrimaryData } from '../http/events.ts';
+import { History, type HistoryReport, SAMPLE_MS } from '../http/history.ts';
 import type { HealthReport, ImportReport, NodeReport, VerifyReport } from '../http/info.ts';
 import { nameText } from '../http/names.ts';
 import type { NodeApi } from '../http/routes.ts';
@@ -21,6 +22,8 @@ export class Api implements NodeApi {
   readonly #parts: ReporterParts;
   readonly #reporter: NodeReporter;
   readonly #transfers: Transfers;
+  readonly #history = new History(Date.now());
+  readonly #sampling: NodeJS.Timeout;
   #primary: PrimaryData;
   #ready = false;
 
@@ -35,6 +38,11 @@ export class Api implements NodeApi {
       startThread: (job) => startWorker('transfer', { workerData: job }),
     });
     followEngine(parts.engine, (event) => this.events.publish(event));
+    parts.engine.onEntry(() => this.#history.committed());
+    this.#sampling = setInterval(
+      () => this.#history.sample(Date.now(), parts.replication.lags()),
+      SAMPLE_MS,
+    );
     parts.replication.metListeners.add(() => this.#met());
   }
 
@@ -50,6 +58,10 @@ export class Api implements NodeApi {
 
   info(): Promise<NodeReport> {
     return this.#reporter.info();
+  }
+
+  history(): HistoryReport {
+    return this.#history.report();
   }
 
   verify(database: string): Promise<VerifyReport> {
@@ -110,6 +122,10 @@ export class Api implements NodeApi {
       if (status.state === 'degraded') reasons.push(`${nameText(name)}: ${status.reason}`);
     }
     return { status: reasons.length === 0 ? 'ok' : 'unhealthy', reasons };
+  }
+
+  close(): void {
+    clearInterval(this.#sampling);
   }
 
   async #state(): Promise<NodeState> {

@@ -43,6 +43,7 @@ export interface NodeOptions {
 interface Running {
   dataDir?: DataDir;
   engine?: EngineThread;
+  api?: Api;
   http?: HttpServer;
   proxy?: RunningProxy;
   replication?: Replication;
@@ -134,6 +135,7 @@ async function startAndServe(
     mountDir,
     spoolDir: scratchDir,
   });
+  running.api = api;
   running.http = await startHttpServer(
     {
       routes: apiRoutes(api),
@@ -282,6 +284,7 @@ async function takeDown(running: Running, options: NodeOptions, force: AbortSign
   const { engine, mount, device, mountDir } = running;
   await attempt('proxy', () => running.proxy?.close());
   await attempt('http', () => running.http?.close());
+  running.api?.close();
   await attempt('snapshots', () => running.snapshots?.close());
   await attempt('replication', () => running.replication?.close());
   if (engine) await attempt('engine', () => engine.client.callIfAlive('detach', {}));

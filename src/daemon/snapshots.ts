@@ -24,6 +24,7 @@ export interface SnapshotParts {
 export class Snapshots {
   readonly #engine: EngineClient;
   readonly #dir: string | undefined;
+  readonly #verify: SnapshotsReport['verify'] | undefined;
   readonly #thread = new SnapshotThread(() => startWorker('snapshots', {}));
   readonly #keeper: SnapshotKeeper | undefined;
   #isStarted = false;
@@ -34,6 +35,7 @@ export class Snapshots {
     const role = config.lease.candidate ? 'primary' : 'replica';
     if (!options || (options.on !== 'any' && options.on !== role)) return;
     this.#dir = options.dir;
+    this.#verify = options.verify;
     this.#keeper = new SnapshotKeeper(
       { ...options, check: options.verify, scratchDir },
       { source: engine, run: this.#thread.run, clock, sleep: setTimeout, log },
@@ -72,6 +74,7 @@ export class Snapshots {
     const lists = (await keeper?.list()) ?? new Map();
     return {
       dir: this.#dir ?? null,
+      verify: this.#verify ?? null,
       nextRun: keeper?.nextRun?.toISOString() ?? null,
       lastRun: keeper?.lastRun ? runReport(keeper.lastRun) : null,
       databases: [...lists].map(([name, files]) => describeArchive(nameText(name), files)),

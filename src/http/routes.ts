@@ -1,14 +1,17 @@
 /** What the node answers over HTTP: the table of routes. docs/http-api.md describes each. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { EventStreams, PrimaryData } from './events.ts';
+import type { HistoryReport } from './history.ts';
 import type { HealthReport, ImportReport, NodeReport, VerifyReport } from './info.ts';
 import { databaseName, nameText } from './names.ts';
+import { pageRoutes } from './page/page.ts';
 import type { Route } from './router.ts';
 import type { SnapshotRunReport, SnapshotsReport } from './snapshots.ts';
 
 /** What the routes need of the node; the daemon implements it. */
 export interface NodeApi {
   info(): Promise<NodeReport>;
+  history(): HistoryReport;
   /** Throws DATABASE_NOT_FOUND. */
   verify(database: string): Promise<VerifyReport>;
   health(): HealthReport;
@@ -30,7 +33,9 @@ export interface NodeApi {
 
 export function apiRoutes(node: NodeApi): Route[] {
   return [
+    ...pageRoutes(),
     { method: 'GET', path: '/info', handle: () => node.info() },
+    { method: 'GET', path: '/history', handle: () => node.history() },
     {
       method: 'GET',
       path: '/databases',

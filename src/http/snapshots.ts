@@ -3,6 +3,8 @@
 export interface SnapshotsReport {
   /** Where they are kept; null when this node cuts none. */
   readonly dir: string | null;
+  /** How each snapshot is read back before it counts (snapshots.verify); null when this node cuts none. */
+  readonly verify: 'full' | 'quick' | 'off' | null;
   /** When the schedule fires next. */
   readonly nextRun: string | null;
   readonly lastRun: SnapshotRunReport | null;

@@ -1,0 +1,156 @@
+/**
+ * What comes from the node: /events read line by line, /info at most once a second, /history and /snapshots now and
+ * then. What fails is tried again. A node that commits very often is not asked for each commit: /info has the sum.
+ *
+ * @typedef {import('../../info.ts').NodeReport} NodeReport
+ * @typedef {import('../../history.ts').HistoryReport} HistoryReport
+ * @typedef {import('../../snapshots.ts').SnapshotsReport} SnapshotsReport
+ *
+ * @typedef {object} Listener
+ * @property {(info: NodeReport, nowMs: number) => void} info `nowMs`: the node's clock
+ * @property {(history: HistoryReport) => void} history
+ * @property {(snapshots: SnapshotsReport) => void} snapshots
+ * @property {(isLive: boolean) => void} live whether events come
+ * @property {(why: string) => void} failed the node did not answer
+ */
+
+const INFO_MS_MIN = 1000;
+const INFO_MS_MAX = 2000;
+const HISTORY_MS = 2000;
+const SNAPSHOTS_MS = 60_000;
+const ANSWER_MS_MAX = 5000;
+const RECONNECT_MS = 1000;
+/** More lines than these in a second are too many to be read one by one. */
+const LINES_MAX = 300;
+const QUIET_MS = 10_000;
+/** Clocks of two machines that differ by less are taken for one; the header has whole seconds. */
+const CLOCK_MS = 2000;
+
+export class Feed {
+  /** @type {Listener} */
+  #listener;
+  /** @type {(() => void) | undefined} */
+  #wake;
+  #changed = false;
+
+  /** @param {Listener} listener */
+  constructor(listener) {
+    this.#listener = listener;
+  }
+
+  start() {
+    void this.#followInfo();
+    void this.#followEvents();
+    void this.#repeat('/history', HISTORY_MS, (body) => this.#listener.history(body));
+    void this.#repeat('/snapshots', SNAPSHOTS_MS, (body) => this.#listener.snapshots(body));
+  }
+
+  async #followInfo() {
+    for (;;) {
+      await whenVisible();
+      this.#changed = false;
+      try {
+        const { body, nowMs } = await getJson('/info');
+        this.#listener.info(body, nowMs);
+      } catch (error) {
+        this.#listener.failed(error instanceof Error ? error.message : `${error}`);
+      }
+      await pause(INFO_MS_MIN);
+      if (this.#changed) continue;
+      const changed = new Promise((resolve) => {
+        this.#wake = () => resolve(undefined);
+      });
+      await Promise.race([changed, pause(INFO_MS_MAX - INFO_MS_MIN)]);
+    }
+  }
+
+  async #followEvents() {
+    for (;;) {
+      await whenVisible();
+      let waitMs = RECONNECT_MS;
+      try {
+        if ((await this.#readEvents()) === 'busy') waitMs = QUIET_MS;
+      } catch {
+        // That the node does not answer is told by /info.
+        this.#listener.live(false);
+      }
+      this.#note();
+      await pause(waitMs);
+    }
+  }
+
+  /** Until the stream ends, or says too much. */
+  async #readEvents() {
+    const over = new AbortController();
+    try {
+      const response = await fetch('/events', { cache: 'no-store', signal: over.signal });
+      if (!response.ok || !response.body) throw new Error(`/events: ${response.status}`);
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      this.#listener.live(true);
+      let [lines, sinceMs] = [0, performance.now()];
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) throw new Error('/events has ended');
+        this.#note();
+        const nowMs = performance.now();
+        if (nowMs - sinceMs > 1000) [lines, sinceMs] = [0, nowMs];
+        lines += value.split('\n').length - 1;
+        if (lines > LINES_MAX) return 'busy';
+      }
+    } finally {
+      over.abort();
+    }
+  }
+
+  /** Something has happened: /info has more now. */
+  #note() {
+    this.#changed = true;
+    this.#wake?.();
+  }
+
+  /**
+   * @param {string} path
+   * @param {number} everyMs
+   * @param {(body: any) => void} take
+   */
+  async #repeat(path, everyMs, take) {
+    for (;;) {
+      await whenVisible();
+      let waitMs = everyMs;
+      try {
+        take((await getJson(path)).body);
+      } catch {
+        waitMs = Math.min(everyMs, INFO_MS_MAX);
+      }
+      await pause(waitMs);
+    }
+  }
+}
+
+/**
+ * @param {string} path
+ * @returns {Promise<{ body: any, nowMs: number }>}
+ */
+async function getJson(path) {
+  const signal = AbortSignal.timeout(ANSWER_MS_MAX);
+  const response = await fetch(path, { cache: 'no-store', signal });
+  const body = await response.json();
+  if (!response.ok) throw new Error(body.message ?? `${path}: ${response.status}`);
+  const theirMs = Date.parse(response.headers.get('date') ?? '');
+  const nowMs = Date.now();
+  return { body, nowMs: Math.abs(theirMs - nowMs) > CLOCK_MS ? theirMs : nowMs };
+}
+
+/** @param {number} ms */
+function pause(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** A page that nobody looks at asks for nothing. */
+async function whenVisible() {
+  while (document.visibilityState === 'hidden') {
+    await new Promise((resolve) => {
+      document.addEventListener('visibilitychange', () => resolve(undefined), { once: true });
+    });
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * The status page: puts what comes from the node where it is shown.
+ *
+ * @typedef {import('../../info.ts').NodeReport} NodeReport
+ * @typedef {import('../../history.ts').HistoryReport} HistoryReport
+ * @typedef {import('../../snapshots.ts').SnapshotsReport} SnapshotsReport
+ */
+import { byId } from './dom.js';
+import { Feed } from './feed.js';
+import { Rates } from './rates.js';
+import { showDatabases, showNodes, showSnapshots } from './tables.js';
+import {
+  showCharts,
+  showLive,
+  showNodesNote,
+  showSilence,
+  showTiles,
+  showVerdict,
+  showWho,
+} from './view.js';
+
+const rates = new Rates();
+const snapshotParts = {
+  section: byId('snapshots'),
+  about: byId('snapshots-about'),
+  list: byId('snapshots-list'),
+};
+
+/** @type {{ info: NodeReport, nowMs: number, atMs: number } | undefined} */
+let latest;
+/** @type {HistoryReport | undefined} */
+let history;
+/** @type {SnapshotsReport | undefined} */
+let snapshots;
+/** @type {{ why: string, sinceMs: number } | undefined} */
+let silence;
+
+function draw() {
+  showSilence(silence && { name: latest?.info.hostname ?? 'The node', ...silence });
+  if (!latest) return;
+  const { info, nowMs } = latest;
+  showWho(info);
+  showVerdict(info, nowMs);
+  showTiles(info, rates.total());
+  showNodes(byId('nodes'), info, nowMs);
+  showNodesNote(info);
+  showDatabases(byId('databases'), info, rates.each());
+  if (history) showCharts(info, history);
+  if (snapshots) showSnapshots(snapshotParts, snapshots, nowMs);
+}
+
+new Feed({
+  info(info, nowMs) {
+    const atMs = performance.now();
+    latest = { info, nowMs, atMs };
+    silence = undefined;
+    rates.add(atMs, info);
+    draw();
+  },
+  history(report) {
+    history = report;
+    draw();
+  },
+  snapshots(report) {
+    snapshots = report;
+    draw();
+  },
+  live: showLive,
+  failed(why) {
+    silence = { why, sinceMs: silence?.sinceMs ?? Date.now() };
+    showLive(false);
+    draw();
+  },
+}).start();
+
+addEventListener('resize', draw);
