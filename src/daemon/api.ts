@@ -38,7 +38,9 @@ export class Api implements NodeApi {
       startThread: (job) => startWorker('transfer', { workerData: job }),
     });
     followEngine(parts.engine, (event) => this.events.publish(event));
-    parts.engine.onEntry(() => this.#history.committed());
+    parts.engine.onEntry(({ minTxid, maxTxid }) => {
+      this.#history.committed(maxTxid - minTxid + 1);
+    });
     this.#sampling = setInterval(
       () => this.#history.sample(Date.now(), parts.replication.lags()),
       SAMPLE_MS,

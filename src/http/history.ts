@@ -28,8 +28,8 @@ export class History {
     this.#untilMs = nowMs;
   }
 
-  committed(): void {
-    this.#commits++;
+  committed(transactions: number): void {
+    this.#commits += transactions;
   }
 
   /** Ends an interval; to be called every SAMPLE_MS. */

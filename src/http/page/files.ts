@@ -15,7 +15,9 @@ const NAMES = [
   'facts.js',
   'rates.js',
   'view.js',
+  'table.js',
   'tables.js',
+  'snapshots.js',
   'chart.js',
   'dom.js',
 ];

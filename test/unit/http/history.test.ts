@@ -5,8 +5,7 @@ import { History, SAMPLE_MS } from '../../../src/http/history.ts';
 
 test('each interval has its commits and how far behind each node was', () => {
   const history = new History(0);
-  history.committed();
-  history.committed();
+  history.committed(2);
   history.sample(2000, new Map([['a', 5]]));
   history.sample(
     4000,
@@ -27,7 +26,7 @@ test('no more than ten minutes are kept, and who was not there in them is forgot
   const history = new History(0);
   history.sample(1, new Map([['old', 1]]));
   for (let i = 0; i < 300; i++) {
-    history.committed();
+    history.committed(1);
     history.sample(i, new Map([['a', i]]));
   }
   const { commits, behindMs } = history.report();

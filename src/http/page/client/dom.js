@@ -65,8 +65,9 @@ export function show(parent, facts, make) {
   const key = JSON.stringify(facts);
   if (shown.get(parent) === key) return;
   shown.set(parent, key);
+  const children = make();
   parent.replaceChildren();
-  fill(parent, {}, make());
+  fill(parent, {}, children);
 }
 
 /**

@@ -7,8 +7,9 @@
  */
 import { byId } from './dom.js';
 import { Feed } from './feed.js';
-import { Rates } from './rates.js';
-import { showDatabases, showNodes, showSnapshots } from './tables.js';
+import { lastRate, Rates } from './rates.js';
+import { showSnapshots } from './snapshots.js';
+import { showDatabases, showNodes } from './tables.js';
 import {
   showCharts,
   showLive,
@@ -41,7 +42,7 @@ function draw() {
   const { info, nowMs } = latest;
   showWho(info);
   showVerdict(info, nowMs);
-  showTiles(info, rates.total());
+  showTiles(info, history ? lastRate(history) : 0);
   showNodes(byId('nodes'), info, nowMs);
   showNodesNote(info);
   showDatabases(byId('databases'), info, rates.each());

@@ -2,6 +2,7 @@
  * Commits per second of the last seconds, from how far the transaction numbers have gone. Pure.
  *
  * @typedef {import('../../info.ts').NodeReport} NodeReport
+ * @typedef {import('../../history.ts').HistoryReport} HistoryReport
  */
 import { txidOf } from './facts.js';
 
@@ -40,8 +41,15 @@ export class Rates {
       ]),
     );
   }
+}
 
-  total() {
-    return [...this.each().values()].reduce((sum, rate) => sum + rate, 0);
-  }
+/**
+ * Of all databases, over the same time.
+ *
+ * @param {HistoryReport} history
+ */
+export function lastRate({ commits, everyMs }) {
+  const last = commits.slice(-Math.ceil(WINDOW_MS / everyMs));
+  const sum = last.reduce((total, count) => total + count, 0);
+  return last.length === 0 ? 0 : (sum * 1000) / (last.length * everyMs);
 }

@@ -17,7 +17,8 @@ import {
   rateText,
 } from './words.js';
 
-const SPAN_MS = 600_000;
+/** How long the axis of time is: the first that has room for all there is. */
+const SPANS_MS = [120_000, 300_000, 600_000];
 const SERIES_MAX = 5;
 
 /** @param {NodeReport} info */
@@ -120,12 +121,14 @@ export function showCharts(info, history) {
     values,
   }));
   const latest = lines.map(({ name, values }) => `${name} ${lagText(values[values.length - 1])}`);
-  const common = { everyMs, spanMs: SPAN_MS };
+  const covered = commits.length * everyMs;
+  const spanMs = SPANS_MS.find((span) => span >= covered) ?? SPANS_MS[SPANS_MS.length - 1];
+  const common = { everyMs, spanMs };
   drawChart(byId('lag'), lines, {
     ...common,
     topMin: 1000,
     format: durationText,
-    label: `How far behind the nodes were over ten minutes. Now: ${latest.join(', ') || 'no node is followed'}`,
+    label: `How far behind the nodes were in the last minutes. Now: ${latest.join(', ') || 'no node is followed'}`,
   });
   show(byId('lag-legend'), latest, () =>
     lines.length === 0
@@ -140,7 +143,7 @@ export function showCharts(info, history) {
     topMin: 5,
     format: rateText,
     isFilled: true,
-    label: `Commits per second over ten minutes: ${rates}`,
+    label: `Commits per second in the last minutes: ${rates}`,
   });
   show(byId('rate-legend'), rates, () => [el('li', {}, sample(1), `all databases, ${rates}`)]);
 }
