@@ -4,12 +4,14 @@ import { LiteFsError } from '../errors.ts';
 import { VERSION } from '../version.ts';
 import { configCheck, configSchema } from './config.ts';
 import { diff } from './diff.ts';
+import { init } from './init.ts';
 import { ltxDump, ltxList, ltxVerify } from './ltx.ts';
 import { mount } from './mount.ts';
 import { restore } from './restore.ts';
 import { run as runWhereItBelongs } from './run.ts';
 import { snapshot, snapshots } from './snapshots.ts';
 import { status } from './status.ts';
+import { token } from './token.ts';
 import { exportDatabase, importDatabase } from './transfer.ts';
 import { verify } from './verify.ts';
 
@@ -65,6 +67,34 @@ export function buildProgram(run: Runner): Command {
     new Option('--dir <dir>', "where snapshots are (else the config's snapshots.dir)");
   const noExpand = () =>
     new Option('--no-expand-env', 'leave $VARIABLES in the config as they are');
+
+  program
+    .command('init')
+    .description('write the config file of a new node')
+    .option('--primary', 'this node is the primary (this is the default)')
+    .option('--replica-of <host>', 'this node is a replica of that one; the token may say it too')
+    .option(
+      '--token <token>',
+      'what "litefs-lite token" printed on the primary; - reads it from standard input',
+    )
+    .option('--dir <mount>', 'where applications open databases (else /litefs)')
+    .option('--data <dir>', 'where databases are kept (else /var/lib/litefs)')
+    .addOption(new Option('--config <file>', 'the file to write').default('/etc/litefs-lite.yml'))
+    .option('--force', 'replace a file that was edited; it is kept as FILE.old')
+    .addHelpText(
+      'after',
+      '\nOn the primary, and then with what the second command prints on each replica:\n' +
+        '  litefs-lite init\n  litefs-lite token\n  litefs-lite init --token lfl1....',
+    )
+    .action(run(init));
+  program
+    .command('token')
+    .description(
+      'print one line that makes another machine a replica: litefs-lite init --token ...',
+    )
+    .addOption(configFile())
+    .addHelpText('after', '\nExample:\n  litefs-lite token | ssh box2 litefs-lite init --token -')
+    .action(run(token));
 
   program
     .command('mount')
