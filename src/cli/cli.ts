@@ -4,6 +4,7 @@ import { LiteFsError } from '../errors.ts';
 import { VERSION } from '../version.ts';
 import { configCheck, configSchema } from './config.ts';
 import { diff } from './diff.ts';
+import { doctor } from './doctor.ts';
 import { init } from './init.ts';
 import { ltxDump, ltxList, ltxVerify } from './ltx.ts';
 import { mount } from './mount.ts';
@@ -95,6 +96,14 @@ export function buildProgram(run: Runner): Command {
     .addOption(configFile())
     .addHelpText('after', '\nExample:\n  litefs-lite token | ssh box2 litefs-lite init --token -')
     .action(run(token));
+
+  program
+    .command('doctor')
+    .description('look for what keeps a node from running; exit status 1 when something failed')
+    .addOption(configFile())
+    .addOption(json())
+    .addHelpText('after', '\nIt changes nothing. Run it as root, on the node that has the trouble.')
+    .action(run(doctor));
 
   program
     .command('mount')

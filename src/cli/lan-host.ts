@@ -28,11 +28,11 @@ export function lanAddresses(interfaces: Interfaces): string[] {
       )
       .map(({ address, family }) => ({
         address,
-        // Private before public, IPv4 before IPv6, and before both a real interface before a virtual one.
+        // A real interface before a virtual one, IPv4 before IPv6, private before public.
         rank:
           (VIRTUAL.test(name) ? 4 : 0) +
-          (lan.check(address, kind(family)) ? 0 : 2) +
-          (family === 'IPv4' ? 0 : 1),
+          (lan.check(address, kind(family)) ? 0 : 1) +
+          (family === 'IPv4' ? 0 : 2),
       })),
   );
   return found.sort((a, b) => a.rank - b.rank).map(({ address }) => address);

@@ -45,6 +45,7 @@ export class NodeReporter {
       version: VERSION,
       nodeID: identity.nodeId,
       hostname: identity.hostname,
+      pid: process.pid,
       role: identity.role,
       term: identity.term,
       passthrough: this.passthrough,

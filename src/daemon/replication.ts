@@ -186,6 +186,7 @@ export class Replication {
       refused: state.refused,
       inSync: state.inSync,
       lagMs: state.lagMs ?? null,
+      clockAheadMs: state.clockAheadMs ?? null,
       error: state.error ?? null,
       positions: positionTexts(state.positions),
     };

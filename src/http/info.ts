@@ -48,6 +48,8 @@ export interface UpstreamReport {
   readonly inSync: boolean;
   /** ms; null before the first sync. */
   readonly lagMs: number | null;
+  /** Its clock less ours when its last heartbeat came, ms; null before the first. */
+  readonly clockAheadMs: number | null;
   readonly error: string | null;
   /** The primary's positions, as last heard. */
   readonly positions: Record<string, string>;
@@ -77,6 +79,8 @@ export interface NodeReport {
   readonly version: string;
   readonly nodeID: string;
   readonly hostname: string;
+  /** Of the daemon. */
+  readonly pid: number;
   readonly role: 'primary' | 'replica';
   readonly term: number;
   /** Whether the kernel serves files by itself. */

@@ -43,6 +43,8 @@ export interface ClientState {
   readonly lagMs: number | undefined;
   /** The primary's clock when last heard, ms since 1970. */
   readonly primaryClockMs: number;
+  /** The same less our clock at that moment; undefined before the first heartbeat. */
+  readonly clockAheadMs: number | undefined;
   /** The server's positions, as last heard. */
   readonly positions: ReadonlyMap<string, Position>;
 }
@@ -76,6 +78,7 @@ export class ReplicationClient {
   /** When we were last known to have everything, monotonic ms. */
   #currentMs = 0;
   #heartbeat: Heartbeat | undefined;
+  #clockAheadMs: number | undefined;
 
   constructor(options: ReplicationClientOptions) {
     this.#options = options;
@@ -96,6 +99,7 @@ export class ReplicationClient {
       inSync: this.#connected && this.#everSynced && this.#targets === undefined,
       lagMs: this.#lagMs(),
       primaryClockMs: this.#heartbeat?.clockMs ?? 0,
+      clockAheadMs: this.#clockAheadMs,
       positions: this.#theirs,
     };
   }
@@ -153,6 +157,7 @@ export class ReplicationClient {
         positions: (positions) => this.#positions(positions),
         heartbeat: (heartbeat) => {
           this.#heartbeat = heartbeat;
+          this.#clockAheadMs = heartbeat.clockMs - clock.wallMs();
           this.#checkCurrent();
         },
         applied: () => this.#checkCurrent(),

@@ -27,6 +27,7 @@ const PRIMARY: NodeReport = {
   version: '0',
   nodeID: '1',
   hostname: 'box1',
+  pid: 1,
   role: 'primary',
   term: 1,
   passthrough: true,
@@ -45,6 +46,7 @@ const UPSTREAM: UpstreamReport = {
   refused: false,
   inSync: true,
   lagMs: 3.4,
+  clockAheadMs: 0,
   error: null,
   positions: { 'a.db': at(0x1f) },
 };
