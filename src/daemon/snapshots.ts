@@ -62,10 +62,11 @@ export class Snapshots {
   }
 
   /** For metrics; undefined when this node cuts none. */
-  counts(): { lastSuccessMs: number | undefined; lastRunOk: boolean } | undefined {
+  counts(): { lastSuccessMs: number | undefined; ok: boolean } | undefined {
     const keeper = this.#keeper;
     if (!keeper) return undefined;
-    return { lastSuccessMs: keeper.lastSuccessMs, lastRunOk: keeper.lastRun?.ok ?? true };
+    const ok = (keeper.lastRun?.ok ?? true) && keeper.warnings().length === 0;
+    return { lastSuccessMs: keeper.lastSuccessMs, ok };
   }
 
   /** Rejects with DISK. */

@@ -8,7 +8,8 @@ import { counter, gauge, histogram, type Sample } from './family.ts';
 export interface SnapshotCounts {
   /** When the newest run that succeeded ended, ms since 1970. */
   readonly lastSuccessMs: number | undefined;
-  readonly lastRunOk: boolean;
+  /** Neither the last run failed nor do increments now. */
+  readonly ok: boolean;
 }
 
 /** The state of the node at one moment. */
@@ -240,8 +241,10 @@ export class NodeMetrics {
       ({ snapshots }) =>
         snapshots?.lastSuccessMs === undefined ? [] : one(snapshots.lastSuccessMs / 1000),
     );
-    this.#gauge('snapshot_ok', '0 after a run of snapshots with an error.', ({ snapshots }) =>
-      snapshots ? one(snapshots.lastRunOk ? 1 : 0) : [],
+    this.#gauge(
+      'snapshot_ok',
+      '0 after a run of snapshots with an error, and while archives cannot be written or are damaged.',
+      ({ snapshots }) => (snapshots ? one(snapshots.ok ? 1 : 0) : []),
     );
   }
 }

@@ -21,6 +21,8 @@ export interface ArchiveFile {
   /** ms since 1970: of the last transaction in it; of a snapshot, when it was cut. */
   readonly timestampMs: number;
   readonly bytes: number;
+  /** The file's own time is another: the header may be damaged. (Or it was copied by a program that gives files new times.) */
+  readonly isTimeDoubtful?: true;
 }
 
 /** Its path below the database's folder. */

@@ -119,7 +119,14 @@ export class Archive {
     if (!stat) return undefined;
     const known = this.#known.get(file);
     if (known?.bytes === stat.size) return known;
-    const found = { ...txids, timestampMs: headerTimeMs(file) ?? stat.mtimeMs, bytes: stat.size };
+    const headerMs = headerTimeMs(file);
+    const isSure = headerMs !== undefined && Math.abs(headerMs - stat.mtimeMs) < 1;
+    const found: ArchiveFile = {
+      ...txids,
+      timestampMs: headerMs ?? stat.mtimeMs,
+      bytes: stat.size,
+      ...(isSure ? {} : { isTimeDoubtful: true }),
+    };
     this.#known.set(file, found);
     return found;
   }

@@ -83,19 +83,23 @@ export class DatabaseKeeper {
     });
   }
 
-  /** Merges increments and removes what need not be kept. */
-  tidy(): Promise<{ merged: number; removed: number }> {
+  /**
+   * Merges increments and removes what need not be kept. Resolves with what was found to be damaged; the newest snapshot is
+   * cut anew then.
+   */
+  tidy(): Promise<readonly string[]> {
     const { options, clock, run } = this.#parts;
     const { keep, timezone, compress } = options;
-    return this.#enqueue(() =>
-      run('tidy', {
-        archive: this.#archive,
-        keep,
-        nowMs: clock.wallMs(),
-        timezone,
-        compress,
-      }),
-    );
+    return this.#enqueue(async () => {
+      const rules = { keep, nowMs: clock.wallMs(), timezone, compress };
+      const { damaged } = await run('tidy', { archive: this.#archive, ...rules });
+      const newest = this.#snapshot?.file;
+      const isNewestDamaged = damaged.some(
+        ({ file }) => file.level === SNAPSHOT_LEVEL && file.maxTxid === newest?.maxTxid,
+      );
+      if (isNewestDamaged) await this.#cut();
+      return damaged.map(({ message }) => message);
+    });
   }
 
   list(): Promise<readonly ArchiveFile[]> {

@@ -39,12 +39,26 @@ export function writeImage(
       const source = fileSource(input, 0, fs.fstatSync(input).size);
       return named(file, () => new NamedDecoder(source, file));
     });
-    const header = writePages(fd, fromLastWhole(decoders), progress);
+    const whole = fromLastWhole(decoders);
+    const header = named(files[files.length - 1], () => writePages(fd, whole, progress));
     if (fd !== undefined) fs.fsyncSync(fd);
     return header;
   } finally {
     for (const input of inputs) fs.closeSync(input);
     if (fd !== undefined) fs.closeSync(fd);
+  }
+}
+
+/** Reads all of a file. Throws LTX_CORRUPT, whose message begins with its path, and what the file system says. */
+export function checkFile(file: string): LtxHeader {
+  const fd = fs.openSync(file, 'r');
+  try {
+    const source = fileSource(fd, 0, fs.fstatSync(fd).size);
+    const decoder = named(file, () => new NamedDecoder(source, file));
+    decoder.finish();
+    return decoder.header;
+  } finally {
+    fs.closeSync(fd);
   }
 }
 
@@ -94,9 +108,9 @@ function named<T>(file: string, use: () => T): T {
   try {
     return use();
   } catch (error) {
-    if (error instanceof LiteFsError && error.code === 'LTX_CORRUPT')
-      throw new DamagedFile(file, error);
-    throw error;
+    if (error instanceof DamagedFile) throw error;
+    if (!(error instanceof LiteFsError) || error.code !== 'LTX_CORRUPT') throw error;
+    throw new DamagedFile(file, error);
   }
 }
 

@@ -48,7 +48,13 @@ export class SnapshotKeeper {
   #schedule: Schedule | undefined;
   #tidyTimer: NodeJS.Timeout | undefined;
   #stopListening: (() => void) | undefined;
-  #running: Promise<RunReport> | undefined;
+  /** What was found to be damaged when archives were last tidied, by database. */
+  readonly #damaged = new Map<string, readonly string[]>();
+  /** The run that goes on, or the last one. */
+  #running: Promise<unknown> = Promise.resolve();
+  #isScheduledRunning = false;
+  /** The command post was told that increments fail. */
+  #isOutageTold = false;
   #device: number | undefined;
   #closed = false;
   lastRun: RunReport | undefined;
@@ -69,7 +75,7 @@ export class SnapshotKeeper {
     const { schedule, timezone, incrementsMs } = this.#options;
     this.#schedule = new Schedule(schedule, timezone, () => void this.#scheduled());
     this.#schedule.start();
-    this.#tidyTimer = setInterval(() => void this.#tidy(this.#grown), TIDY_MS).unref();
+    this.#tidyTimer = setInterval(() => void this.#housekeep(), TIDY_MS).unref();
     if (incrementsMs > 0) {
       this.#stopListening = source.onEntry(({ database }) => this.#mark(database));
       for (const database of source.positions().keys()) this.#mark(database);
@@ -93,9 +99,13 @@ export class SnapshotKeeper {
 
   /** What an administrator should know. */
   warnings(): string[] {
-    return [...this.#errors].map(([database, text]) =>
+    const errors = [...this.#errors].map(([database, text]) =>
       database === '' ? `snapshots: ${text}` : `snapshots of ${database}: ${text}`,
     );
+    const damaged = [...this.#damaged].flatMap(([database, texts]) =>
+      texts.map((text) => `snapshots of ${database}: ${text}`),
+    );
+    return [...errors, ...damaged];
   }
 
   /** The next time at which the schedule fires. */
@@ -114,17 +124,14 @@ export class SnapshotKeeper {
 
   /** Cuts snapshots now: of one database, or of all. One that runs already is waited for first. */
   async snapshot(database?: string): Promise<RunReport> {
-    await this.#running;
-    const databases = database === undefined ? this.#wanted() : [database];
-    if (database !== undefined && !this.#parts.source.positions().has(database)) {
-      throw new LiteFsError('DATABASE_NOT_FOUND', `there is no database ${database} here`);
-    }
-    this.#running = this.#cutAll(databases);
-    try {
-      return await this.#running;
-    } finally {
-      this.#running = undefined;
-    }
+    const run = this.#running.then(() => {
+      if (database !== undefined && !this.#parts.source.positions().has(database)) {
+        throw new LiteFsError('DATABASE_NOT_FOUND', `there is no database ${database} here`);
+      }
+      return this.#cutAll(database === undefined ? this.#wanted() : [database]);
+    });
+    this.#running = run.catch(() => {});
+    return run;
   }
 
   #wanted(): string[] {
@@ -157,30 +164,81 @@ export class SnapshotKeeper {
     });
     if (done) this.#grown.add(database);
     else if (this.#parts.source.positions().has(database)) this.#mark(database);
+    await this.#tellOutage();
+  }
+
+  /** The command post is told once when increments begin to fail, and once when all go on. */
+  async #tellOutage(): Promise<void> {
+    // The directory could not be used at start.
+    if (this.#errors.has('')) await this.#catchUp();
+    const errors = this.warnings();
+    const isOutage = errors.length > 0;
+    if (isOutage === this.#isOutageTold || this.#closed) return;
+    this.#isOutageTold = isOutage;
+    const startedAtMs = this.#parts.clock.wallMs();
+    const nothing = { startedAtMs, seconds: 0, snapshots: [], unchanged: [] };
+    await this.#post({ ...nothing, ok: !isOutage, errors });
   }
 
   /** A scheduled run. One that is due while another goes on is left out. */
   async #scheduled(): Promise<void> {
-    if (this.#running) {
+    if (this.#isScheduledRunning) {
       this.#log.warn('a snapshot was due while another was being cut: it is left out');
       return;
     }
-    const { pre, post, dir } = this.#options;
+    this.#isScheduledRunning = true;
+    try {
+      const run = await this.#runOnce((text) => this.#log.error(`no snapshot was cut: ${text}`));
+      await this.#ended(run);
+    } finally {
+      this.#isScheduledRunning = false;
+    }
+  }
+
+  /** A scheduled run that failed is tried again until it goes well, and only then told of. */
+  async #retry(): Promise<void> {
+    if (this.#isScheduledRunning || this.lastRun?.ok !== false) return;
+    this.#isScheduledRunning = true;
+    try {
+      const run = await this.#runOnce(() => {});
+      if (run.ok) await this.#ended(run);
+    } finally {
+      this.#isScheduledRunning = false;
+    }
+  }
+
+  async #runOnce(refused: (text: string) => void): Promise<RunReport> {
+    const { pre, dir } = this.#options;
     const before = pre === undefined ? undefined : await runHook(pre, { LITEFS_SNAPSHOT_DIR: dir });
-    const run =
-      before && !before.ok
-        ? this.#failed(`the command pre failed: ${before.text}`)
-        : await this.snapshot();
+    if (!before || before.ok) return this.snapshot();
+    const text = `the command pre failed: ${before.text}`;
+    refused(text);
+    return this.#failed(text);
+  }
+
+  async #ended(run: RunReport): Promise<void> {
     this.lastRun = run;
     if (run.ok) this.lastSuccessMs = run.startedAtMs + run.seconds * 1000;
     await this.#tidy(new Set(this.#wanted()));
+    // What this run tells of need not be told again.
+    this.#isOutageTold = this.warnings().length > 0;
+    await this.#post(run);
+  }
+
+  async #post(run: RunReport): Promise<void> {
+    const { post, dir } = this.#options;
     if (post === undefined) return;
     const after = await runHook(post, resultEnvironment(run, dir));
     if (!after.ok) this.#log.warn(`the command post failed: ${after.text}`);
   }
 
+  async #housekeep(): Promise<void> {
+    await this.#tidy(this.#grown);
+    await this.#retry();
+    await this.#tellOutage();
+  }
+
   #failed(text: string): RunReport {
-    this.#log.error(`no snapshot was cut: ${text}`);
     const startedAtMs = this.#parts.clock.wallMs();
     return { startedAtMs, seconds: 0, ok: false, snapshots: [], unchanged: [], errors: [text] };
   }
@@ -209,6 +267,7 @@ export class SnapshotKeeper {
   async #catchUp(): Promise<void> {
     const { schedule, timezone } = this.#options;
     await this.#attempt('', async () => {
+      this.#checkDir();
       const lists = await this.list();
       const newest = [...lists.values()].flat().filter(({ level }) => level === SNAPSHOT_LEVEL);
       if (newest.length === 0) return;
@@ -222,10 +281,19 @@ export class SnapshotKeeper {
   async #tidy(databases: Set<string>): Promise<void> {
     for (const database of [...databases]) {
       const done = await this.#attempt(database, async () => {
-        await this.#keeper(database).tidy();
+        this.#found(database, await this.#keeper(database).tidy());
       });
-      if (done) this.#grown.delete(database);
+      if (done && !this.#damaged.has(database)) this.#grown.delete(database);
     }
+  }
+
+  #found(database: string, damaged: readonly string[]): void {
+    const known = this.#damaged.get(database) ?? [];
+    for (const text of damaged) {
+      if (!known.includes(text)) this.#log.error({ database }, `snapshots of ${database}: ${text}`);
+    }
+    if (damaged.length > 0) this.#damaged.set(database, damaged);
+    else this.#damaged.delete(database);
   }
 
   /**
@@ -236,10 +304,12 @@ export class SnapshotKeeper {
     const { dir } = this.#options;
     try {
       if (!fs.existsSync(dir) && this.#device === undefined) fs.mkdirSync(dir, { mode: 0o700 });
-      const { dev } = fs.statSync(dir);
-      this.#device ??= dev;
-      if (dev === this.#device) return;
+      const stat = fs.statSync(dir);
+      if (!stat.isDirectory()) throw new LiteFsError('DISK', `${dir} is not a directory`);
+      this.#device ??= stat.dev;
+      if (stat.dev === this.#device) return;
     } catch (error) {
+      if (error instanceof LiteFsError) throw error;
       throw new LiteFsError('DISK', `${dir} cannot be used: ${errorText(error)}`, { cause: error });
     }
     throw new LiteFsError('DISK', `${dir} is on another file system than before: is it mounted?`);

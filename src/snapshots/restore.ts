@@ -12,6 +12,7 @@ import {
   type Progress,
   writeImage,
 } from './image.ts';
+import { lastUntil } from './moment.ts';
 import { planRestore, type Target } from './plan.ts';
 
 export interface RestoreOptions {
@@ -70,7 +71,7 @@ function make(
 ): Restored {
   const files = archive.list();
   const damaged = new Map<ArchiveFile, LiteFsError>();
-  let wanted = target;
+  let wanted = target.kind === 'time' ? lastUntil(archive, files, target.timeMs, options) : target;
   for (;;) {
     let plan: ReturnType<typeof planRestore>;
     try {

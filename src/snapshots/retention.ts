@@ -25,20 +25,42 @@ export function expiredFiles(
   nowMs: number,
   timezone: string | undefined,
 ): ArchiveFile[] {
-  const snapshots = files
-    .filter(({ level }) => level === SNAPSHOT_LEVEL)
-    .sort((a, b) => b.maxTxid - a.maxTxid);
+  const snapshots = snapshotsOf(files);
   if (snapshots.length === 0) return [];
-  const beginMs = nowMs - rules.withinMs;
-  // What makes the states since then: the newest snapshot from before, and all increments after it.
-  const base = snapshots.find(({ timestampMs }) => timestampMs <= beginMs);
-  const baseTxid = base?.maxTxid ?? 0;
+  const baseTxid = baseOf(snapshots, rules, nowMs)?.maxTxid ?? 0;
   const kept = new Set([snapshots[0], ...chosen(snapshots, rules, timezone)]);
   return files.filter((file) =>
     file.level === SNAPSHOT_LEVEL
       ? !kept.has(file) && file.maxTxid < baseTxid
       : file.maxTxid <= baseTxid,
   );
+}
+
+/** The snapshots on which everything depends that is left when the others go: the newest, and the oldest states' base. */
+export function neededSnapshots(
+  files: readonly ArchiveFile[],
+  rules: KeepRules,
+  nowMs: number,
+): ArchiveFile[] {
+  const snapshots = snapshotsOf(files);
+  const needed = [snapshots[0], baseOf(snapshots, rules, nowMs)];
+  return [...new Set(needed.filter((file) => file !== undefined))];
+}
+
+/** Newest first. */
+function snapshotsOf(files: readonly ArchiveFile[]): ArchiveFile[] {
+  return files
+    .filter(({ level }) => level === SNAPSHOT_LEVEL)
+    .sort((a, b) => b.maxTxid - a.maxTxid);
+}
+
+/** What makes the states of the last `withinMs`: the newest snapshot from before, and all increments after it. */
+function baseOf(
+  snapshots: readonly ArchiveFile[],
+  { withinMs }: KeepRules,
+  nowMs: number,
+): ArchiveFile | undefined {
+  return snapshots.find(({ timestampMs }) => timestampMs <= nowMs - withinMs);
 }
 
 /** `snapshots` newest first. */

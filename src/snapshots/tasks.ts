@@ -6,17 +6,15 @@ import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { LiteFsError } from '../errors.ts';
-import { canCompact, compact } from '../ltx/compact.ts';
 import type { Position } from '../ltx/position.ts';
-import { fileSink } from '../ltx/sources.ts';
 import type { LtxSource } from '../store/log-entry.ts';
 import { Archive, onDisk } from './archive.ts';
 import { type ArchiveFile, SNAPSHOT_LEVEL } from './archive-file.ts';
-import type { CheckLevel } from './image.ts';
-import { dueMerges, MERGE_LEVELS } from './merging.ts';
-import { type OpenEntry, withEntries } from './open-entries.ts';
-import { expiredFiles, type KeepRules } from './retention.ts';
+import { type CheckLevel, checkFile } from './image.ts';
+import { groups, writeMerged } from './merged-file.ts';
+import { withEntries } from './open-entries.ts';
 import { checkSnapshot, type SnapshotBase, SnapshotFile } from './snapshot-file.ts';
+import { type Tidied, Tidier, type TidyRules } from './tidier.ts';
 
 export interface Opened {
   readonly files: readonly ArchiveFile[];
@@ -49,13 +47,7 @@ export interface SnapshotTasks {
   }): ArchiveFile;
   abort(args: { snapshot: number }): null;
   /** Merges what is due, then removes what the rules do not keep. */
-  tidy(args: {
-    archive: string;
-    keep: KeepRules;
-    nowMs: number;
-    timezone: string | undefined;
-    compress: boolean;
-  }): { readonly merged: number; readonly removed: number };
+  tidy(args: { archive: string } & TidyRules): Tidied;
   /** Re-reads a file as a restore would. Throws what is wrong with it. */
   check(args: { archive: string; file: ArchiveFile; check: CheckLevel; scratchDir: string }): null;
 }
@@ -63,6 +55,7 @@ export interface SnapshotTasks {
 /** Tasks with the state that is between them. */
 export function snapshotTasks(): SnapshotTasks {
   const archives = new Map<string, Archive>();
+  const tidiers = new Map<string, Tidier>();
   const running = new Map<number, SnapshotFile>();
   let nextId = 1;
   const archiveAt = (root: string): Archive => {
@@ -89,6 +82,7 @@ export function snapshotTasks(): SnapshotTasks {
     list: ({ archive }) => archiveAt(archive).list(),
     retire({ archive, to }) {
       archives.delete(archive);
+      tidiers.delete(archive);
       onDisk(archive, () => fs.renameSync(archive, to));
       return null;
     },
@@ -120,92 +114,17 @@ export function snapshotTasks(): SnapshotTasks {
       end(snapshot);
       return null;
     },
-    tidy({ archive: root, keep, nowMs, timezone, compress }) {
-      const archive = archiveAt(root);
-      let merged = 0;
-      for (const window of MERGE_LEVELS) {
-        for (const inputs of dueMerges(archive.list(), window, nowMs)) {
-          mergeFiles(archive, window.level, inputs, compress);
-          merged++;
-        }
-      }
-      const expired = expiredFiles(archive.list(), keep, nowMs, timezone);
-      for (const file of expired) archive.remove(file);
-      return { merged, removed: expired.length };
+    tidy({ archive: root, ...rules }) {
+      const tidier = tidiers.get(root) ?? new Tidier(archiveAt(root));
+      tidiers.set(root, tidier);
+      return tidier.tidy(rules);
     },
     check({ archive: root, file, check, scratchDir }) {
       const archive = archiveAt(root);
       const scratch = path.join(scratchDir, `check-${randomUUID()}`);
       if (file.level === SNAPSHOT_LEVEL) checkSnapshot(archive.pathOf(file), check, scratch);
-      else checkIncrement(archive.pathOf(file));
+      else checkFile(archive.pathOf(file));
       return null;
     },
   };
-}
-
-/** Neighbours that can be one file. */
-function groups(entries: readonly OpenEntry[]): OpenEntry[][] {
-  const result: OpenEntry[][] = [];
-  for (const entry of entries) {
-    const group = result.at(-1);
-    const before = group?.at(-1);
-    if (group && before && canCompact(before.header, entry.header)) group.push(entry);
-    else result.push([entry]);
-  }
-  return result;
-}
-
-function writeMerged(
-  archive: Archive,
-  level: number,
-  inputs: readonly OpenEntry[],
-  compress: boolean,
-): ArchiveFile {
-  const temporary = archive.temporary(level);
-  return onDisk(temporary, () => {
-    const fd = fs.openSync(temporary, 'wx', 0o600);
-    try {
-      const sink = fileSink(fd);
-      const sources = inputs.map(({ source }) => source);
-      const postAside = inputs[inputs.length - 1].postChecksum();
-      const merging = compact(sources, sink, { compress, postAside });
-      let step = merging.next();
-      while (!step.done) step = merging.next();
-      sink.flush();
-      const { minTxid, maxTxid, timestampMs } = step.value;
-      return archive.commit(temporary, { level, minTxid, maxTxid, timestampMs });
-    } catch (error) {
-      fs.rmSync(temporary, { force: true });
-      throw error;
-    } finally {
-      fs.closeSync(fd);
-    }
-  });
-}
-
-function mergeFiles(
-  archive: Archive,
-  level: number,
-  inputs: readonly ArchiveFile[],
-  compress: boolean,
-): void {
-  const entries = inputs.map((file) => ({
-    path: archive.pathOf(file),
-    offset: 0,
-    length: file.bytes,
-  }));
-  withEntries(entries, (open) => {
-    for (const group of groups(open)) {
-      if (group.length > 1) writeMerged(archive, level, group, compress);
-    }
-  });
-}
-
-/** All of a file, whose header, pages and checksums are compared. */
-function checkIncrement(file: string): void {
-  const length = fs.statSync(file).size;
-  const sink = { write() {} };
-  withEntries([{ path: file, offset: 0, length }], ([{ source }]) => {
-    for (const _ of compact([source], sink, { compress: false }));
-  });
 }

@@ -7,10 +7,12 @@ import { after, describe, it } from 'node:test';
 import { LiteFsError } from '../../../src/errors.ts';
 import { CHECKSUM_FLAG, pageChecksum } from '../../../src/kernels/checksum.ts';
 import { LtxEncoder } from '../../../src/ltx/encoder.ts';
+import { HEADER_BYTES } from '../../../src/ltx/header.ts';
 import type { Position } from '../../../src/ltx/position.ts';
 import { memorySink } from '../../../src/ltx/sources.ts';
 import { Archive } from '../../../src/snapshots/archive.ts';
-import { planRestore, restorePoints } from '../../../src/snapshots/plan.ts';
+import { SNAPSHOT_LEVEL } from '../../../src/snapshots/archive-file.ts';
+import { restorePoints, type Target } from '../../../src/snapshots/plan.ts';
 import { restore } from '../../../src/snapshots/restore.ts';
 import type { KeepRules } from '../../../src/snapshots/retention.ts';
 import { snapshotTasks } from '../../../src/snapshots/tasks.ts';
@@ -24,6 +26,8 @@ const KEEP: KeepRules = {
   monthly: 1,
   withinMs: 6 * 3_600_000,
 };
+/** Bits that are flipped in each file, one at a time. */
+const FLIPS = Number(process.env.LITEFS_LITE_FLIPS ?? 6);
 const QUICK = { check: 'quick', force: false } as const;
 
 /** A database that changes at random; each transaction is an LTX file, as the log has it. */
@@ -116,6 +120,13 @@ class RandomDatabase {
   }
 }
 
+/** Makes a file one that is not whole. */
+function flip(file: string): void {
+  const bytes = fs.readFileSync(file);
+  bytes[bytes.length - 1] ^= 1;
+  fs.writeFileSync(file, bytes);
+}
+
 describe('an archive', () => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-test-'));
   after(() => fs.rmSync(folder, { recursive: true, force: true }));
@@ -128,7 +139,12 @@ describe('an archive', () => {
   };
 
   /** Runs transactions, with increments of some each, snapshots, and tidying now and then. */
-  function fill(root: string, db: RandomDatabase, transactions: number): Archive {
+  function fill(
+    root: string,
+    db: RandomDatabase,
+    transactions: number,
+    { tidies = true } = {},
+  ): Archive {
     const { random } = db;
     const tasks = snapshotTasks();
     let waiting: { bytes: Uint8Array }[] = [];
@@ -167,7 +183,7 @@ describe('an archive', () => {
       waiting.push(db.commit());
       if (random.below(3) > 0) increment();
       if (random.below(40) === 0) snapshot();
-      if (random.below(15) === 0) {
+      if (tidies && random.below(15) === 0) {
         const nowMs = db.nowMs + 3_600_000;
         tasks.tidy({ archive: root, keep: KEEP, nowMs, timezone: 'UTC', compress: true });
       }
@@ -195,42 +211,109 @@ describe('an archive', () => {
     assert.equal(archive.newestPosition()?.checksum, db.position.checksum);
   });
 
-  it('with a damaged file gives the right state, or says which file it is', () => {
+  it('with a bit flipped anywhere gives the right state, or says which file it is', () => {
     const random = new SeededRandom();
     const db = new RandomDatabase(random);
-    const archive = fill(path.join(folder, 'damage'), db, 120);
+    const archive = fill(path.join(folder, 'damage'), db, 150);
     const files = archive.list();
-    const latest = planRestore(files, { kind: 'latest' }).txid;
+    const points = restorePoints(files);
     const outcomes = { right: 0, refused: 0 };
     for (const file of files) {
       const damaged = archive.pathOf(file);
       const whole = fs.readFileSync(damaged);
-      const bytes = Buffer.from(whole);
-      bytes[random.below(bytes.length)] ^= 1 << random.below(8);
-      fs.writeFileSync(damaged, bytes);
-      const context = `${damaged}, LITEFS_LITE_SEED=${random.seed}`;
-      const wanted = random.below(2) === 0 ? latest : file.maxTxid;
-      try {
-        assert(
-          restored(new Archive(archive.root), wanted).equals(
-            db.images.get(wanted) ?? Buffer.alloc(0),
-          ),
-          context,
-        );
-        outcomes.right++;
-      } catch (error) {
-        if (!(error instanceof LiteFsError)) throw error;
-        assert.equal(error.code, 'LTX_CORRUPT', `${context}: ${error.message}`);
-        assert(error.message.startsWith(damaged), `${context}: ${error.message}`);
-        outcomes.refused++;
+      const { mtime } = fs.statSync(damaged);
+      // Headers are short, and say most.
+      const places = [...Array(FLIPS).keys()].map((at) =>
+        random.below(at % 2 === 0 ? whole.length : Math.min(whole.length, HEADER_BYTES)),
+      );
+      for (const place of places) {
+        const bytes = Buffer.from(whole);
+        bytes[place] ^= 1 << random.below(8);
+        fs.writeFileSync(damaged, bytes);
+        // What rots on a disk keeps its time; what a bad cable or memory has copied may not.
+        if (random.below(2) === 0) fs.utimesSync(damaged, mtime, mtime);
+        const at = random.below(points.length);
+        const near = points.findIndex(({ txid }) => txid >= file.maxTxid);
+        const wanted = points[random.below(2) === 0 ? at : Math.max(0, near - random.below(2))];
+        const until = (points[points.indexOf(wanted) + 1]?.timestampMs ?? db.nowMs + 1) - 1;
+        const timeMs = wanted.timestampMs + random.below(until - wanted.timestampMs + 1);
+        const target: Target =
+          random.below(2) === 0 ? { kind: 'txid', txid: wanted.txid } : { kind: 'time', timeMs };
+        const context = `${damaged}, byte ${place}, ${JSON.stringify(target)}, LITEFS_LITE_SEED=${random.seed}`;
+        try {
+          restore(new Archive(archive.root), target, output, { ...QUICK, force: true });
+          const image = db.images.get(wanted.txid) ?? Buffer.alloc(0);
+          assert(fs.readFileSync(output).equals(image), context);
+          outcomes.right++;
+        } catch (error) {
+          if (!(error instanceof LiteFsError)) throw error;
+          assert.equal(error.code, 'LTX_CORRUPT', `${context}: ${error.message}`);
+          assert(error.message.startsWith(damaged), `${context}: ${error.message}`);
+          outcomes.refused++;
+        }
       }
+      fs.rmSync(output, { force: true });
       assert.deepEqual(
         fs.readdirSync(folder).filter((name) => name.includes('output')),
         [],
       );
       fs.writeFileSync(damaged, whole);
+      fs.utimesSync(damaged, mtime, mtime);
     }
     assert(outcomes.right > 0 && outcomes.refused > 0, JSON.stringify(outcomes));
+  });
+
+  it('merges around what is damaged, and names it', () => {
+    const db = new RandomDatabase(new SeededRandom(3));
+    const archive = fill(path.join(folder, 'around'), db, 150, { tidies: false });
+    const increments = archive.list().filter(({ level }) => level === 0);
+    const victim = archive.pathOf(increments[increments.length >> 1]);
+    flip(victim);
+    const tasks = snapshotTasks();
+    const rules = { keep: KEEP, timezone: 'UTC', compress: true };
+    const all = { ...rules.keep, withinMs: 365 * 24 * 3_600_000 };
+    const nowMs = db.nowMs + 3_600_000;
+    const { merged, damaged } = tasks.tidy({ archive: archive.root, ...rules, keep: all, nowMs });
+    assert(merged > 5, `${merged} merged`);
+    assert.deepEqual(
+      damaged.map(({ file }) => archive.pathOf(file)),
+      [victim],
+    );
+    assert(damaged[0].message.startsWith(victim), damaged[0].message);
+    assert(restored(archive, db.txid).equals(db.images.get(db.txid) ?? Buffer.alloc(0)));
+  });
+
+  it('never removes the last good snapshot, nor what a state needs in the place of a bad one', () => {
+    const random = new SeededRandom();
+    for (let round = 0; round < 8; round++) {
+      const db = new RandomDatabase(random);
+      const root = path.join(folder, `good-${round}`);
+      const archive = fill(root, db, 80, { tidies: false });
+      const snapshots = archive.list().filter(({ level }) => level === SNAPSHOT_LEVEL);
+      const bad = new Set(snapshots.filter(() => random.below(2) === 0));
+      for (const file of bad) flip(archive.pathOf(file));
+      const context = `round ${round}, LITEFS_LITE_SEED=${random.seed}`;
+      const isRestorable = (txid: number): boolean => {
+        try {
+          return restored(archive, txid).equals(db.images.get(txid) ?? Buffer.alloc(0));
+        } catch {
+          return false;
+        }
+      };
+      const withinMs = random.below(90) * 60_000;
+      const keep = { ...KEEP, last: 1, hourly: 0, daily: 1, withinMs };
+      const nowMs = db.nowMs + random.below(2) * 30 * 60_000;
+      const before = restorePoints(archive.list()).filter(({ txid }) => isRestorable(txid));
+      const rules = { keep, timezone: 'UTC', compress: true };
+      const tasks = snapshotTasks();
+      tasks.tidy({ archive: root, ...rules, nowMs });
+      tasks.tidy({ archive: root, ...rules, nowMs });
+      for (const { txid, timestampMs } of before) {
+        if (timestampMs < nowMs - withinMs && txid !== before.at(-1)?.txid) continue;
+        assert(isRestorable(txid), `${context}: transaction ${txid}`);
+      }
+      fs.rmSync(root, { recursive: true });
+    }
   });
 
   it('replaces a file only when told to, and then its journals too', () => {

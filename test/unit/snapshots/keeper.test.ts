@@ -1,0 +1,210 @@
+/** The keeper of a node's archives, with real archives, and a source and a clock of our own. */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, it, mock } from 'node:test';
+import pino from 'pino';
+import { CHECKSUM_FLAG, pageChecksum } from '../../../src/kernels/checksum.ts';
+import { Archive } from '../../../src/snapshots/archive.ts';
+import { SNAPSHOT_LEVEL } from '../../../src/snapshots/archive-file.ts';
+import { checkFile } from '../../../src/snapshots/image.ts';
+import { SnapshotKeeper, type SnapshotKeeperOptions } from '../../../src/snapshots/keeper.ts';
+import type { SnapshotSource } from '../../../src/snapshots/source.ts';
+import { snapshotTasks } from '../../../src/snapshots/tasks.ts';
+import type { RunTask } from '../../../src/snapshots/thread.ts';
+import { until } from '../../harness/cluster.ts';
+
+const PAGE = Buffer.alloc(512, 'x');
+const POSITION = { txid: 3, checksum: pageChecksum(1, PAGE) | CHECKSUM_FLAG };
+
+type Listener = (entry: { readonly database: string }) => void;
+const listeners = new Set<Listener>();
+
+/** One database of one page that never changes, whatever it says. */
+const fakeSource: SnapshotSource = {
+  positions: () => new Map([['app.db', POSITION]]),
+  onEntry(listener: Listener) {
+    listeners.add(listener);
+    return () => listeners.delete(listener);
+  },
+  readLog: async () => ({ kind: 'entries', entries: [] }),
+  async cutPages() {
+    let isRead = false;
+    return {
+      position: POSITION,
+      pageSize: PAGE.length,
+      pageCount: 1,
+      async nextInto(into) {
+        if (isRead) return 0;
+        isRead = true;
+        const bytes = Buffer.from(into);
+        bytes.writeUInt32BE(1, 0);
+        return 4 + PAGE.copy(bytes, 4);
+      },
+      end: POSITION,
+      close() {},
+    };
+  },
+};
+
+describe('the keeper of snapshots', () => {
+  let folder: string;
+  let keeper: SnapshotKeeper | undefined;
+  /** Tasks that run now, and the most that ever did. */
+  let running = 0;
+  let most = 0;
+  let delayMs = 0;
+  beforeEach(() => {
+    folder = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-test-'));
+    [running, most, delayMs] = [0, 0, 0];
+  });
+  afterEach(async () => {
+    mock.timers.reset();
+    await keeper?.close();
+    fs.rmSync(folder, { recursive: true, force: true });
+  });
+
+  const told = () => {
+    const file = path.join(folder, 'told');
+    return fs.existsSync(file) ? fs.readFileSync(file, 'utf8').trim().split('\n') : [];
+  };
+
+  function keeperOf(options: Partial<SnapshotKeeperOptions>): SnapshotKeeper {
+    const tasks = snapshotTasks();
+    const run: RunTask = async (task, args) => {
+      if (task === 'begin') most = Math.max(most, ++running);
+      try {
+        if (task === 'finish' && delayMs > 0) await new Promise((end) => setTimeout(end, delayMs));
+        return (tasks[task] as (args: unknown) => never)(args);
+      } finally {
+        if (task === 'finish' || task === 'abort') running--;
+      }
+    };
+    keeper = new SnapshotKeeper(
+      {
+        dir: path.join(folder, 'backups'),
+        schedule: ['0 3 1 1 *'],
+        timezone: 'UTC',
+        databases: undefined,
+        incrementsMs: 0,
+        check: 'quick',
+        compress: true,
+        rateMax: 0,
+        scratchDir: folder,
+        keep: { last: 3, hourly: 0, daily: 0, weekly: 0, monthly: 0, withinMs: 0 },
+        pre: undefined,
+        post: `echo $LITEFS_SNAPSHOT_RESULT $LITEFS_SNAPSHOT_ERRORS >> ${folder}/told`,
+        ...options,
+      },
+      {
+        source: fakeSource,
+        run,
+        clock: { wallMs: () => Date.now(), monotonicMs: () => performance.now() },
+        sleep: async () => {},
+        log: pino({ enabled: false }),
+      },
+    );
+    return keeper;
+  }
+
+  it('never lets two runs overlap: not while the command before one goes on, nor when asked for', async () => {
+    const own = keeperOf({ schedule: ['* * * * * *'], pre: `echo . >> ${folder}/pre; sleep 2.5` });
+    await own.start();
+    delayMs = 300;
+    const asked = await Promise.all([own.snapshot(), own.snapshot(), own.snapshot()]);
+    assert.deepEqual(
+      asked.map(({ snapshots, unchanged }) => [snapshots.length, unchanged.length]),
+      [
+        [1, 0],
+        [0, 1],
+        [0, 1],
+      ],
+    );
+    await until('two runs by the clock', () => told().length >= 2);
+    assert.equal(most, 1);
+    const begun = fs.readFileSync(path.join(folder, 'pre'), 'utf8').trim().split('\n').length;
+    assert(begun <= told().length + 1, `${begun} begun, ${told().length} ended`);
+  });
+
+  it('tells of increments that fail, once, and once when they go on', async () => {
+    fs.writeFileSync(path.join(folder, 'backups'), 'in its place');
+    const own = keeperOf({ incrementsMs: 20 });
+    await own.start();
+    await until(
+      () => `told ${own.warnings()}`,
+      () => told().length === 1,
+    );
+    assert.match(told()[0], /^failed snapshots/);
+    assert(own.warnings().length > 0);
+    for (let round = 0; round < 5; round++) {
+      for (const listener of listeners) listener({ database: 'app.db' });
+      await new Promise((end) => setTimeout(end, 30));
+    }
+    assert.equal(told().length, 1, told().join('; '));
+    fs.rmSync(path.join(folder, 'backups'));
+    await until(
+      () => `told again: ${told()} ${own.warnings()}`,
+      () => told().length === 2,
+    );
+    assert.equal(told()[1], 'ok');
+    assert.deepEqual(own.warnings(), []);
+  });
+
+  it('makes up for a missed run, and tries it again until it goes well', async () => {
+    mock.timers.enable({ apis: ['setInterval'] });
+    const tasks = snapshotTasks();
+    const archive = path.join(folder, 'backups', 'app.db');
+    const position = { ...POSITION, txid: 2 };
+    const page = { pageSize: PAGE.length, pageCount: 1, compress: true };
+    const snapshot = tasks.begin({ archive, base: { position, timestampMs: 0, ...page } });
+    tasks.pages({ snapshot, records: Buffer.concat([Buffer.from('00000001', 'hex'), PAGE]) });
+    tasks.finish({ snapshot, entries: [], end: position, check: 'off', scratchDir: folder });
+    fs.writeFileSync(path.join(folder, 'no'), '');
+    const own = keeperOf({ schedule: ['0 0 * * *'], pre: `test ! -e ${folder}/no` });
+    await own.start();
+    await until('a run that failed', () => told().length === 1);
+    assert.match(told()[0], /^failed the command pre failed/);
+    mock.timers.tick(5 * 60_000);
+    await new Promise((end) => setTimeout(end, 100));
+    assert.equal(told().length, 1, 'told once');
+    assert.equal(own.lastRun?.ok, false);
+    fs.rmSync(path.join(folder, 'no'));
+    mock.timers.tick(5 * 60_000);
+    await until('a run that went well', () => told().length === 2);
+    assert.equal(told()[1], 'ok');
+    assert.deepEqual(
+      own.lastRun?.snapshots.map(({ file }) => file.maxTxid),
+      [POSITION.txid],
+    );
+  });
+
+  it('cuts a snapshot anew that is damaged, and only then lets go of an older one', async () => {
+    const keep = { last: 1, hourly: 0, daily: 0, weekly: 0, monthly: 0, withinMs: 0 };
+    const archive = new Archive(path.join(folder, 'backups', 'app.db'));
+    const first = keeperOf({});
+    await first.start();
+    await first.snapshot();
+    await first.close();
+    const [newest] = archive.list();
+    const old = archive.pathOf({ level: SNAPSHOT_LEVEL, minTxid: 1, maxTxid: 1 });
+    fs.copyFileSync(archive.pathOf(newest), old);
+    const whole = fs.readFileSync(archive.pathOf(newest));
+    const bytes = Buffer.from(whole);
+    bytes[bytes.length - 1] ^= 1;
+    fs.writeFileSync(archive.pathOf(newest), bytes);
+    const own = keeperOf({
+      schedule: ['* * * * * *'],
+      keep,
+      post: `test -e ${old} && touch ${folder}/kept`,
+    });
+    await own.start();
+    await until('told that it is damaged', () =>
+      own.warnings().join().includes(archive.pathOf(newest)),
+    );
+    await until('the older one is gone', () => !fs.existsSync(old));
+    assert(fs.existsSync(path.join(folder, 'kept')));
+    await until('all well', () => own.warnings().length === 0);
+    checkFile(archive.pathOf(newest));
+  });
+});
