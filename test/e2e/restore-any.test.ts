@@ -1,0 +1,264 @@
+/**
+ * Random transactions on a mounted node that keeps archives and is killed now and then: each state that was recorded is
+ * restored byte for byte, as it is archived, merged, and after retention. More:
+ *
+ *     LITEFS_LITE_RESTORE_STATES=1000 npm test -- restore-any
+ */
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import Sqlite from 'better-sqlite3';
+import { LiteFsError } from '../../src/errors.ts';
+import { Archive, archiveOf } from '../../src/snapshots/archive.ts';
+import { restorePoints } from '../../src/snapshots/plan.ts';
+import { restore } from '../../src/snapshots/restore.ts';
+import { snapshotTasks } from '../../src/snapshots/tasks.ts';
+import { Cluster, type TestNode, until } from '../harness/cluster.ts';
+import { databaseImage } from '../harness/image.ts';
+import { SeededRandom } from '../harness/random.ts';
+
+const STATES = Number(process.env.LITEFS_LITE_RESTORE_STATES ?? 240);
+const MODES = ['wal', 'delete', 'truncate', 'persist', 'memory', 'wal'];
+const PAGE_SIZES = [512, 1024, 4096, 8192, 65536];
+const DATABASES = 40;
+
+/** A state of a database: where its archive is (a name may change, an inode not), and what it was. */
+interface State {
+  readonly inode: number;
+  readonly txid: number;
+  readonly image: Buffer;
+}
+
+/** One database that changes at random. */
+class Changing {
+  readonly name: string;
+  mode: string;
+  readonly #file: string;
+  readonly #random: SeededRandom;
+  #tables = 0;
+
+  constructor(name: string, file: string, mode: string, random: SeededRandom) {
+    this.name = name;
+    this.mode = mode;
+    this.#file = file;
+    this.#random = random;
+  }
+
+  /** Throws SqliteError when the mount goes away. */
+  change(): void {
+    const isNew = !fs.existsSync(this.#file);
+    if (!isNew && this.#random.below(14) === 0) this.#remove();
+    const db = new Sqlite(this.#file, { timeout: 20_000 });
+    try {
+      if (isNew) db.pragma(`page_size = ${this.#random.pick(PAGE_SIZES)}`);
+      if (this.#random.below(4) === 0) db.pragma(`auto_vacuum = ${this.#random.below(3)}`);
+      db.pragma(`journal_mode = ${this.mode}`);
+      db.exec('CREATE TABLE IF NOT EXISTS t0(x INTEGER PRIMARY KEY, y, z)');
+      for (let count = this.#random.below(3); count >= 0; count--) this.#once(db);
+    } finally {
+      db.close();
+    }
+  }
+
+  /** Has what a dead writer left behind rolled back. */
+  recover(): void {
+    if (!fs.existsSync(this.#file)) return;
+    const db = new Sqlite(this.#file, { timeout: 20_000 });
+    db.pragma('user_version');
+    db.exec('BEGIN IMMEDIATE; ROLLBACK');
+    db.close();
+  }
+
+  #remove(): void {
+    fs.rmSync(this.#file);
+    for (const suffix of ['-wal', '-shm', '-journal']) {
+      fs.rmSync(this.#file + suffix, { force: true });
+    }
+    this.#tables = 0;
+  }
+
+  #once(db: Sqlite.Database): void {
+    const random = this.#random;
+    const rows = 1 + random.below(120);
+    const kind = random.below(10);
+    if (kind < 4) db.exec(inserted(rows, random.below(1500)));
+    else if (kind === 4) db.exec(`DELETE FROM t0 WHERE x % ${2 + random.below(4)} = 0`);
+    else if (kind === 5)
+      db.exec(`UPDATE t0 SET y = zeroblob(${random.below(900)}) WHERE x % 7 = 1`);
+    else if (kind === 6) db.exec(`CREATE TABLE n${++this.#tables}_${random.below(1e6)}(a, b)`);
+    else if (kind === 7) db.exec('CREATE INDEX IF NOT EXISTS i ON t0(z); REINDEX');
+    else if (kind === 8) db.exec('VACUUM');
+    else this.#otherPageSize(db);
+  }
+
+  #otherPageSize(db: Sqlite.Database): void {
+    db.pragma('journal_mode = delete');
+    db.pragma(`page_size = ${this.#random.pick(PAGE_SIZES)}`);
+    db.exec('VACUUM');
+    db.pragma(`journal_mode = ${this.mode}`);
+  }
+}
+
+function inserted(rows: number, bytes: number): string {
+  return `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${rows})
+    INSERT INTO t0(y, z) SELECT randomblob(${bytes}), i FROM n`;
+}
+
+/** SIGKILL in so many seconds, from outside: this thread may then wait for the mount. */
+function killLater(pid: number, seconds: number): void {
+  spawn('sh', ['-c', `sleep ${seconds}; kill -9 ${pid}`], { stdio: 'ignore' });
+}
+
+test('a restore to every recorded state gives what it was', async (t) => {
+  const random = new SeededRandom();
+  const context = `LITEFS_LITE_SEED=${random.seed}`;
+  t.diagnostic(context);
+  const cluster = new Cluster();
+  try {
+    const dir = path.join(cluster.dir, 'backups');
+    fs.mkdirSync(dir);
+    const primary = await cluster.add('primary', {
+      candidate: true,
+      passthrough: 'auto',
+      config: { snapshots: { dir, increments: '1s', schedule: '*/4 * * * * *', verify: 'quick' } },
+    });
+    await primary.start();
+    const databases = Array.from({ length: DATABASES }, (_, at) => {
+      const name = `db-${at}`;
+      return new Changing(name, primary.file(name), MODES[at % MODES.length], random);
+    });
+    const states: State[] = [];
+    for (let round = 0; states.length < STATES; round++) {
+      if (round % 3 === 2) await changeAndKill(primary, databases, random);
+      else for (const database of databases) database.change();
+      states.push(...(await record(primary, dir, databases)));
+    }
+    assert.equal(await primary.stop(), 0);
+
+    const output = path.join(cluster.dir, 'restored');
+    assert.equal(checkAll(dir, states, output, context, 'all'), states.length);
+    const [kept, merged] = [path.join(cluster.dir, 'kept'), path.join(cluster.dir, 'merged')];
+    for (const copy of [merged, kept]) execFileSync('cp', ['-a', dir, copy]);
+    const keep = { last: 2, hourly: 1, daily: 1, weekly: 0, monthly: 0 };
+    tidyAll(merged, { ...keep, withinMs: 365 * 86_400_000 }, Date.now() + 3 * 3_600_000);
+    assert.equal(
+      checkAll(merged, moved(states, dir, merged), output, context, 'all'),
+      states.length,
+    );
+    for (const name of fs.readdirSync(merged)) {
+      for (const level of ['0', '1']) {
+        fs.rmSync(path.join(merged, name, 'ltx', level), { recursive: true, force: true });
+      }
+    }
+    assert(checkAll(merged, moved(states, dir, merged), output, context, 'some') >= DATABASES / 2);
+    tidyAll(kept, { ...keep, withinMs: 5000 }, Date.now());
+    const left = checkAll(kept, moved(states, dir, kept), output, context, 'some');
+    assert(left >= DATABASES && left < states.length, `${left} of ${states.length} are left`);
+  } finally {
+    await cluster.close();
+  }
+});
+
+/** Changes databases until the node is gone, and starts it again. */
+async function changeAndKill(
+  primary: TestNode,
+  databases: readonly Changing[],
+  random: SeededRandom,
+): Promise<void> {
+  killLater(primary.pid, (50 + random.below(1200)) / 1000);
+  try {
+    // A writer without a journal that loses its disk loses the database with it: not those.
+    const safe = databases.filter(({ mode }) => mode !== 'memory');
+    for (;;) for (const database of safe) database.change();
+  } catch (error) {
+    const isGone = error instanceof Sqlite.SqliteError || (error as { code?: string }).code;
+    if (!isGone || error instanceof LiteFsError) throw error;
+  }
+  await primary.exited;
+  execFileSync('umount', ['-l', primary.mount]);
+  await primary.start();
+  for (const database of databases) database.recover();
+}
+
+/** What each database is now, once that is in its archive. */
+async function record(
+  primary: TestNode,
+  dir: string,
+  databases: readonly Changing[],
+): Promise<State[]> {
+  const states: State[] = [];
+  for (const { name } of databases) {
+    const archive = archiveOf(dir, name);
+    let txid = 0;
+    await until(
+      () =>
+        `${name} archived up to ${txid}: ${JSON.stringify(archive.list().at(-1))}\n${primary.logText()}`,
+      async () => {
+        const position = await primary.position(name);
+        txid = Number.parseInt(position.slice(0, 16), 16);
+        const newest = archive.exists() ? archive.newestPosition() : undefined;
+        return newest?.txid === txid && position.endsWith(newest.checksum.toString(16));
+      },
+    );
+    const { ino } = fs.statSync(archive.root);
+    states.push({ inode: ino, txid, image: databaseImage(primary.file(name)) });
+  }
+  return states;
+}
+
+function rootsOf(dir: string): Map<number, string> {
+  const roots = fs.readdirSync(dir).map((name) => path.join(dir, name));
+  return new Map(roots.map((root) => [fs.statSync(root).ino, root]));
+}
+
+/** The same states in a copy of the archives. */
+function moved(states: readonly State[], from: string, to: string): State[] {
+  const inodes = new Map(
+    [...rootsOf(from)].map(([inode, root]) => [
+      inode,
+      fs.statSync(path.join(to, path.basename(root))).ino,
+    ]),
+  );
+  return states.map((state) => ({ ...state, inode: inodes.get(state.inode) ?? 0 }));
+}
+
+/** Restores each state: all of them, or those that the archives show. Returns how many. */
+function checkAll(
+  dir: string,
+  states: readonly State[],
+  output: string,
+  context: string,
+  which: 'all' | 'some',
+): number {
+  const roots = rootsOf(dir);
+  const shown = new Map<number, Set<number>>();
+  for (const [inode, root] of roots) {
+    const points = restorePoints(new Archive(root).list());
+    shown.set(inode, new Set(points.map(({ txid }) => txid)));
+  }
+  let count = 0;
+  for (const { inode, txid, image } of states) {
+    const root = roots.get(inode);
+    assert(root, `an archive is gone, ${context}`);
+    if (which === 'some' && !shown.get(inode)?.has(txid)) continue;
+    // integrity_check of some: that SQLite reads it is known of the image.
+    const check = count % 16 === 0 ? 'full' : 'quick';
+    restore(new Archive(root), { kind: 'txid', txid }, output, { check, force: true });
+    assert(fs.readFileSync(output).equals(image), `${root} at ${txid}, ${context}`);
+    count++;
+  }
+  return count;
+}
+
+function tidyAll(
+  dir: string,
+  keep: Parameters<ReturnType<typeof snapshotTasks>['tidy']>[0]['keep'],
+  nowMs: number,
+): void {
+  const tasks = snapshotTasks();
+  for (const root of rootsOf(dir).values()) {
+    tasks.tidy({ archive: root, keep, nowMs, timezone: 'UTC', compress: true });
+  }
+}
