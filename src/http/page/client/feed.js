@@ -82,6 +82,9 @@ export class Feed {
   /** Until the stream ends, or says too much. */
   async #readEvents() {
     const over = new AbortController();
+    // A browser has six connections to a node for all its tabs: those that nobody looks at must not hold them.
+    const whenHidden = () => document.visibilityState === 'hidden' && over.abort();
+    document.addEventListener('visibilitychange', whenHidden);
     try {
       const response = await fetch('/events', { cache: 'no-store', signal: over.signal });
       if (!response.ok || !response.body) throw new Error(`/events: ${response.status}`);
@@ -98,6 +101,7 @@ export class Feed {
         if (lines > LINES_MAX) return 'busy';
       }
     } finally {
+      document.removeEventListener('visibilitychange', whenHidden);
       over.abort();
     }
   }

@@ -60,7 +60,7 @@ function archiveDetails({ name, snapshots, ranges, bytes }, nowMs, isOpen) {
   const oldest = ranges[ranges.length - 1]?.from.at;
   const summary =
     newest && oldest
-      ? `${countText(points, 'restore point')}, the newest ${agoText(newest, nowMs)}, the oldest ${agoText(oldest, nowMs)}`
+      ? `${countText(points, 'restore point')}, from ${agoText(oldest, nowMs)} to ${agoText(newest, nowMs)}`
       : 'no restore point yet';
   const rangeRows = ranges
     .slice(0, LISTED_MAX)

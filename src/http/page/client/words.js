@@ -20,9 +20,9 @@ export function durationText(ms) {
  * @param {number} ms
  */
 export function ageText(ms) {
-  return durationText(Math.floor(Math.max(0, ms) / 1000) * 1000)
-    .replace('.0 s', ' s')
-    .replace('0 ms', '0 s');
+  if (ms > 0 && ms < 1000) return 'less than 1 s';
+  const seconds = Math.floor(Math.max(0, ms) / 1000);
+  return seconds < 120 ? `${seconds} s` : durationText(seconds * 1000);
 }
 
 /**
