@@ -182,23 +182,35 @@ export class NodeMetrics {
 
   #ofReplication(): void {
     this.#gauge('replicas', 'Nodes that follow this one.', ({ info }) => one(info.replicas.length));
+    const labelsOf = ({ hostname, nodeId }: { hostname: string; nodeId: string }) => ({
+      replica: hostname,
+      node: nodeId,
+    });
+    this.#gauge(
+      'replica_connected',
+      '1 for a node that follows this one, 0 for one that did, for a week or until this node starts anew.',
+      ({ info }) => [
+        ...info.replicas.map((replica) => ({ labels: labelsOf(replica), value: 1 })),
+        ...info.absent.map((absent) => ({ labels: labelsOf(absent), value: 0 })),
+      ],
+    );
     this.#gauge(
       'replica_lag_seconds',
-      'For how long a node that follows this one has not had everything.',
+      'For how long a node that follows this one, or did, has not had everything.',
       ({ info }) =>
-        info.replicas.map(({ hostname, nodeId, behindMs }) => ({
-          labels: { replica: hostname, node: nodeId },
-          value: behindMs / 1000,
+        [...info.replicas, ...info.absent].map((replica) => ({
+          labels: labelsOf(replica),
+          value: replica.behindMs / 1000,
         })),
     );
     this.#gauge(
       'replica_lag_transactions',
       'How many transactions a node that follows this one does not have.',
       ({ info }) =>
-        info.replicas.flatMap(({ hostname, nodeId, positions }) =>
+        info.replicas.flatMap((replica) =>
           info.databases.map((db) => ({
-            labels: { replica: hostname, node: nodeId, database: db.name },
-            value: Math.max(0, txidOf(db) - txidIn(positions[db.name])),
+            labels: { ...labelsOf(replica), database: db.name },
+            value: Math.max(0, txidOf(db) - txidIn(replica.positions[db.name])),
           })),
         ),
     );

@@ -60,7 +60,7 @@ function archiveDetails({ name, snapshots, ranges, bytes }, nowMs, isOpen) {
   const oldest = ranges[ranges.length - 1]?.from.at;
   const summary =
     newest && oldest
-      ? `${countText(points, 'restore point')}, from ${agoText(oldest, nowMs)} to ${agoText(newest, nowMs)}`
+      ? `${countText(points, 'restore point')}, ${spanText(agoText(oldest, nowMs), agoText(newest, nowMs))}`
       : 'no restore point yet';
   const rangeRows = ranges
     .slice(0, LISTED_MAX)
@@ -93,8 +93,8 @@ function archiveDetails({ name, snapshots, ranges, bytes }, nowMs, isOpen) {
         ` ${summary}; ${countText(snapshots.length, 'snapshot')}, ${bytesText(bytes)}`,
       ),
     ),
-    table(`States of ${name} that can be restored`, rangeHeadings, rangeRows),
-    table(`Snapshots of ${name}`, snapshotHeadings, snapshotRows),
+    table('Restore points, in stretches without a gap', rangeHeadings, rangeRows),
+    table('Snapshots', snapshotHeadings, snapshotRows),
   );
 }
 
@@ -107,6 +107,14 @@ function archiveDetails({ name, snapshots, ranges, bytes }, nowMs, isOpen) {
 function agoText(iso, nowMs) {
   const ms = nowMs - Date.parse(iso);
   return ms < 60_000 ? 'less than a minute ago' : `${ageText(ms)} ago`;
+}
+
+/**
+ * @param {string} from
+ * @param {string} to
+ */
+function spanText(from, to) {
+  return from === to ? from : `from ${from} to ${to}`;
 }
 
 /** @param {string} hex */
