@@ -50,6 +50,8 @@ describe('the HTTP API', () => {
     const replicaInfo = await json(replica, '/info');
     assertShape('upstream', replicaInfo.upstream, example('## GET /info', 'json upstream'));
     assertShape('/healthz', await json(primary, '/healthz'), example('## GET /healthz'));
+    const history = await json(primary, '/history');
+    assertShape('/history', history, example('## GET /history'));
     const verified = await json(primary, '/verify?name=app.db');
     assertShape('/verify', verified, example('## GET /verify'));
     const databases = (await json(primary, '/info')).databases;
@@ -240,14 +242,14 @@ function example(heading: string, language = 'json'): unknown {
   return JSON.parse(DOCUMENT.slice(start, DOCUMENT.indexOf('```', start)));
 }
 
-/** The same fields, of the same kinds; names of databases and empty lists aside. */
+/** The same fields, of the same kinds; names of databases and nodes, and empty lists, aside. */
 function assertShape(where: string, actual: unknown, documented: unknown): void {
   if (actual === null || documented === null) return;
   assert.equal(typeof actual, typeof documented, where);
   if (Array.isArray(documented)) {
     assert(Array.isArray(actual), where);
     for (const item of actual) if (documented.length > 0) assertShape(where, item, documented[0]);
-  } else if (typeof documented === 'object' && !where.endsWith('.positions')) {
+  } else if (typeof documented === 'object' && !/\.(?:positions|behindMs)$/.test(where)) {
     assert.deepEqual(Object.keys(actual as object), Object.keys(documented), where);
     for (const [name, value] of Object.entries(documented)) {
       assertShape(`${where}.${name}`, (actual as Record<string, unknown>)[name], value);

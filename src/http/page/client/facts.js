@@ -26,7 +26,7 @@
  * @property {'warn' | 'bad'} mood
  * @property {string} text
  */
-import { ageText, clockText, countText } from './words.js';
+import { ageText, clockText, countText, numberText } from './words.js';
 
 /** What is behind for less is on its way. */
 const BEHIND_MS = 2500;
@@ -151,7 +151,7 @@ export function placeOf(info, node, database) {
   if (missing > 0 && node.id === 'upstream') return { position, mood: 'none', text: 'last heard' };
   if (missing > 0) {
     const mood = (node.behindMs ?? Infinity) > BEHIND_MS ? 'warn' : 'none';
-    return { position, mood, text: `${countText(missing, 'transaction')} behind` };
+    return { position, mood, text: `${numberText(missing)} behind` };
   }
   if (missing === 0 && position !== reference) return { position, mood: 'bad', text: 'differs' };
   return { position, mood: 'good', text: 'up to date' };

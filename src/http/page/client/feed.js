@@ -11,7 +11,7 @@
  * @property {(history: HistoryReport) => void} history
  * @property {(snapshots: SnapshotsReport) => void} snapshots
  * @property {(isLive: boolean) => void} live whether events come
- * @property {(why: string) => void} failed the node did not answer
+ * @property {() => void} failed the node did not answer
  */
 
 const INFO_MS_MIN = 1000;
@@ -31,6 +31,8 @@ export class Feed {
   #listener;
   /** @type {(() => void) | undefined} */
   #wake;
+  /** Ends the stream of events that is read now. @type {AbortController | undefined} */
+  #events;
   #changed = false;
 
   /** @param {Listener} listener */
@@ -52,8 +54,10 @@ export class Feed {
       try {
         const { body, nowMs } = await getJson('/info');
         this.#listener.info(body, nowMs);
-      } catch (error) {
-        this.#listener.failed(error instanceof Error ? error.message : `${error}`);
+      } catch {
+        this.#listener.failed();
+        // A connection that was cut in silence is still waited on.
+        this.#events?.abort();
       }
       await pause(INFO_MS_MIN);
       if (this.#changed) continue;
@@ -82,6 +86,7 @@ export class Feed {
   /** Until the stream ends, or says too much. */
   async #readEvents() {
     const over = new AbortController();
+    this.#events = over;
     // A browser has six connections to a node for all its tabs: those that nobody looks at must not hold them.
     const whenHidden = () => document.visibilityState === 'hidden' && over.abort();
     document.addEventListener('visibilitychange', whenHidden);

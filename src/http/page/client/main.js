@@ -33,7 +33,7 @@ let latest;
 let history;
 /** @type {SnapshotsReport | undefined} */
 let snapshots;
-/** @type {{ why: string, sinceMs: number } | undefined} */
+/** @type {{ sinceMs: number } | undefined} */
 let silence;
 
 function draw() {
@@ -67,8 +67,8 @@ new Feed({
     draw();
   },
   live: showLive,
-  failed(why) {
-    silence = { why, sinceMs: silence?.sinceMs ?? Date.now() };
+  failed() {
+    silence = { sinceMs: silence?.sinceMs ?? Date.now() };
     showLive(false);
     draw();
   },

@@ -21,8 +21,7 @@ export function showNodes(parent, info, nowMs) {
     const { behindMs, mood } = node;
     const behind = behindMs === null ? 'not known' : behindMs === 0 ? 'nothing' : ageText(behindMs);
     const since = node.since ? clockText(node.since, nowMs) : '';
-    const where = node.isSelf ? 'this node, mounted on' : '';
-    return { ...node, behind, since, where, mood };
+    return { ...node, behind, since, mood };
   });
   show(parent, rows, () => [
     table(
@@ -38,7 +37,7 @@ export function showNodes(parent, info, nowMs) {
           'span',
           {},
           row.isSelf && el('span', { class: 'muted' }, 'this node, on '),
-          el('span', { class: 'mono' }, row.address),
+          el('span', { class: 'mono wrap' }, row.address),
         ),
       ]),
     ),

@@ -166,7 +166,7 @@ export function showLive(isLive) {
 /**
  * The node does not answer: what is shown is old.
  *
- * @param {{ name: string, why: string, sinceMs: number } | undefined} silence undefined: it answers
+ * @param {{ name: string, sinceMs: number } | undefined} silence undefined: it answers
  */
 export function showSilence(silence) {
   const banner = byId('silent');
@@ -175,9 +175,8 @@ export function showSilence(silence) {
   if (!silence) return;
   const { name, sinceMs } = silence;
   const since = clockText(new Date(sinceMs).toISOString(), Date.now());
-  const age = ageText(Date.now() - sinceMs);
   setText(
     banner,
-    `${name} does not answer, since ${since} (${age}). What is below is from then. This page tries again each second.`,
+    `${name} does not answer since ${since}. What is below is from then. This page tries again each second.`,
   );
 }

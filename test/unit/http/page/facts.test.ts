@@ -167,9 +167,9 @@ describe('places', () => {
 
   it('are compared with the primary', () => {
     const replicas = [{ ...REPLICA, positions: { 'a.db': at(8) } }];
-    assert.deepEqual(placesOf(primary({ replicas })), ['up to date', '2 transactions behind']);
+    assert.deepEqual(placesOf(primary({ replicas })), ['up to date', '2 behind']);
     assert.deepEqual(placesOf(replica({ positions: { 'a.db': at(11) } })), [
-      '1 transaction behind',
+      '1 behind',
       'up to date',
     ]);
   });
