@@ -2,6 +2,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { LiteFsError } from '../errors.ts';
 import { VERSION } from '../version.ts';
+import { adopt, release } from './adopt.ts';
 import { configCheck, configSchema } from './config.ts';
 import { diff } from './diff.ts';
 import { doctor } from './doctor.ts';
@@ -138,6 +139,30 @@ export function buildProgram(run: Runner): Command {
     .addOption(json())
     .action(run(verify));
 
+  const ownUrl = () =>
+    new Option('--url <url>', "the node's HTTP address (else the config's http.addr)");
+  program
+    .command('adopt')
+    .description('move a database into the mount of the primary, and leave a link in its place')
+    .argument('<file>', 'an SQLite database that nobody has open')
+    .option('--as <name>', 'its path in the mount (else its own name)')
+    .option('--delete', 'keep no FILE.before-litefs-lite')
+    .addOption(ownUrl())
+    .addOption(configFile())
+    .addHelpText(
+      'after',
+      '\nExample:\n  systemctl stop myapp\n  litefs-lite adopt /var/lib/myapp/app.db\n  systemctl start myapp',
+    )
+    .action(run(adopt));
+  program
+    .command('release')
+    .description('put a copy of the present state in the place of the link that adopt left')
+    .argument('<file>', 'the link')
+    .option('--delete', 'remove the database from the mount, and so from all replicas')
+    .addOption(ownUrl())
+    .addOption(configFile())
+    .addHelpText('after', '\nExample:\n  litefs-lite release /var/lib/myapp/app.db')
+    .action(run(release));
   program
     .command('export')
     .description('copy a database out of a running node, as it is at one moment')

@@ -69,6 +69,8 @@ export interface MountEntry {
   readonly point: string;
   readonly fsType: string;
   readonly source: string;
+  /** Of the file system: `allow_other` and the like. */
+  readonly options: readonly string[];
 }
 
 function unescapeOctal(field: string): string {
@@ -90,13 +92,14 @@ export function parseMountInfo(text: string): MountEntry[] {
     const [left, right] = line.split(' - ', 2);
     if (right === undefined) continue;
     const fields = left.split(' ');
-    const [fsType, source] = right.split(' ');
+    const [fsType, source, options = ''] = right.split(' ');
     const [major, minor] = fields[2].split(':').map(Number);
     entries.push({
       dev: makeDev(major, minor),
       point: unescapeOctal(fields[4]),
       fsType: unescapeOctal(fsType),
       source: unescapeOctal(source),
+      options: options.split(','),
     });
   }
   return entries;

@@ -43,8 +43,9 @@ test('mountinfo is read with its escapes and optional fields', () => {
       point: '/mnt/a b\\c',
       fsType: 'fuse.litefs-lite',
       source: 'litefs-lite',
+      options: ['rw'],
     },
-    { dev: 5, point: '/é', fsType: 'tmpfs', source: 'none' },
+    { dev: 5, point: '/é', fsType: 'tmpfs', source: 'none', options: ['rw'] },
   ]);
 });
 
