@@ -98,6 +98,8 @@ export class ServerSession {
   readonly #startedMs: number;
   /** When it was last seen to have everything, monotonic ms. */
   #currentMs: number;
+  /** What we had at the last look that it did not have. */
+  #lastLook: { readonly atMs: number; readonly txids: ReadonlyMap<string, number> } | undefined;
   #state: State = 'hello';
   #peer: Hello | undefined;
   #heardMs: number;
@@ -298,12 +300,26 @@ export class ServerSession {
     this.#acked.delete(database);
   }
 
-  /** Whether it has applied all that we have; notes when. */
+  /**
+   * Whether it has applied all that we have; notes when. One that follows a busy primary seldom has, so it also counts
+   * when it reaches what we had at the last look.
+   */
   #isCurrent(): boolean {
-    for (const [name, { txid }] of this.#offered()) {
+    const now = this.#parts.clock.monotonicMs();
+    const last = this.#lastLook;
+    if (last && !this.#hasApplied(last.txids)) return false;
+    if (last) this.#currentMs = last.atMs;
+    const txids = new Map([...this.#offered()].map(([name, { txid }]) => [name, txid]));
+    const isCurrent = this.#hasApplied(txids);
+    if (isCurrent) this.#currentMs = now;
+    this.#lastLook = isCurrent ? undefined : { atMs: now, txids };
+    return isCurrent;
+  }
+
+  #hasApplied(txids: ReadonlyMap<string, number>): boolean {
+    for (const [name, txid] of txids) {
       if ((this.#acked.get(name)?.txid ?? 0) < txid) return false;
     }
-    this.#currentMs = this.#parts.clock.monotonicMs();
     return true;
   }
 

@@ -176,6 +176,7 @@ function everything(): NodeMetrics {
     primary: { hostname: 'box0' },
     version: '0',
     nodeID: '1',
+    pid: 1,
     hostname: 'box1',
     role: 'replica',
     term: 1,
@@ -202,6 +203,7 @@ function everything(): NodeMetrics {
       refused: false,
       inSync: true,
       lagMs: 0,
+      clockAheadMs: 0,
       error: null,
       positions: {},
     },
@@ -214,7 +216,7 @@ function everything(): NodeMetrics {
     healthy: true,
     databases: [{ name: 'a.db', ...counted, capture: latencies, apply: latencies }],
     fuseRequests: { OPEN: 1 },
-    snapshots: { lastSuccessMs: 1, lastRunOk: true },
+    snapshots: { lastSuccessMs: 1, ok: true },
   }));
   metrics.httpAnswered('/info', 200);
   metrics.proxied({ kind: 'read', way: 'local', status: 200, ms: 1 });

@@ -55,11 +55,13 @@ const UPSTREAM: UpstreamReport = {
   refused: false,
   inSync: true,
   lagMs: 0,
+  clockAheadMs: 0,
   error: null,
   positions: { 'a.db': at(10) },
 };
 const primary = (more: Partial<NodeReport> = {}): NodeReport => ({
   clusterID: 'c',
+  pid: 1,
   isPrimary: true,
   candidate: true,
   path: '/litefs',
