@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { PAGE_FILES } from '../../src/http/page/files.ts';
 import { unmount } from '../../src/os/mounts.ts';
 import { VERSION } from '../../src/version.ts';
 import { sqlite3 } from '../harness/app.ts';
@@ -51,6 +52,12 @@ describe('the executable', () => {
       const mapped = maps.split('\n').filter((line) => line.endsWith(`${lib}/${addon}.node`));
       assert(mapped.length > 0, `${addon} is not mapped from ${lib}`);
       assert.equal(new Set(mapped.map((line) => line.split(/\s+/)[4])).size, 1);
+    }
+    // The status page is inside, as all of its files are.
+    for (const [name, text] of Object.entries(PAGE_FILES)) {
+      const at = name === 'status.html' ? '' : `page/${name}`;
+      const response = await fetch(`http://127.0.0.1:${primary.httpPort}/${at}`);
+      assert.equal(await response.text(), text, name);
     }
     for (const node of nodes.splice(0).reverse()) assert.equal(await node.stop(), 0);
   });

@@ -221,7 +221,7 @@ describe('the status page', () => {
     await shows(page, '#live-text', /not connected/);
     await replica.start();
     await shows(page, '#live-text', /^live$/);
-    assert(await page.locator('#silent').isHidden());
+    await until('the banner is gone', () => page.locator('#silent').isHidden());
   });
 
   it('had nothing to complain of', () => {

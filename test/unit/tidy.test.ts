@@ -18,7 +18,7 @@ interface Import {
 const IMPORT =
   /^(?:import|export)\s+(type\s+)?(?:[^'";]*?\sfrom\s+)?'(\.[^']+)'|\b(?:import|new URL)\(\s*'(\.[^']+)'/gm;
 
-const sources = filesBelow('src', '.ts');
+const sources = [...filesBelow('src', '.ts'), ...filesBelow('src', '.js')];
 const texts = new Map(
   [...sources, ...filesBelow('test', '.ts'), ...filesBelow('scripts')].map((file) => [
     file,

@@ -12,6 +12,7 @@
  * @property {(snapshots: SnapshotsReport) => void} snapshots
  * @property {(isLive: boolean) => void} live whether events come
  * @property {() => void} failed the node did not answer
+ * @property {() => void} confused it did, but not as this page expects
  */
 
 const INFO_MS_MIN = 1000;
@@ -53,7 +54,7 @@ export class Feed {
       this.#changed = false;
       try {
         const { body, nowMs } = await getJson('/info');
-        this.#listener.info(body, nowMs);
+        this.#tell(() => this.#listener.info(body, nowMs));
       } catch {
         this.#listener.failed();
         // A connection that was cut in silence is still waited on.
@@ -111,6 +112,20 @@ export class Feed {
     }
   }
 
+  /**
+   * What the page cannot show is not the same as no answer: the node may be of another version by now.
+   *
+   * @param {() => void} listener
+   */
+  #tell(listener) {
+    try {
+      listener();
+    } catch (error) {
+      console.error(error);
+      this.#listener.confused();
+    }
+  }
+
   /** Something has happened: /info has more now. */
   #note() {
     this.#changed = true;
@@ -127,7 +142,8 @@ export class Feed {
       await whenVisible();
       let waitMs = everyMs;
       try {
-        take((await getJson(path)).body);
+        const { body } = await getJson(path);
+        this.#tell(() => take(body));
       } catch {
         waitMs = Math.min(everyMs, INFO_MS_MAX);
       }

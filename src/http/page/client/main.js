@@ -12,6 +12,7 @@ import { showSnapshots } from './snapshots.js';
 import { showDatabases, showNodes } from './tables.js';
 import {
   showCharts,
+  showConfusion,
   showLive,
   showNodesNote,
   showSilence,
@@ -72,6 +73,7 @@ new Feed({
     showLive(false);
     draw();
   },
+  confused: showConfusion,
 }).start();
 
 addEventListener('resize', draw);

@@ -163,6 +163,13 @@ export function showLive(isLive) {
   setText(byId('live-text'), isLive ? 'live' : 'not connected, trying again');
 }
 
+/** The node says what this page does not understand. */
+export function showConfusion() {
+  const banner = byId('silent');
+  banner.hidden = false;
+  setText(banner, 'The node is of another version than this page. Reload the page.');
+}
+
 /**
  * The node does not answer: what is shown is old.
  *
