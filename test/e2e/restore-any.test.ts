@@ -11,6 +11,8 @@ import path from 'node:path';
 import { test } from 'node:test';
 import Sqlite from 'better-sqlite3';
 import { LiteFsError } from '../../src/errors.ts';
+import { CHECKSUM_FLAG, pageChecksum } from '../../src/kernels/checksum.ts';
+import { formatPosition } from '../../src/ltx/position.ts';
 import { Archive, archiveOf } from '../../src/snapshots/archive.ts';
 import { restorePoints } from '../../src/snapshots/plan.ts';
 import { restore } from '../../src/snapshots/restore.ts';
@@ -19,10 +21,10 @@ import { Cluster, type TestNode, until } from '../harness/cluster.ts';
 import { databaseImage } from '../harness/image.ts';
 import { SeededRandom } from '../harness/random.ts';
 
-const STATES = Number(process.env.LITEFS_LITE_RESTORE_STATES ?? 240);
+const STATES = Number(process.env.LITEFS_LITE_RESTORE_STATES ?? 200);
 const MODES = ['wal', 'delete', 'truncate', 'persist', 'memory', 'wal'];
 const PAGE_SIZES = [512, 1024, 4096, 8192, 65536];
-const DATABASES = 40;
+const DATABASES = 50;
 
 /** A state of a database: where its archive is (a name may change, an inode not), and what it was. */
 interface State {
@@ -203,9 +205,23 @@ async function record(
       },
     );
     const { ino } = fs.statSync(archive.root);
-    states.push({ inode: ino, txid, image: databaseImage(primary.file(name)) });
+    const image = databaseImage(primary.file(name));
+    // What is compared later must be what the node says that it has.
+    const position = await primary.position(name);
+    assert.equal(positionOf(txid, image), position, `the image of ${name}`);
+    states.push({ inode: ino, txid, image });
   }
   return states;
+}
+
+/** The position that a database of this content has. */
+function positionOf(txid: number, image: Buffer): string {
+  const pageSize = image.readUInt16BE(16) === 1 ? 65536 : image.readUInt16BE(16);
+  let xor = 0n;
+  for (let at = 0; at < image.length; at += pageSize) {
+    xor ^= pageChecksum(at / pageSize + 1, image.subarray(at, at + pageSize));
+  }
+  return formatPosition({ txid, checksum: xor | CHECKSUM_FLAG });
 }
 
 function rootsOf(dir: string): Map<number, string> {
@@ -246,10 +262,17 @@ function checkAll(
     // integrity_check of some: that SQLite reads it is known of the image.
     const check = count % 16 === 0 ? 'full' : 'quick';
     restore(new Archive(root), { kind: 'txid', txid }, output, { check, force: true });
-    assert(fs.readFileSync(output).equals(image), `${root} at ${txid}, ${context}`);
+    const found = fs.readFileSync(output);
+    assert(found.equals(image), `${root} at ${txid}: ${difference(found, image)}, ${context}`);
     count++;
   }
   return count;
+}
+
+function difference(a: Buffer, b: Buffer): string {
+  const at = a.findIndex((byte, index) => byte !== b[index]);
+  const part = (bytes: Buffer) => bytes.toString('hex', at, at + 32);
+  return `${a.length} and ${b.length} bytes, at ${at} ${part(a)} and ${part(b)}`;
 }
 
 function tidyAll(

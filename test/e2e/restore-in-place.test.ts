@@ -1,0 +1,103 @@
+/** A restore into a running primary: what its application, and a replica, see of it. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import readline from 'node:readline';
+import { describe, test } from 'node:test';
+import { archiveOf } from '../../src/snapshots/archive.ts';
+import { sqlite3 } from '../harness/app.ts';
+import { runCli } from '../harness/cli.ts';
+import { Cluster, inSync, until } from '../harness/cluster.ts';
+
+const BUSY_APP = path.resolve(import.meta.dirname, '../harness/busy-app.ts');
+const BUSY_MS = 10_000;
+
+interface Seen {
+  readonly reads: number;
+  readonly writes: number;
+  readonly longestMs: number;
+  readonly errors: readonly string[];
+}
+
+/** Starts an application; the function that it resolves with ends it. */
+async function startApp(file: string, over: AbortSignal): Promise<() => Promise<Seen>> {
+  const child = spawn(process.execPath, [BUSY_APP, file, `${BUSY_MS}`], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    signal: over,
+    killSignal: 'SIGKILL',
+  });
+  child.on('error', () => {});
+  const lines = readline.createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  assert.equal((await lines.next()).value, 'goes');
+  return async () => {
+    child.stdin.end();
+    const { value } = await lines.next();
+    return JSON.parse(value ?? '{}') as Seen;
+  };
+}
+
+describe('a restore in place', () => {
+  for (const mode of ['wal', 'delete']) {
+    test(`lets an application go on in mode ${mode}, can be undone, and replicas follow`, async () => {
+      const cluster = new Cluster();
+      const over = new AbortController();
+      try {
+        const dir = path.join(cluster.dir, 'backups');
+        fs.mkdirSync(dir);
+        const primary = await cluster.add('primary', {
+          candidate: true,
+          passthrough: 'auto',
+          config: { snapshots: { dir, increments: '1s', schedule: '0 3 1 1 *' } },
+        });
+        await primary.start();
+        const replica = await cluster.add('replica', {
+          candidate: false,
+          passthrough: 'auto',
+          primaryPort: primary.replicationPort,
+        });
+        await replica.start();
+        const file = primary.file('app.db');
+        sqlite3(
+          file,
+          `PRAGMA journal_mode=${mode}; CREATE TABLE t(x, y); CREATE TABLE pair(a, b);
+          INSERT INTO pair VALUES(0, 0);
+          INSERT INTO t SELECT value, randomblob(4000) FROM generate_series(1, 5000)`,
+        );
+        const archive = archiveOf(dir, 'app.db');
+        await until('an increment', () => archive.list().length > 0);
+        const good = archive.list().at(-1)?.maxTxid ?? 0;
+        const hex = good.toString(16).padStart(16, '0');
+        sqlite3(file, 'UPDATE t SET y = NULL WHERE x % 2; DELETE FROM t WHERE x > 4000');
+
+        const end = await startApp(file, over.signal);
+        const url = `http://127.0.0.1:${primary.httpPort}`;
+        const args = ['restore', 'app.db', '--dir', dir, '--in-place', '--url', url, '--txid'];
+        const restored = await runCli([...args, hex]);
+        assert.equal(restored.status, 0, restored.stderr);
+        const rows = 'SELECT count(*), count(y) FROM t';
+        assert.equal(
+          sqlite3(file, `PRAGMA busy_timeout=${BUSY_MS}; ${rows}`).split('\n').at(-1),
+          '5000|5000',
+        );
+        const undo = /--txid ([0-9a-f]{16}) --in-place/.exec(restored.stdout)?.[1] ?? '';
+        const undone = await runCli([...args, undo]);
+        assert.equal(undone.status, 0, undone.stderr);
+        const seen = await end();
+        assert.equal(sqlite3(file, rows), '4000|2000');
+        assert.deepEqual(seen.errors, [], 'it waits for no lock longer than it is willing to');
+        assert(seen.longestMs < BUSY_MS, `${seen.longestMs} ms`);
+        assert(seen.reads > 10 && seen.writes > 10, JSON.stringify(seen));
+
+        await inSync(primary, replica, 'app.db');
+        assert.equal(sqlite3(replica.file('app.db'), rows), '4000|2000');
+        assert.equal(sqlite3(file, 'SELECT a = b FROM pair; PRAGMA integrity_check'), '1\nok');
+        assert.equal(await replica.stop(), 0);
+        assert.equal(await primary.stop(), 0);
+      } finally {
+        over.abort();
+        await cluster.close();
+      }
+    });
+  }
+});
