@@ -5,7 +5,6 @@
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
-import { setTimeout } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import { errorText, LiteFsError } from '../errors.ts';
 import type { NodeReport } from '../http/info.ts';
@@ -13,13 +12,11 @@ import type { SnapshotRunReport, SnapshotsReport } from '../http/snapshots.ts';
 import type { Archive } from '../snapshots/archive.ts';
 import type { Target } from '../snapshots/plan.ts';
 import { type Restored, type RestoreOptions, restore } from '../snapshots/restore.ts';
+import { ALL_PAGES, backUp } from '../transfer/backup.ts';
 import { getJson, postJson } from './client.ts';
 
-/** All pages in one step: others wait for the lock no longer than that takes. */
-const ALL_PAGES = 2 ** 31 - 1;
 /** How long the lock of applications is waited for. */
 const LOCK_MS_MAX = 60_000;
-const LOCK_REST_MS = 3;
 
 export interface InPlace {
   readonly restored: Restored;
@@ -79,17 +76,8 @@ async function snapshotOf(url: string, database: string): Promise<string> {
 
 async function writeOver(from: string, to: string): Promise<void> {
   const db = new Database(from, { fileMustExist: true });
-  const startedMs = performance.now();
   try {
-    // A backup whose first step finds the lock taken ends as if it had copied all pages that it knows of: none.
-    while ((await db.backup(to, { progress: () => ALL_PAGES })).totalPages === 0) {
-      if (performance.now() - startedMs > LOCK_MS_MAX) {
-        throw new LiteFsError('DATABASE_BUSY', `${to} has been locked by others for a minute`, {
-          hint: 'Is an application in a long transaction? Nothing was changed.',
-        });
-      }
-      await setTimeout(LOCK_REST_MS);
-    }
+    await backUp(db, to, { pagesPerStep: ALL_PAGES, lockMsMax: LOCK_MS_MAX });
   } catch (error) {
     if (!(error instanceof Database.SqliteError)) throw error;
     throw new LiteFsError('DATABASE_BUSY', `${to} cannot be written: ${errorText(error)}`, {

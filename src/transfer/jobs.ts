@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import Database from 'better-sqlite3';
 import { errorText, LiteFsError } from '../errors.ts';
 import { checkIntegrity } from '../snapshots/image.ts';
+import { ALL_PAGES, backUp } from './backup.ts';
 
 export interface ExportJob {
   readonly kind: 'export';
@@ -26,8 +27,6 @@ export interface ImportJob {
 export type TransferJob = ExportJob | ImportJob;
 
 const PAGES_PER_STEP = 1024;
-/** All pages in one step: others wait for the lock no longer than that takes. */
-const ALL_PAGES = 2 ** 31 - 1;
 const BUSY_MS = 10_000;
 const MAGIC = Buffer.from('SQLite format 3\0');
 
@@ -47,7 +46,7 @@ async function exportDatabase({ from, to }: ExportJob): Promise<void> {
     // A read transaction, so that no commit makes the copy begin anew.
     db.exec('BEGIN');
     db.prepare('SELECT count(*) FROM sqlite_schema').get();
-    await db.backup(to, { progress: () => PAGES_PER_STEP });
+    await backUp(db, to, { pagesPerStep: PAGES_PER_STEP, lockMsMax: BUSY_MS });
   } catch (error) {
     throw asFault(error, from);
   } finally {
@@ -65,7 +64,7 @@ async function importDatabase({ from, to }: ImportJob): Promise<void> {
   checkIntegrity(from);
   const db = new Database(from, { fileMustExist: true });
   try {
-    await db.backup(to, { progress: () => ALL_PAGES });
+    await backUp(db, to, { pagesPerStep: ALL_PAGES, lockMsMax: BUSY_MS });
   } catch (error) {
     throw asFault(error, to);
   } finally {

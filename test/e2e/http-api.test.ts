@@ -139,6 +139,27 @@ describe('the HTTP API', () => {
     assert.deepEqual(spooled(primary), []);
   });
 
+  it('waits with an import for the lock of an application', async () => {
+    const file = path.join(cluster.dir, 'waits.db');
+    sqlite3(file, "CREATE TABLE u(y); INSERT INTO u VALUES('imported')");
+    const app = new Sqlite(primary.file('locked.db'));
+    app.exec('PRAGMA journal_mode = wal; CREATE TABLE t(x)');
+    await inSync(primary, replica, 'locked.db');
+    app.exec('BEGIN IMMEDIATE; INSERT INTO t VALUES(1)');
+    const before = timesOpen(primary, 'locked.db');
+    const importing = fetch(at(primary, '/import?name=locked.db'), {
+      method: 'POST',
+      body: fs.readFileSync(file),
+    });
+    // It is at the lock once its thread has the database open too.
+    await until('the import has opened it', () => timesOpen(primary, 'locked.db') > before);
+    app.exec('COMMIT');
+    const response = await importing;
+    assert.equal(response.status, 200, await response.text());
+    assert.equal(app.prepare('SELECT y FROM u').pluck().get(), 'imported');
+    app.close();
+  });
+
   it('takes nothing in that is no sound database, nor on a replica, nor from strangers', async () => {
     const position = await primary.position('app.db');
     const send = (node: TestNode, body: Buffer | string, headers: Record<string, string> = {}) =>
@@ -255,4 +276,16 @@ function assertShape(where: string, actual: unknown, documented: unknown): void 
       assertShape(`${where}.${name}`, (actual as Record<string, unknown>)[name], value);
     }
   }
+}
+
+/** How many descriptors of the daemon are of a file in its mount. */
+function timesOpen(node: TestNode, name: string): number {
+  const dir = `/proc/${node.pid}/fd`;
+  return fs.readdirSync(dir).filter((fd) => {
+    try {
+      return fs.readlinkSync(path.join(dir, fd)) === node.file(name);
+    } catch {
+      return false; // closed meanwhile
+    }
+  }).length;
 }
