@@ -33,6 +33,11 @@ export function existingArchive(dir: string, database: string): Archive {
   });
 }
 
+/** The archive of a database, which need not be there yet. Throws USAGE when the name is too long. */
+export function newArchive(dir: string, database: string): Archive {
+  return archiveOf(dir, bytesOf(database));
+}
+
 /** Names of all databases in `dir`, as text. Throws RESTORE_POINT when it is no directory. */
 export function databasesIn(dir: string): string[] {
   if (!fs.existsSync(dir)) {

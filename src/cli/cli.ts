@@ -196,6 +196,7 @@ export function buildProgram(run: Runner): Command {
     .command('snapshot')
     .description('have the node cut a snapshot now')
     .argument('[database]', 'one database (else all)')
+    .option('--dir <dir>', 'copy it to this directory as well')
     .addOption(url())
     .addOption(json())
     .action(run(snapshot));

@@ -1,8 +1,18 @@
 /** `litefs-lite snapshots` lists what can be restored, `litefs-lite snapshot` has a running node cut one now. */
-import type { SnapshotRunReport } from '../http/snapshots.ts';
+import fs from 'node:fs';
+import path from 'node:path';
+import { LiteFsError } from '../errors.ts';
+import type { SnapshotRunReport, SnapshotsReport } from '../http/snapshots.ts';
+import { copyNewestSnapshot } from '../snapshots/copy.ts';
 import { describeArchive } from '../snapshots/report.ts';
-import { type ArchiveFlags, archivesDir, databasesIn, existingArchive } from './archives.ts';
-import { postJson } from './client.ts';
+import {
+  type ArchiveFlags,
+  archivesDir,
+  databasesIn,
+  existingArchive,
+  newArchive,
+} from './archives.ts';
+import { getJson, postJson } from './client.ts';
 import { formatBytes, formatTable } from './table.ts';
 
 /** Reads the archives themselves; no node need run. */
@@ -58,13 +68,18 @@ export function age(ms: number, nowMs: number): string {
   return `${Math.floor(seconds / 86_400)} d`;
 }
 
-/** 0: cut; 74 when the node could not. */
+/** 0: cut; 74 when the node could not. With `dir` the snapshots are copied there as well. */
 export async function snapshot(
   database: string | undefined,
-  flags: { readonly url: string; readonly json?: boolean },
+  flags: { readonly url: string; readonly dir?: string; readonly json?: boolean },
 ): Promise<number> {
+  const dir = flags.dir === undefined ? undefined : path.resolve(flags.dir);
+  if (dir !== undefined && !fs.existsSync(dir)) {
+    throw new LiteFsError('USAGE', `there is no directory ${dir}`, { hint: 'Is it mounted?' });
+  }
   const query = database === undefined ? '' : `?name=${encodeURIComponent(database)}`;
   const run = await postJson<SnapshotRunReport>(flags.url, `/snapshot${query}`);
+  if (dir !== undefined) await copySnapshots(run, flags.url, dir);
   if (flags.json) process.stdout.write(`${JSON.stringify(run, null, 2)}\n`);
   else {
     for (const { name, txid, bytes } of run.snapshots) {
@@ -73,9 +88,19 @@ export async function snapshot(
     for (const name of run.unchanged) {
       process.stdout.write(`${name}: nothing has changed since the newest snapshot\n`);
     }
+    if (dir !== undefined) process.stdout.write(`copied to ${dir}\n`);
     for (const error of run.errors) process.stderr.write(`litefs-lite: ${error}\n`);
   }
   return run.ok ? 0 : EXIT_DISK;
 }
 
 const EXIT_DISK = 74;
+
+/** The newest snapshots of what the run was about, out of the node's archives, which are on this machine. */
+async function copySnapshots(run: SnapshotRunReport, url: string, to: string): Promise<void> {
+  const { dir } = await getJson<SnapshotsReport>(url, '/snapshots');
+  if (dir === null) throw new LiteFsError('WRONG_STATE', 'this node cuts no snapshots');
+  for (const name of [...run.snapshots.map((each) => each.name), ...run.unchanged]) {
+    copyNewestSnapshot(existingArchive(dir, name), newArchive(to, name));
+  }
+}

@@ -292,6 +292,15 @@ describe('snapshots', () => {
     const url = `http://127.0.0.1:${replica.httpPort}`;
     const cut = await runCli(['snapshot', 'app.db', '--url', url]);
     assert.equal(cut.status, 0, cut.stderr);
+    const stick = path.join(cluster.dir, 'stick');
+    const nowhere = await runCli(['snapshot', '--url', url, '--dir', stick]);
+    assert.equal(nowhere.status, 64, nowhere.stderr);
+    fs.mkdirSync(stick);
+    const copied = await runCli(['snapshot', '--url', url, '--dir', stick]);
+    assert.equal(copied.status, 0, copied.stderr);
+    const copy = path.join(cluster.dir, 'of-the-copy.db');
+    restore(archiveOf(stick, 'app.db'), { kind: 'latest' }, copy, FULL);
+    assert.equal(sqlite3(copy, 'SELECT name FROM sqlite_master'), 't');
     const refused = await runCli(['snapshot', '--url', `http://127.0.0.1:${primary.httpPort}`]);
     assert.equal(refused.status, 75, refused.stdout);
     assert.match(refused.stderr, /cuts no snapshots/);
