@@ -68,6 +68,10 @@ export function startEngine(
     } else if (news.kind === 'look-up') {
       // In libuv's pool: it may wait for a directory that an app has locked. Whether it is there is all one.
       fs.promises.stat(Buffer.from(news.path)).catch(() => {});
+    } else if (news.kind === 'make-wal') {
+      makeWal(Buffer.from(news.path)).catch((error) =>
+        log.debug({ err: error }, 'a -wal cannot be made'),
+      );
     } else if (news.kind === 'fatal') {
       fail(fromWire(news.error));
     }
@@ -93,6 +97,20 @@ export function startEngine(
     died: died.promise,
     ended: ended.promise,
   };
+}
+
+/** As SQLite makes them: with the mode and the owner of the database. */
+async function makeWal(database: Buffer): Promise<void> {
+  const { mode, uid, gid } = await fs.promises.stat(database);
+  for (const suffix of ['-wal', '-shm']) {
+    const file = Buffer.concat([database, Buffer.from(suffix)]);
+    const handle = await fs.promises.open(file, 'a', mode & 0o777);
+    try {
+      await handle.chown(uid, gid);
+    } finally {
+      await handle.close();
+    }
+  }
 }
 
 export interface MountThread {

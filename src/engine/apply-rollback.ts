@@ -63,6 +63,20 @@ export function* lockExclusive(ctx: EngineContext, db: Database): Task<() => voi
   while (!db.files.lock('db', 'write', PENDING_BYTE, 1)) yield wait();
   while (!db.files.lock('db', 'write', PENDING_BYTE, LOCK_BYTES)) yield wait();
   return () => {
+    if (!db.lent) {
+      db.files.lock('db', 'unlock', PENDING_BYTE, LOCK_BYTES);
+      return;
+    }
+    // RESERVED stays: who writes next is the node that it is held for.
+    db.files.lock('db', 'unlock', SHARED_FIRST, SHARED_SIZE);
+    db.files.lock('db', 'unlock', PENDING_BYTE, 1);
+  };
+}
+
+/** As lockExclusive, for once and without waiting. */
+export function tryLockExclusive(db: Database): (() => void) | undefined {
+  if (!db.files.lock('db', 'write', PENDING_BYTE, LOCK_BYTES)) return undefined;
+  return () => {
     db.files.lock('db', 'unlock', PENDING_BYTE, LOCK_BYTES);
   };
 }

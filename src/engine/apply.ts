@@ -9,7 +9,9 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { LiteFsError } from '../errors.ts';
 import { LtxDecoder } from '../ltx/decoder.ts';
+import { decodeHeader, HEADER_BYTES } from '../ltx/header.ts';
 import type { Position } from '../ltx/position.ts';
+import { type ReadAt, readPostChecksum } from '../ltx/tail.ts';
 import { DB_HEADER_BYTES, parseDbHeader } from '../sqlite/db-header.ts';
 import { dropFiles, leaveWalMode, tryLeaveWalMode, writePages } from './apply-rollback.ts';
 import { checkpointIfLarge } from './checkpoint.ts';
@@ -56,6 +58,38 @@ export function* applyQueue(ctx: EngineContext, db: Database, queue: PendingAppl
         pending.done(error instanceof BatchError ? error.cause : error, undefined);
       }
     }
+  }
+}
+
+/** Whether an entry is in our history: a transaction that was made here under the halt lock comes back as one. */
+export function isKnown(db: Database, input: LtxInput): boolean {
+  try {
+    return readLtxFile(input, (length, readAt) => {
+      const bytes = Buffer.alloc(HEADER_BYTES);
+      readAt(bytes, 0);
+      const header = decodeHeader(bytes);
+      if (header.maxTxid > db.position.txid) return false;
+      const checksum = readPostChecksum(header, length, readAt);
+      return db.log.contains({ txid: header.maxTxid, checksum });
+    });
+  } catch (error) {
+    // What is wrong with it is found when it is applied.
+    if (error instanceof LiteFsError) return false;
+    throw error;
+  }
+}
+
+function readLtxFile<T>(input: LtxInput, use: (length: number, readAt: ReadAt) => T): T {
+  if ('bytes' in input) {
+    const bytes = Buffer.from(input.bytes.buffer, input.bytes.byteOffset, input.bytes.length);
+    return use(bytes.length, (into, offset) => bytes.copy(into, 0, offset));
+  }
+  const fd = fs.openSync(input.path, 'r');
+  try {
+    const length = fs.fstatSync(fd).size;
+    return use(length, (into, offset) => fs.readSync(fd, into, 0, into.length, offset));
+  } finally {
+    fs.closeSync(fd);
   }
 }
 

@@ -9,12 +9,12 @@
 import fs from 'node:fs';
 import { pageChecksum } from '../kernels/checksum.ts';
 import { databasePageCount, parseDbHeader } from '../sqlite/db-header.ts';
-import { type JournalFile, type PageSource, parseJournal } from '../sqlite/journal.ts';
+import { type JournalFile, parseJournal } from '../sqlite/journal.ts';
 import { treePath } from '../store/layout.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import type { Task } from './scheduler.ts';
-import { writeTransaction } from './transaction-writer.ts';
+import { type EndEntry, finishEntry, writeTransaction } from './transaction-writer.ts';
 
 /** unchanged: rolled back, or a read; compare: only a comparison of every page can tell. */
 export type JournalCaptureResult = 'captured' | 'unchanged' | 'compare';
@@ -22,16 +22,22 @@ export type JournalCaptureResult = 'captured' | 'unchanged' | 'compare';
 const DB_HEADER_BYTES = 100;
 
 /** Captures what the journal of a database tells; to be called while its end is held back. */
-export function* captureJournal(ctx: EngineContext, db: Database): Task<JournalCaptureResult> {
+export function* captureJournal(
+  ctx: EngineContext,
+  db: Database,
+  end: EndEntry = finishEntry,
+): Task<JournalCaptureResult> {
   const head = Buffer.alloc(DB_HEADER_BYTES);
   const read = db.files.read('db', head, 0);
   if (read === 0) return db.pageCount === 0 ? 'unchanged' : 'compare';
   const header = parseDbHeader(head);
   if (!header) return db.pageCount === 0 ? 'unchanged' : 'compare';
-  const journal = readJournal(treePath(ctx.layout.tree, `${db.name}-journal`), (pgno) => {
-    const page = Buffer.allocUnsafe(header.pageSize);
-    return page.subarray(0, db.files.read('db', page, (pgno - 1) * page.length));
-  });
+  const journal = withJournal(ctx, db, (file) =>
+    parseJournal(file, (pgno) => {
+      const page = Buffer.allocUnsafe(header.pageSize);
+      return page.subarray(0, db.files.read('db', page, (pgno - 1) * page.length));
+    }),
+  );
   if (!journal) return header.changeCounter === db.changeCounter ? 'unchanged' : 'compare';
   const { pageSize } = header;
   const pageCount = databasePageCount(header, db.files.size('db'));
@@ -52,7 +58,7 @@ export function* captureJournal(ctx: EngineContext, db: Database): Task<JournalC
       writer.abort();
       return 'unchanged';
     }
-    writer.finish();
+    yield* end(writer);
   } catch (error) {
     writer.abort();
     throw error;
@@ -71,23 +77,27 @@ function* candidatePages(
   for (let pgno = oldCount + 1; pgno <= newCount; pgno++) yield pgno;
 }
 
-function readJournal(file: Buffer, unchanged: PageSource) {
+/** Calls back with the journal of a database; undefined when there is none. */
+export function withJournal<T>(
+  ctx: EngineContext,
+  db: Database,
+  use: (file: JournalFile) => T,
+): T | undefined {
   let fd: number;
   try {
-    fd = fs.openSync(file, 'r');
+    fd = fs.openSync(treePath(ctx.layout.tree, `${db.name}-journal`), 'r');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   }
   try {
-    const journal: JournalFile = {
+    return use({
       size: fs.fstatSync(fd).size,
       read(offset, length) {
         const bytes = Buffer.allocUnsafe(length);
         return bytes.subarray(0, fs.readSync(fd, bytes, 0, length, offset));
       },
-    };
-    return parseJournal(journal, unchanged);
+    });
   } finally {
     fs.closeSync(fd);
   }

@@ -301,7 +301,12 @@ function* writeBatch(ctx: EngineContext, db: Database, batch: Batch): Task<numbe
 }
 
 /** Leaves out a page that is what it was, as most are when a copy is restored over a database; never the first one. */
-function writePage(db: Database, writer: TransactionWriter, pgno: number, data: Uint8Array): void {
+export function writePage(
+  db: Database,
+  writer: TransactionWriter,
+  pgno: number,
+  data: Uint8Array,
+): void {
   const sum = pageChecksum(pgno, data);
   const isKnown = db.pageSize === data.length && pgno <= db.pageCount;
   if (isKnown && writer.pageCount > 0 && sum === db.sums.get(pgno)) return;
@@ -312,7 +317,10 @@ function writePage(db: Database, writer: TransactionWriter, pgno: number, data: 
  * The page numbers of a batch, ascending. Pages that the database has grown by and that no frame holds
  * (allocated and freed in one transaction) belong to it too.
  */
-function pagesToWrite(db: Database, batch: Batch): number[] {
+export function pagesToWrite(
+  db: Database,
+  batch: Pick<Batch, 'frames' | 'commit'> & { readonly start: { readonly pageSize: number } },
+): number[] {
   const pages = [...batch.frames.keys()];
   const grownFrom = db.pageSize === batch.start.pageSize ? db.pageCount : 0;
   for (let pgno = grownFrom + 1; pgno <= batch.commit; pgno++) {
@@ -322,7 +330,7 @@ function pagesToWrite(db: Database, batch: Batch): number[] {
 }
 
 /** What a reader sees in a page that the batch did not write: an older frame, the file, or zeros. */
-function readUnwrittenPage(db: Database, pgno: number, into: Buffer): void {
+export function readUnwrittenPage(db: Database, pgno: number, into: Buffer): void {
   into.fill(0);
   const frame = db.wal.frames.get(pgno);
   if (frame !== undefined) {

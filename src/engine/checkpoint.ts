@@ -136,6 +136,6 @@ function restartWal(ctx: EngineContext, db: Database): void {
     db.wal.cursor = walCursorAtStart(parsed);
     db.index.restarted();
   } finally {
-    shm.unlock(WAL_WRITE_SLOT, 1);
+    if (!db.lent) shm.unlock(WAL_WRITE_SLOT, 1);
   }
 }

@@ -3,7 +3,7 @@
  * ReplicationStore that replication works on.
  */
 import type { MessagePort } from 'node:worker_threads';
-import { LiteFsError } from '../errors.ts';
+import { errorText, LiteFsError } from '../errors.ts';
 import type { Position } from '../ltx/position.ts';
 import type {
   LogRead,
@@ -40,6 +40,13 @@ export interface EngineCut extends PageCut {
 
 export class EngineClient implements ReplicationStore {
   readonly spoolDir: string;
+  /**
+   * Has the primary commit a transaction that an app made here under the halt lock. Rejects when it does not; the
+   * source may be read until then.
+   */
+  committer: (entry: ReceivedEntry) => Promise<void> = async () => {
+    throw new LiteFsError('WRONG_STATE', 'nobody holds the halt lock');
+  };
   readonly #link: EnginePort;
   readonly #pending = new Map<number, Pending>();
   readonly #positions = new Map<string, Position>();
@@ -90,6 +97,9 @@ export class EngineClient implements ReplicationStore {
         for (const listener of this.#positionListeners) listener();
         this.#statuses.delete(news.database);
         for (const listener of this.#dropListeners) listener(news.database);
+        return true;
+      case 'commit':
+        this.#ask(news.database, news.commit, news.source);
         return true;
       case 'status':
         this.#statuses.set(news.database, news.status);
@@ -205,6 +215,17 @@ export class EngineClient implements ReplicationStore {
 
   async drop(database: string, options: { diverged: boolean }): Promise<void> {
     await this.call('drop', { database, diverged: options.diverged });
+  }
+
+  /** Hands an app's transaction on, and tells the engine what has become of it. */
+  #ask(database: string, commit: number, source: ReceivedEntry['source']): void {
+    const reply = (error?: string) => {
+      this.callIfAlive('haltAnswer', { database, commit, error }).catch(() => {});
+    };
+    this.committer({ database, source }).then(
+      () => reply(),
+      (error) => reply(errorText(error)),
+    );
   }
 
   #moved(database: string, position: Position): void {

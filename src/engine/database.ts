@@ -10,6 +10,7 @@ import type { Layout } from '../store/layout.ts';
 import { TransactionLog } from '../store/log.ts';
 import { PageSums } from '../store/page-sums.ts';
 import { DatabaseFiles, type Roots } from './files.ts';
+import type { Halt } from './halt.ts';
 import { Tally } from './tally.ts';
 import { ReplicaIndex } from './wal-index-writer.ts';
 
@@ -49,6 +50,10 @@ export class Database {
   readonly index: ReplicaIndex;
   /** Something may have changed that no journal and no -wal told of: only a comparison helps. */
   suspect = false;
+  /** On a primary: its write lock is held for another node, and not to be let go with a transaction. */
+  lent = false;
+  /** On a replica: it may be written here, each transaction by leave of the primary. */
+  halt: Halt | undefined;
   /** On a replica: page 1 asks for a rollback journal, but readers keep the -wal in use. */
   leavesWal = false;
   position: Position = ZERO_POSITION;

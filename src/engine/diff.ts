@@ -11,7 +11,7 @@ import { beginConsistentRead, type ConsistentRead } from './consistent-read.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import type { Task } from './scheduler.ts';
-import { writeDrop, writeTransaction } from './transaction-writer.ts';
+import { type EndEntry, finishEntry, writeDrop, writeTransaction } from './transaction-writer.ts';
 
 /**
  * busy: somebody holds a lock that keeps readers out; try again. incomplete: it is shorter than its header says,
@@ -29,6 +29,7 @@ export function* captureDifference(
   ctx: EngineContext,
   db: Database,
   options: { locked: boolean },
+  end: EndEntry = finishEntry,
 ): Task<DiffResult> {
   if (db.files.size('db') === 0 && db.files.size('wal') === 0) {
     db.suspect = false;
@@ -41,7 +42,7 @@ export function* captureDifference(
   if (read === 'busy' || read === 'not-a-database') return read;
   try {
     if (!options.locked && !read.isWhole) return 'incomplete';
-    return yield* compareAll(ctx, db, read, options);
+    return yield* compareAll(ctx, db, read, options, end);
   } finally {
     read.end();
   }
@@ -52,6 +53,7 @@ function* compareAll(
   db: Database,
   read: ConsistentRead,
   options: { locked: boolean },
+  end: EndEntry,
 ): Task<DiffResult> {
   const { pageSize, pageCount } = read;
   const writer = writeTransaction(ctx, db, pageSize, pageCount);
@@ -72,7 +74,7 @@ function* compareAll(
     }
     const same = comparable && writer.pageCount === 0 && pageCount === db.pageCount;
     if (same) writer.abort();
-    else writer.finish();
+    else yield* end(writer);
     db.forgetWal();
     db.wal.nextSalt1 = read.nextSalt1;
     if (read.wal) {

@@ -5,6 +5,7 @@
 import { randomInt } from 'node:crypto';
 import fs from 'node:fs';
 import { errorText, LiteFsError } from '../errors.ts';
+import type { Resumption } from '../fuse/policy.ts';
 import { type Position, ZERO_POSITION } from '../ltx/position.ts';
 import { resumeName } from '../mount/names.ts';
 import { SharedState } from '../mount/shared-state.ts';
@@ -12,11 +13,12 @@ import { getxattrExists } from '../os/xattr.ts';
 import { parseDbHeader } from '../sqlite/db-header.ts';
 import { decodeName, layoutOf } from '../store/layout.ts';
 import type { StoredEntry } from '../store/log-files.ts';
-import { applyQueue, type PendingApply } from './apply.ts';
+import { applyQueue, isKnown, type PendingApply } from './apply.ts';
 import { toWire } from './client.ts';
 import type { EngineContext } from './context.ts';
 import type { Database, DatabaseStatus } from './database.ts';
 import { Follower } from './follower.ts';
+import { HaltWriter, untilReadOnly } from './halt-writer.ts';
 import type { LtxInput } from './ltx-input.ts';
 import { Maintenance } from './maintenance.ts';
 import { writeMarkers } from './markers.ts';
@@ -41,6 +43,7 @@ export class Engine {
   readonly registry: Registry;
   readonly scheduler: Scheduler;
   readonly follower: Follower;
+  readonly halts: HaltWriter;
   readonly shared: SharedState;
   readonly options: EngineOptions;
   /** Where databases are reached: the tree itself until attach(). */
@@ -80,6 +83,13 @@ export class Engine {
     this.follower = new Follower(this.ctx, this.scheduler, (db, status) =>
       this.setStatus(db, status),
     );
+    this.halts = new HaltWriter({
+      ctx: this.ctx,
+      scheduler: this.scheduler,
+      shared: this.shared,
+      mountDir: options.mountDir,
+      ask: (database, commit, source) => post({ kind: 'commit', database, commit, source }),
+    });
     this.#events = new MountEvents({
       ctx: this.ctx,
       registry: this.registry,
@@ -87,7 +97,8 @@ export class Engine {
       follower: this.follower,
       watcher: () => this.#watcher,
       captures: () => this.captures,
-      resume: (token, answer) => this.#resume(token, answer),
+      halts: this.halts,
+      resume: (how, answer) => this.#resume(how, answer),
       emitDropped: (db) => post({ kind: 'dropped', database: db.name }),
     });
     this.#maintenance = new Maintenance(this.ctx, this.registry, this.scheduler, options);
@@ -161,6 +172,7 @@ export class Engine {
     if (this.captures) {
       for (const db of this.registry) yield* this.follower.flush(db, { locked: false });
     }
+    this.halts.detach();
     this.#state = 'detached';
     this.#watcher?.close();
     this.#watcher = undefined;
@@ -278,12 +290,33 @@ export class Engine {
     const queue = this.takeQueuedApplies(database);
     if (queue.length === 0) return;
     const db = this.registry.open(database);
-    if (db) yield* applyQueue(this.ctx, db, queue);
+    if (db) yield* this.apply(db, queue);
   }
 
-  #resume(token: bigint, answer: string | undefined): void {
+  /** What a primary has sent: at first what we have already, as it is our own; the rest when nobody writes here. */
+  *apply(db: Database, queue: PendingApply[]): Task<void> {
+    while (queue.length > 0 && isKnown(db, queue[0].input)) {
+      queue.shift()?.done(undefined, db.position);
+    }
+    if (queue.length === 0) return;
+    yield* untilReadOnly(db);
+    yield* applyQueue(this.ctx, db, queue);
+  }
+
+  /** What was written to a database until now was written by us. */
+  explained(db: Database): void {
+    this.#events.drainWrites();
+    this.follower.explained(db);
+  }
+
+  /** Has somebody else make a -wal and a -shm: we must not wait for the directory. */
+  makeWal(db: Database): void {
+    this.#post({ kind: 'make-wal', path: new Uint8Array(db.files.path('db')) });
+  }
+
+  #resume({ token, errno, perform }: Resumption, answer: string | undefined): void {
     if (answer !== undefined) this.shared.setAnswer(answer);
-    getxattrExists(this.options.mountDir, resumeName(token, 0));
+    getxattrExists(this.options.mountDir, resumeName(token, errno, perform));
   }
 
   #emitEntry(db: Database, entry: StoredEntry, bytes: Uint8Array | undefined): void {

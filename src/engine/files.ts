@@ -74,6 +74,13 @@ export class DatabaseFiles {
     return fd;
   }
 
+  /** Another descriptor of the file in the mount, with locks of its own: the caller closes it. */
+  openAgain(kind: FileKind): number | undefined {
+    const fd = this.fd(kind);
+    // By descriptor, no directory is searched.
+    return fd === undefined ? undefined : fs.openSync(`/proc/self/fd/${fd}`, 'r');
+  }
+
   /** As fd(), but the file is made when it is absent, and its directory. */
   create(kind: FileKind, mode: number): number {
     const open = this.fd(kind);

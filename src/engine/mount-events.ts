@@ -3,15 +3,17 @@
  * have happened. An operation is always let go on in the end, whatever became of the capture.
  */
 import fs from 'node:fs';
-import type { DeferredOperation, TreeEvent } from '../fuse/policy.ts';
+import type { DeferredOperation, Resumption, TreeEvent } from '../fuse/policy.ts';
 import { formatPosition } from '../ltx/position.ts';
 import { fileRole, POSITION_SUFFIX } from '../mount/names.ts';
+import { errno } from '../os/libc.ts';
 import { treePath } from '../store/layout.ts';
 import { captureAtJournalEnd } from './capture.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import { captureDifference } from './diff.ts';
 import type { Follower } from './follower.ts';
+import { type HaltWriter, laneOf } from './halt-writer.ts';
 import type { Registry } from './registry.ts';
 import { asTask, type Scheduler, type Task } from './scheduler.ts';
 import { writeDrop } from './transaction-writer.ts';
@@ -27,8 +29,9 @@ export interface MountEventParts {
   readonly watcher: () => TreeWatcher | undefined;
   /** Whether changes are captured: on a primary, while attached. */
   readonly captures: () => boolean;
+  readonly halts: HaltWriter;
   /** Lets a held operation go on; `answer` is the content of the virtual file that is opened. */
-  readonly resume: (token: bigint, answer?: string) => void;
+  readonly resume: (how: Resumption, answer?: string) => void;
   readonly emitDropped: (db: Database) => void;
 }
 
@@ -44,7 +47,11 @@ export class MountEvents {
     const name = databaseOf(operation);
     const db = this.#known(name);
     if (!db) {
-      resume(operation.token, formatPosition({ txid: 0, checksum: 0n }));
+      resume({ token: operation.token, errno: 0 }, formatPosition({ txid: 0, checksum: 0n }));
+      return;
+    }
+    if (db.halt) {
+      this.#deferredHalted(db, operation);
       return;
     }
     this.#parts.scheduler.add(
@@ -52,8 +59,21 @@ export class MountEvents {
       () => this.#serve(db, operation),
       (error) => {
         const answer = operation.kind === 'open' ? `${formatPosition(db.position)}\n` : undefined;
-        resume(operation.token, answer);
+        resume({ token: operation.token, errno: 0 }, answer);
         if (error !== undefined) throw error;
+      },
+    );
+  }
+
+  #deferredHalted(db: Database, operation: DeferredOperation): void {
+    const { scheduler, halts, resume } = this.#parts;
+    scheduler.add(
+      laneOf(db),
+      () => (db.halt ? halts.serve(db, operation) : tooLate(operation)),
+      (error, how = { errno: errno.EIO }) => {
+        resume({ ...how, token: operation.token }, `${formatPosition(db.position)}\n`);
+        if (error !== undefined) throw error;
+        if (how.errno !== 0) halts.refused(operation);
       },
     );
   }
@@ -103,7 +123,7 @@ export class MountEvents {
     }
     const { companion } = fileRole(operation.path);
     if (operation.kind !== 'open' && companion === 'journal') {
-      this.#drainWrites();
+      this.drainWrites();
       try {
         yield* captureAtJournalEnd(ctx, db);
         yield* verifyStrictly(ctx, db);
@@ -147,12 +167,12 @@ export class MountEvents {
   #cut(path: string, size: number): void {
     const db = this.#parts.registry.get(path);
     if (!db || size !== db.pageCount * db.pageSize) return;
-    this.#drainWrites();
+    this.drainWrites();
     this.#parts.follower.explained(db);
   }
 
   /** Takes in what has been written until now, so that what is explained does not include what follows. */
-  #drainWrites(): void {
+  drainWrites(): void {
     this.#parts.watcher()?.drain({
       walTouched: (name) => this.walTouched(name),
       fileWritten: (path) => this.fileWritten(path),
@@ -213,6 +233,12 @@ export class MountEvents {
     const prefix = `${path}/`;
     for (const db of this.#parts.registry) if (db.name.startsWith(prefix)) this.#removed(db.name);
   }
+}
+
+/** The halt lock was given back while the operation waited for its turn. */
+// biome-ignore lint/correctness/useYield: a task that need not wait
+function* tooLate({ kind }: DeferredOperation): Task<Omit<Resumption, 'token'>> {
+  return { errno: kind === 'open' ? 0 : errno.EIO };
 }
 
 function databaseOf(operation: DeferredOperation): string {

@@ -138,6 +138,20 @@ export interface EngineCalls {
   resyncFinish: { args: { resync: number; position: Position }; result: null };
   resyncAbort: { args: { resync: number }; result: null };
   drop: { args: { database: string; diverged: boolean }; result: null };
+  /** On the primary: takes the write lock of a database for another node. Throws DATABASE_BUSY. */
+  haltLend: { args: { database: string; waitMs: number }; result: Position };
+  /** A transaction of the node that it is held for. Throws WRONG_STATE once it is no longer held. */
+  haltCommit: {
+    args: { database: string; source: { bytes: Uint8Array } | { path: string } };
+    result: Position;
+  };
+  haltReturn: { args: { database: string }; result: null };
+  /** On a replica that is at this position, and for which the primary holds its lock: lets apps write. */
+  haltBegin: { args: { database: string; position: Position }; result: null };
+  /** What has become of the commit that the news of that number told of. */
+  haltAnswer: { args: { database: string; commit: number; error?: string }; result: null };
+  /** Nothing more is committed here. */
+  haltEnd: { args: { database: string; reason: string }; result: null };
   /** What connected replicas still need of the logs, by database: entries past these TXIDs stay. */
   pin: { args: { txids: Record<string, number> }; result: null };
 }
@@ -182,6 +196,15 @@ export type EngineNews =
       readonly message: string;
       readonly fields: Record<string, unknown>;
     }
+  /** An app wants to commit under the halt lock, and waits: the primary is to be asked. */
+  | {
+      readonly kind: 'commit';
+      readonly database: string;
+      readonly commit: number;
+      readonly source: { readonly bytes: Uint8Array } | { readonly path: string };
+    }
+  /** Have this -wal and -shm made, which no connection has made yet. */
+  | { readonly kind: 'make-wal'; readonly path: Uint8Array }
   /** Have this file of the mount looked up, so that the kernel knows its name. */
   | { readonly kind: 'look-up'; readonly path: Uint8Array }
   | { readonly kind: 'fatal'; readonly error: WireError };

@@ -1,12 +1,14 @@
 /** What main may ask of the engine (protocol.ts): for each call the lane it runs in and the task that serves it. */
 import { LiteFsError } from '../errors.ts';
 import { decodeSums, encodeSums } from '../store/page-sums.ts';
-import { applyQueue, type PendingApply } from './apply.ts';
+import type { PendingApply } from './apply.ts';
 import { dropFiles } from './apply-rollback.ts';
 import { PageCutter } from './cut.ts';
 import type { Database } from './database.ts';
 import { keepWhole } from './divergence.ts';
 import type { Engine } from './engine.ts';
+import { commitForOther, lend, takeBack } from './halt-lender.ts';
+import { untilReadOnly } from './halt-writer.ts';
 import { databaseInfo } from './info.ts';
 import type { Maintenance } from './maintenance.ts';
 import type { EngineCalls } from './protocol.ts';
@@ -123,6 +125,7 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
       lane: named,
       *run({ database }) {
         const db = known(database);
+        yield* untilReadOnly(db);
         if (!engine.captures) return yield* verifyDatabase(ctx, db);
         yield* follower.flush(db, { locked: false });
         return yield* verifyDatabase(ctx, db, () => follower.flush(db, { locked: false }));
@@ -193,7 +196,7 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
           },
         };
         const queue = [own, ...engine.takeQueuedApplies(database)];
-        yield* applyQueue(ctx, db, queue);
+        yield* engine.apply(db, queue);
         if (result.position === undefined) throw result.error;
         return result.position;
       },
@@ -236,6 +239,7 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
         const { db, task } = handle(resyncs, resync);
         resyncs.delete(resync);
         try {
+          yield* untilReadOnly(db);
           yield* task.finish(position);
           engine.setStatus(db, { state: 'ok' });
         } catch (error) {
@@ -257,14 +261,68 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
     },
     drop: {
       lane: named,
-      run({ database, diverged }) {
+      *run({ database, diverged }) {
         const db = registry.get(database);
         if (!db) return null;
+        yield* untilReadOnly(db);
         if (diverged) keepWhole(ctx, db);
         dropFiles(db);
         db.log.reset();
         db.sums.clear();
         engine.dropped(db);
+        return null;
+      },
+    },
+    haltLend: {
+      lane: named,
+      *run({ database, waitMs }) {
+        const db = known(database);
+        if (!engine.captures) throw new LiteFsError('WRONG_STATE', 'the node is stopping');
+        yield* lend(ctx, db, {
+          waitMs,
+          flush: () => follower.flush(db, { locked: false }),
+          makeWal: () => engine.makeWal(db),
+        });
+        return db.position;
+      },
+    },
+    haltCommit: {
+      lane: named,
+      *run({ database, source }) {
+        const db = known(database);
+        const position = yield* commitForOther(ctx, db, source);
+        engine.explained(db);
+        return position;
+      },
+    },
+    haltReturn: {
+      lane: named,
+      run({ database }) {
+        const db = registry.get(database);
+        if (db) takeBack(db);
+        return null;
+      },
+    },
+    haltBegin: {
+      lane: named,
+      *run({ database, position }) {
+        yield* engine.halts.begin(known(database), position);
+        return null;
+      },
+    },
+    haltAnswer: {
+      lane: () => GENERAL_LANE,
+      run({ database, commit, error }) {
+        const db = registry.get(database);
+        if (db) engine.halts.answer(db, commit, error);
+        return null;
+      },
+    },
+    haltEnd: {
+      lane: () => GENERAL_LANE,
+      run({ database, reason }) {
+        const db = registry.get(database);
+        if (db) engine.halts.end(db, reason);
         return null;
       },
     },

@@ -13,9 +13,26 @@ import type { Position } from '../ltx/position.ts';
 import { lockPageNumber } from '../sqlite/db-header.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
+import type { LtxInput } from './ltx-input.ts';
+import type { Task } from './scheduler.ts';
 import { SpillSink } from './spill-sink.ts';
 
 const CHECKSUM_FLAG = 1n << 63n;
+
+/** An entry that is whole, in memory or in a file of the spool directory. */
+export interface SealedEntry {
+  readonly post: Position;
+  readonly stored: LtxInput;
+}
+
+/** What is done with an entry once all its pages are in it. */
+export type EndEntry = (writer: TransactionWriter) => Task<void>;
+
+/** A primary's own transaction: it is committed already. */
+// biome-ignore lint/correctness/useYield: a step of a task that need not wait
+export function* finishEntry(writer: TransactionWriter): Task<void> {
+  writer.finish();
+}
 
 export class TransactionWriter {
   readonly #ctx: EngineContext;
@@ -28,6 +45,7 @@ export class TransactionWriter {
   #pgnos: number[] = [];
   #sums: bigint[] = [];
   #xor: bigint;
+  #sealed: SealedEntry | undefined;
 
   /** Begins the entry that `header` describes (see Database.nextHeader). */
   constructor(ctx: EngineContext, db: Database, header: LtxHeader) {
@@ -56,14 +74,25 @@ export class TransactionWriter {
 
   /** Writes the entry to the log and makes it the database's state. Throws DISK; then nothing changed. */
   finish(): Position {
+    this.seal();
+    return this.commit();
+  }
+
+  /** The whole LTX file, of which nothing is in the log yet: commit() or abort() comes next. */
+  seal(): SealedEntry {
+    const { commit, maxTxid } = this.#header;
+    const checksum = commit === 0 ? 0n : this.#xor | CHECKSUM_FLAG;
+    this.#encoder.finish(checksum);
+    this.#sealed = { post: { txid: maxTxid, checksum }, stored: this.#sink.finish() };
+    return this.#sealed;
+  }
+
+  /** What seal() has made becomes the database's state. Throws DISK; then nothing changed. */
+  commit(): Position {
+    assert(this.#sealed, 'an entry that was not sealed');
+    const { post, stored } = this.#sealed;
     const { commit, maxTxid, pageSize } = this.#header;
-    const post: Position = {
-      txid: maxTxid,
-      checksum: commit === 0 ? 0n : this.#xor | CHECKSUM_FLAG,
-    };
     const db = this.#db;
-    this.#encoder.finish(post.checksum);
-    const stored = this.#sink.finish();
     const entry =
       'bytes' in stored
         ? db.log.append(stored.bytes, this.#header, post, this.#ctx.clockMs())
@@ -84,7 +113,8 @@ export class TransactionWriter {
 
   /** Throws the entry away. */
   abort(): void {
-    this.#sink.abort();
+    if (!this.#sealed) this.#sink.abort();
+    else if ('path' in this.#sealed.stored) fs.rmSync(this.#sealed.stored.path, { force: true });
   }
 
   /** The XOR of what stays: all pages up to the new end; none when the page size changes. */

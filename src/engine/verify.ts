@@ -88,7 +88,7 @@ function* checkPages(db: Database, flush: FlushStep | undefined): Task<Findings>
   return { checked, bad };
 }
 
-function admit(ctx: EngineContext, db: Database, bad: ReadonlyMap<number, bigint>): void {
+export function admit(ctx: EngineContext, db: Database, bad: ReadonlyMap<number, bigint>): void {
   for (const [pgno, sum] of bad) db.sums.set(pgno, sum);
   db.position = { txid: db.position.txid, checksum: db.sums.checksum };
   ctx.log('error', `${db.name} has ${bad.size} damaged pages: they are fetched from the primary`, {

@@ -125,6 +125,7 @@ export class WalAppender {
   }
 
   #unlock(): void {
+    if (this.#db.lent) return;
     this.#db.files.lock('shm', 'unlock', WAL_LOCK_BASE + WAL_WRITE_SLOT, 1);
   }
 }

@@ -55,7 +55,8 @@ export function writeData(tree: Tree, request: Request): Outcome {
   const verdict = path === undefined ? 0 : tree.policy.write(path, offset, data, request.asker);
   if (verdict === 0) return write(tree, node, offset, data, kills);
   const kept = verdict === 'defer' ? Buffer.from(data) : data;
-  return tree.decide(verdict, request.asker, { kind: 'write', path: path ?? '' }, () =>
+  const operation = { kind: 'write', path: path ?? '', offset, data: kept } as const;
+  return tree.decide(verdict, request.asker, operation, () =>
     write(tree, node, offset, kept, kills),
   );
 }

@@ -31,6 +31,19 @@ export interface DeferredOperation {
   readonly newPath?: string;
   /** The new size of a truncate. */
   readonly size?: number;
+  /** Of a write: where, and what. */
+  readonly offset?: number;
+  readonly data?: Uint8Array;
+}
+
+/**
+ * How a held operation goes on. errno 0: it is done. Otherwise its caller gets that error, and it is done all the same
+ * when `perform` says so.
+ */
+export interface Resumption {
+  readonly token: bigint;
+  readonly errno: number;
+  readonly perform?: boolean;
 }
 
 /** Something that has happened to the tree. */
@@ -94,13 +107,13 @@ export interface TreePolicy {
   deferred(operation: DeferredOperation): void;
   /**
    * Somebody asks for the extended attribute `name` of the root of the mount: if it is the agreed sign
-   * that a deferred operation may go on, says which, and with what outcome (0: do it; else the errno
-   * to answer with). The tree then does it, replies to it, and says that there is no such attribute.
+   * that a deferred operation may go on, says which, and how. The tree then does so, replies to it, and says that
+   * there is no such attribute.
    *
    * It is no look-up of a name since that waits for its directory, which the kernel keeps locked as
    * long as an unlink, a rename or a create in it is held back. Nothing is locked for an attribute.
    */
-  resumed(name: string, caller: Caller): { token: bigint; errno: number } | undefined;
+  resumed(name: string, caller: Caller): Resumption | undefined;
 
   /** After the fact, and before the caller hears of it. */
   event(event: TreeEvent): void;

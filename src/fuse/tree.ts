@@ -18,7 +18,7 @@ import { FileStat } from './file-stat.ts';
 import { HandleTable } from './handles.ts';
 import { type Node, NodeTree } from './nodes.ts';
 import { Passthrough } from './passthrough.ts';
-import type { TreePolicy, Verdict, VirtualFile } from './policy.ts';
+import type { Resumption, TreePolicy, Verdict, VirtualFile } from './policy.ts';
 import { ATTR_OUT, ENTRY_OUT, S_IFDIR, S_IFMT, S_IFREG } from './protocol.ts';
 import type { Asker } from './request.ts';
 
@@ -151,11 +151,12 @@ export class Tree {
     return undefined;
   }
 
-  /** Ends a request that was held back: does it (error 0), or refuses it with an errno. */
-  resume(token: bigint, error: number): void {
+  /** Ends a request that was held back. */
+  resume({ token, errno: error, perform }: Resumption): void {
     const held = this.deferrals.take(token);
     if (!held) return;
-    const outcome = error === 0 ? held.goOn() : -error;
+    const done = error === 0 || perform ? held.goOn() : undefined;
+    const outcome = error === 0 ? done : -error;
     if (outcome !== undefined) this.device.reply(held.asker, outcome);
   }
 }

@@ -39,7 +39,7 @@ export function getAttribute(tree: Tree, request: Request): Outcome {
   if (request.nodeId === ROOT_ID) {
     const resumed = tree.policy.resumed(name, request.asker);
     if (resumed) {
-      tree.resume(resumed.token, resumed.errno);
+      tree.resume(resumed);
       return -errno.ENODATA;
     }
   }

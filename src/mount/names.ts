@@ -1,4 +1,5 @@
 /** The names in a mount that mean something: companions of a database and virtual files. */
+import type { Resumption } from '../fuse/policy.ts';
 
 export type Companion = 'wal' | 'shm' | 'journal';
 
@@ -24,14 +25,17 @@ const RESUME_PREFIX = 'user.litefs-lite.resume.';
 
 /**
  * The extended attribute of the root that the engine asks for to let a deferred operation go on. (A look-up of a
- * name would wait for the directory, which the kernel keeps locked during an unlink.)
+ * name would wait for the directory, which the kernel keeps locked during an unlink.) `perform`: with an error, and
+ * done all the same.
  */
-export function resumeName(token: bigint, errno: number): string {
-  return `${RESUME_PREFIX}${token.toString(16)}-${errno}`;
+export function resumeName(token: bigint, errno: number, perform = false): string {
+  return `${RESUME_PREFIX}${token.toString(16)}-${errno}${perform ? '-done' : ''}`;
 }
 
-export function parseResumeName(name: string): { token: bigint; errno: number } | undefined {
+export function parseResumeName(name: string): Resumption | undefined {
   if (!name.startsWith(RESUME_PREFIX)) return undefined;
-  const match = /^([0-9a-f]{1,16})-([0-9]{1,3})$/.exec(name.slice(RESUME_PREFIX.length));
-  return match ? { token: BigInt(`0x${match[1]}`), errno: Number(match[2]) } : undefined;
+  const match = /^([0-9a-f]{1,16})-([0-9]{1,3})(-done)?$/.exec(name.slice(RESUME_PREFIX.length));
+  if (!match) return undefined;
+  const resumption = { token: BigInt(`0x${match[1]}`), errno: Number(match[2]) };
+  return match[3] ? { ...resumption, perform: true } : resumption;
 }

@@ -12,6 +12,10 @@
  *     32      bytes    answer: content of the virtual file that is being resumed (64)
  *     96      bytes    primary: content of .primary, newline included (256)
  *     352     uint32   requests of each kind that the mount has served, by FUSE opcode (64 words)
+ *     608     int32    halt lock: 0 none, 1 held, 2 given back, but somebody may still be in a transaction
+ *     612     int32    length of `halted`
+ *     616     float64  the bytes of its -wal that the primary has acknowledged
+ *     624     bytes    halted: the database that this replica may write (4096)
  */
 import type { Role } from '../engine/protocol.ts';
 
@@ -21,7 +25,14 @@ const PRIMARY_OFFSET = 96;
 const PRIMARY_BYTES_MAX = 256;
 const COUNTS_OFFSET = PRIMARY_OFFSET + PRIMARY_BYTES_MAX;
 const COUNTS = 64;
-const BYTES = COUNTS_OFFSET + 4 * COUNTS;
+const HALT_OFFSET = COUNTS_OFFSET + 4 * COUNTS;
+const HALTED_OFFSET = HALT_OFFSET + 16;
+const HALTED_BYTES_MAX = 4096;
+const BYTES = HALTED_OFFSET + HALTED_BYTES_MAX;
+const HALT_STATES = ['none', 'open', 'closing'] as const;
+
+/** none: it is read-only. open: apps may write it. closing: they may only end what they have begun. */
+export type HaltState = (typeof HALT_STATES)[number];
 
 export class SharedState {
   readonly buffer: SharedArrayBuffer;
@@ -30,12 +41,16 @@ export class SharedState {
   readonly #ints: Int32Array;
   readonly #floats: Float64Array;
   readonly #bytes: Uint8Array;
+  readonly #halt: Int32Array;
+  readonly #haltWal: Float64Array;
 
   constructor(buffer = new SharedArrayBuffer(BYTES)) {
     this.buffer = buffer;
     this.#ints = new Int32Array(buffer, 0, 4);
     this.#floats = new Float64Array(buffer, 16, 2);
     this.#bytes = new Uint8Array(buffer);
+    this.#halt = new Int32Array(buffer, HALT_OFFSET, 2);
+    this.#haltWal = new Float64Array(buffer, HALT_OFFSET + 8, 1);
     this.requestCounts = new Uint32Array(buffer, COUNTS_OFFSET, COUNTS);
   }
 
@@ -80,6 +95,34 @@ export class SharedState {
     const bytes = Buffer.from(`${hostname}\n`).subarray(0, PRIMARY_BYTES_MAX);
     this.#bytes.set(bytes, PRIMARY_OFFSET);
     Atomics.store(this.#ints, 3, bytes.length);
+  }
+
+  /** Whether apps may write this database although the node is a replica. */
+  haltOf(database: string): HaltState {
+    const state = HALT_STATES[Atomics.load(this.#halt, 0)];
+    if (state === 'none' || database.length !== Atomics.load(this.#halt, 1)) return 'none';
+    const name = this.#bytes.subarray(HALTED_OFFSET, HALTED_OFFSET + database.length);
+    return Buffer.from(name).equals(Buffer.from(database, 'latin1')) ? state : 'none';
+  }
+
+  /** Written by the engine. One database at a time. */
+  setHalt(state: HaltState, database = ''): void {
+    if (state === 'open') {
+      const bytes = Buffer.from(database, 'latin1');
+      if (bytes.length > HALTED_BYTES_MAX) throw new RangeError('a name longer than a path');
+      this.#bytes.set(bytes, HALTED_OFFSET);
+      Atomics.store(this.#halt, 1, bytes.length);
+    }
+    Atomics.store(this.#halt, 0, HALT_STATES.indexOf(state));
+  }
+
+  /** Up to here its -wal is acknowledged, and must not be written over. */
+  get haltWalBytes(): number {
+    return this.#haltWal[0];
+  }
+
+  set haltWalBytes(bytes: number) {
+    this.#haltWal[0] = bytes;
   }
 
   /** ms behind the primary; undefined before the first sync. */

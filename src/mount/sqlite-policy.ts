@@ -12,6 +12,19 @@
  * | end of a -journal: unlink, truncate, header zeroed | after capture | EROFS |
  * | unlink, rename of a database | after capture | EROFS |
  *
+ * On a replica the -wal is not passed through, so that nobody writes it past this. A database of which it holds the halt
+ * lock may be written there:
+ *
+ * | operation | under the halt lock |
+ * | --- | --- |
+ * | open, create, setattr of the database and its companions | as is |
+ * | end of a -journal | when the primary has it, else EIO, and the database is what it was |
+ * | super-journal written into a -journal | EIO: its commit would not heed what we say |
+ * | write that makes a commit frame of the -wal whole | when the primary has it, else EIO |
+ * | header of the -wal, truncate of the -wal | when all of it is in the database file |
+ * | fsync of the database without a -journal (journal_mode=MEMORY or OFF) | EIO |
+ * | unlink, rename of the database, -wal, -shm | EROFS |
+ *
  * A file is a database when it begins like one; all other files are local, on any node, and kept.
  * Our own engine passes freely: it is known by its thread id.
  */
@@ -19,16 +32,20 @@ import fs from 'node:fs';
 import type {
   Caller,
   DeferredOperation,
+  Resumption,
   TreeEvent,
   TreePolicy,
   Verdict,
   VirtualFile,
 } from '../fuse/policy.ts';
+import { JOURNAL_MAGIC } from '../sqlite/journal-format.ts';
 import { treePath } from '../store/layout.ts';
+import { judgeWalWrite } from './halt-gate.ts';
 import { fileRole, LAG_FILE, POSITION_SUFFIX, PRIMARY_FILE, parseResumeName } from './names.ts';
-import type { SharedState } from './shared-state.ts';
+import type { HaltState, SharedState } from './shared-state.ts';
 
 const EROFS = 30;
+const EIO = 5;
 const EACCES = 13;
 const O_ACCMODE = 3;
 const DATABASE_MAGIC = Buffer.from('SQLite format 3\0', 'latin1');
@@ -99,8 +116,9 @@ export class SqlitePolicy implements TreePolicy {
   }
 
   mayPassthrough(path: string): boolean {
-    // The end of a PERSIST journal is a write, and must be seen.
-    return fileRole(path).companion !== 'journal';
+    // The end of a PERSIST journal is a write, and must be seen. So must the commits of a replica under the halt lock.
+    const { companion } = fileRole(path);
+    return companion !== 'journal' && (companion !== 'wal' || this.#shared.role === 'primary');
   }
 
   open(path: string, flags: number, caller: Caller): number {
@@ -114,6 +132,7 @@ export class SqlitePolicy implements TreePolicy {
     if (this.#shared.role === 'primary' || this.#isOurs(caller)) return 0;
     // A journal or -wal is the beginning of a write, also of a database that is not there yet.
     const { companion } = fileRole(path);
+    if (this.#halt(path) === 'open') return 0;
     if (companion === 'journal' || companion === 'wal') return EROFS;
     return this.#refuseOnReplica(path, caller);
   }
@@ -123,13 +142,24 @@ export class SqlitePolicy implements TreePolicy {
   }
 
   write(path: string, offset: number, data: Uint8Array, caller: Caller): Verdict {
-    if (offset !== 0 || data.length !== ZEROED_HEADER_BYTES) return 0;
-    if (fileRole(path).companion !== 'journal' || this.#isOurs(caller)) return 0;
+    const { companion } = fileRole(path);
+    if ((companion !== 'journal' && companion !== 'wal') || this.#isOurs(caller)) return 0;
+    if (this.#shared.role === 'replica') {
+      const halt = this.#halt(path);
+      if (halt === 'none') return this.#refuseOnReplica(path, caller);
+      if (companion === 'wal') return halt === 'open' ? this.#walWrite(path, offset, data) : EIO;
+      if (JOURNAL_MAGIC.equals(data)) return EIO;
+    }
+    if (companion === 'wal' || offset !== 0 || data.length !== ZEROED_HEADER_BYTES) return 0;
     return data.every((byte) => byte === 0) ? 'defer' : 0;
   }
 
   truncate(path: string, size: number, caller: Caller): Verdict {
     if (this.#isOurs(caller)) return 0;
+    if (this.#halt(path) !== 'none') {
+      const { companion } = fileRole(path);
+      return companion === 'wal' || (companion === 'journal' && size === 0) ? 'defer' : 0;
+    }
     const refused = this.#refuseOnReplica(path, caller);
     if (refused !== 0) return refused;
     const { companion } = fileRole(path);
@@ -138,6 +168,9 @@ export class SqlitePolicy implements TreePolicy {
 
   unlink(path: string, caller: Caller): Verdict {
     if (this.#isOurs(caller)) return 0;
+    if (this.#halt(path) !== 'none') {
+      return fileRole(path).companion === 'journal' ? 'defer' : EROFS;
+    }
     const refused = this.#refuseOnReplica(path, caller);
     if (refused !== 0) return refused;
     const role = fileRole(path);
@@ -148,14 +181,19 @@ export class SqlitePolicy implements TreePolicy {
   rename(path: string, newPath: string, caller: Caller): Verdict {
     if (this.#isOurs(caller)) return 0;
     if (isReserved(newPath)) return EACCES;
+    if (this.#halt(path) !== 'none' || this.#halt(newPath) !== 'none') return EROFS;
     const refused = this.#refuseOnReplica(path, caller) || this.#refuseOnReplica(newPath, caller);
     if (refused !== 0) return refused;
     return this.#isDatabase(path) || this.#isDatabase(newPath) ? 'defer' : 0;
   }
 
   fsync(path: string, backing: number, caller: Caller): Verdict {
-    if (fileRole(path).companion !== 'wal' || this.#isOurs(caller)) return 0;
-    if (this.#shared.role === 'replica') return 0;
+    if (this.#isOurs(caller)) return 0;
+    if (this.#shared.role === 'replica') {
+      const unseen = this.#halt(path) !== 'none' && !fileRole(path).companion;
+      return unseen && !this.#isExplained(path) ? EIO : 0;
+    }
+    if (fileRole(path).companion !== 'wal') return 0;
     if (fs.readSync(backing, this.#salts, 0, 8, WAL_SALT_OFFSET) < 8) return 0;
     const salts = this.#salts.toString('latin1');
     if (this.#walSalts.get(path) === salts) return 0;
@@ -167,7 +205,7 @@ export class SqlitePolicy implements TreePolicy {
     this.#options.send({ kind: 'deferred', operation });
   }
 
-  resumed(name: string, caller: Caller): { token: bigint; errno: number } | undefined {
+  resumed(name: string, caller: Caller): Resumption | undefined {
     return this.#isOurs(caller) ? parseResumeName(name) : undefined;
   }
 
@@ -185,19 +223,57 @@ export class SqlitePolicy implements TreePolicy {
   #refuseOnReplica(path: string, caller: Caller): number {
     if (this.#shared.role === 'primary' || this.#isOurs(caller)) return 0;
     const { database, companion } = fileRole(path);
-    if (companion === 'shm') return 0;
+    if (companion === 'shm' || this.#shared.haltOf(database) === 'open') return 0;
     return this.#isDatabase(database) ? EROFS : 0;
   }
 
+  /** Whether this node, a replica, holds the halt lock of the database that a file belongs to. */
+  #halt(path: string): HaltState {
+    if (this.#shared.role === 'primary') return 'none';
+    return this.#shared.haltOf(fileRole(path).database);
+  }
+
+  #walWrite(path: string, offset: number, data: Uint8Array): Verdict {
+    const fd = this.#open(path);
+    if (fd === undefined) return EIO;
+    try {
+      return judgeWalWrite(fd, offset, data, this.#shared.haltWalBytes);
+    } finally {
+      fs.closeSync(fd);
+    }
+  }
+
+  /** Whether a journal is there that tells what is written to a database, or a -wal, of which it is a checkpoint. */
+  #isExplained(path: string): boolean {
+    if (this.#firstByte(`${path}-wal`) !== undefined) return true;
+    return (this.#firstByte(`${path}-journal`) ?? 0) !== 0;
+  }
+
+  #firstByte(path: string): number | undefined {
+    const fd = this.#open(path);
+    if (fd === undefined) return undefined;
+    try {
+      return fs.readSync(fd, this.#head, 0, 1, 0) === 1 ? this.#head[0] : undefined;
+    } finally {
+      fs.closeSync(fd);
+    }
+  }
+
+  /** A backing file, for reading. */
+  #open(path: string): number | undefined {
+    try {
+      const flags = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW;
+      return fs.openSync(treePath(this.#options.treeRoot, path), flags);
+    } catch {
+      return undefined;
+    }
+  }
+
   #isDatabase(path: string): boolean {
-    let fd: number;
     const file = treePath(this.#options.treeRoot, path);
     if (!fs.lstatSync(file, { throwIfNoEntry: false })?.isFile()) return false;
-    try {
-      fd = fs.openSync(file, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW);
-    } catch {
-      return false;
-    }
+    const fd = this.#open(path);
+    if (fd === undefined) return false;
     try {
       const read = fs.readSync(fd, this.#head, 0, this.#head.length, 0);
       return read === this.#head.length && this.#head.equals(DATABASE_MAGIC);

@@ -26,7 +26,7 @@ export const JOURNAL_HEADER_BYTES = 28;
 export const RECORD_OVERHEAD_BYTES = 8;
 export const RECORDS_TO_END = 0xffffffff;
 
-const MAGIC = Buffer.from('d9d505f920a163d7', 'hex');
+export const JOURNAL_MAGIC = Buffer.from('d9d505f920a163d7', 'hex');
 const CHECKSUM_STEP = 200;
 const MIN_SECTOR_BYTES = 32;
 const MAX_SECTOR_BYTES = 65536;
@@ -49,7 +49,10 @@ export interface JournalHeader {
 
 /** undefined when there is none at the start of the bytes: short, or another magic. */
 export function parseJournalHeader(bytes: Uint8Array): JournalHeader | undefined {
-  if (bytes.length < JOURNAL_HEADER_BYTES || !MAGIC.equals(bytes.subarray(0, MAGIC.length))) {
+  if (
+    bytes.length < JOURNAL_HEADER_BYTES ||
+    !JOURNAL_MAGIC.equals(bytes.subarray(0, JOURNAL_MAGIC.length))
+  ) {
     return undefined;
   }
   const view = new DataView(bytes.buffer, bytes.byteOffset, JOURNAL_HEADER_BYTES);
@@ -89,7 +92,8 @@ export function readSuperJournal(file: JournalFile): string | undefined {
   const end = file.size - SUPER_TRAILER_BYTES;
   if (end <= 0) return undefined;
   const trailer = Buffer.from(file.read(end, SUPER_TRAILER_BYTES));
-  if (trailer.length < SUPER_TRAILER_BYTES || !trailer.subarray(8).equals(MAGIC)) return undefined;
+  if (trailer.length < SUPER_TRAILER_BYTES || !trailer.subarray(8).equals(JOURNAL_MAGIC))
+    return undefined;
   const length = trailer.readUInt32BE(0);
   if (length === 0 || length > Math.min(end, MAX_SUPER_NAME_BYTES)) return undefined;
   const name = Buffer.from(file.read(end - length, length));

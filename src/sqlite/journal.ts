@@ -65,6 +65,26 @@ export function parseJournal(
   };
 }
 
+/** A page as it was before the transaction: where it is in the journal. */
+export interface OriginalPage {
+  readonly pgno: number;
+  readonly offset: number;
+}
+
+/** What a rollback writes back, each page once; undefined as with parseJournal. */
+export function originalPages(
+  file: JournalFile,
+): { pageSize: number; originalPageCount: number; pages: OriginalPage[] } | undefined {
+  const first = parseJournalHeader(file.read(0, JOURNAL_HEADER_BYTES));
+  if (first === undefined || !hasUsableSizes(first) || first.sectorSize > file.size) {
+    return undefined;
+  }
+  const scan = new RecordScan(file, first);
+  scan.run();
+  const { pageSize, originalPageCount } = first;
+  return { pageSize, originalPageCount, pages: scan.originals() };
+}
+
 function ascending(a: readonly number[], b: readonly number[]): Uint32Array {
   const all = new Uint32Array(a.length + b.length);
   all.set(a);
@@ -111,6 +131,16 @@ class RecordScan {
       at = Math.ceil(end / sectorSize) * sectorSize;
     }
     return this.pageNumbers.length > 0 || originalPageCount === 0;
+  }
+
+  /** The first record of each page: a later one would hold what the transaction had written already. */
+  originals(): OriginalPage[] {
+    const offsets = new Map<number, number>();
+    for (let i = 0; i < this.pageNumbers.length; i++) {
+      const pgno = this.pageNumbers[i];
+      if (!offsets.has(pgno)) offsets.set(pgno, this.#offsets[i] + 4);
+    }
+    return Array.from(offsets, ([pgno, offset]) => ({ pgno, offset }));
   }
 
   /** The journal's copy of a page, undefined when there is none. */
