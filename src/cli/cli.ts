@@ -187,9 +187,17 @@ export function buildProgram(run: Runner): Command {
     .description('run a command if this node is the right one for it')
     .option('--if-primary', 'only on the primary')
     .option('--if-candidate', 'only where lease.candidate is true')
+    .option(
+      '--with-halt-lock-on <database>',
+      'let the command write this database, also on a replica: the primary does not meanwhile',
+    )
     .argument('<command...>', 'the command, behind --')
     .addOption(url())
-    .addHelpText('after', '\nExample:\n  litefs-lite run -if-primary -- myapp cleanup')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  litefs-lite run -if-primary -- myapp cleanup' +
+        '\n  litefs-lite run -with-halt-lock-on app.db -- myapp migrate',
+    )
     .action(run(runWhereItBelongs));
 
   program

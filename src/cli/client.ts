@@ -15,7 +15,14 @@ export function postJson<T>(url: string, path: string): Promise<T> {
   return ask<T>('POST', url, path);
 }
 
-async function ask<T>(method: 'GET' | 'POST', url: string, path: string): Promise<T> {
+/** The same for what takes something back. */
+export function deleteJson<T>(url: string, path: string): Promise<T> {
+  return ask<T>('DELETE', url, path);
+}
+
+type Method = 'GET' | 'POST' | 'DELETE';
+
+async function ask<T>(method: Method, url: string, path: string): Promise<T> {
   const signal = AbortSignal.timeout(TIMEOUT_MS);
   const response = await openRequest(method, url, path, undefined, signal);
   return (await response.json()) as T;
@@ -23,7 +30,7 @@ async function ask<T>(method: 'GET' | 'POST', url: string, path: string): Promis
 
 /** An answer of which the body is yet to be read. Throws NODE_UNREACHABLE, or what the node answered. */
 export async function openRequest(
-  method: 'GET' | 'POST',
+  method: Method,
   url: string,
   path: string,
   body?: Readable,
@@ -31,7 +38,7 @@ export async function openRequest(
 ): Promise<Response> {
   const secret = process.env.LITEFS_SECRET;
   const headers: Record<string, string> =
-    method === 'POST' && secret ? { authorization: `Bearer ${secret}` } : {};
+    method !== 'GET' && secret ? { authorization: `Bearer ${secret}` } : {};
   const streamed = body && ({ body, duplex: 'half' } as unknown as RequestInit);
   let response: Response;
   try {

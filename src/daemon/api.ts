@@ -6,7 +6,13 @@ import { LiteFsError } from '../errors.ts';
 import { namedCounts } from '../fuse/operations.ts';
 import { EventStreams, type NodeEvent, type PrimaryData } from '../http/events.ts';
 import { History, type HistoryReport, SAMPLE_MS } from '../http/history.ts';
-import type { HealthReport, ImportReport, NodeReport, VerifyReport } from '../http/info.ts';
+import type {
+  HaltReport,
+  HealthReport,
+  ImportReport,
+  NodeReport,
+  VerifyReport,
+} from '../http/info.ts';
 import { nameText } from '../http/names.ts';
 import type { NodeApi } from '../http/routes.ts';
 import type { SnapshotRunReport, SnapshotsReport } from '../http/snapshots.ts';
@@ -103,6 +109,15 @@ export class Api implements NodeApi {
       });
     }
     return { name: nameText(database), bytes, position: formatPosition(position) };
+  }
+
+  async halt(database: string, id: number): Promise<HaltReport> {
+    if (!this.#ready) throw new LiteFsError('WRONG_STATE', 'the node is starting');
+    return this.#parts.replication.halts.take(database, id);
+  }
+
+  unhalt(database: string, id: number): Promise<HaltReport> {
+    return this.#parts.replication.halts.give(database, id);
   }
 
   snapshots(): Promise<SnapshotsReport> {

@@ -12,6 +12,7 @@ import type { Logger } from '../log.ts';
 import { ReplicationClient } from '../replication/client.ts';
 import { probePrimary } from '../replication/probe.ts';
 import { ReplicationServer } from '../replication/server.ts';
+import { Halts } from './halts.ts';
 import { positionTexts } from './node-report.ts';
 import type { EngineThread } from './threads.ts';
 
@@ -28,6 +29,7 @@ const LAG_UPDATE_MS = 1000;
 const PROBE_MS = 60_000;
 
 export class Replication {
+  readonly halts: Halts;
   readonly #parts: ReplicationParts;
   readonly #server: ReplicationServer;
   readonly #client: ReplicationClient | undefined;
@@ -48,8 +50,10 @@ export class Replication {
       clock,
       random: randomBytes,
     };
+    this.halts = new Halts({ identity, engine: engine.client, log, client: () => this.#client });
     this.#server = new ReplicationServer({
       ...common,
+      halts: this.halts,
       upstream: () => ({
         hostname: this.primaryHostname ?? '',
         // Those that follow us reach the primary by another host than ours.
@@ -75,6 +79,7 @@ export class Replication {
           engine.shared.setPrimary(this.primaryHostname);
           for (const listener of this.metListeners) listener();
         },
+        lost: () => this.halts.disconnected(),
         synced: () => {
           this.#updateLag();
           this.#synced.resolve('synced');
@@ -139,6 +144,7 @@ export class Replication {
 
   async close(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
+    this.halts.close();
     this.#client?.close();
     await this.#server.close();
   }

@@ -91,6 +91,7 @@ export class HaltWriter {
       closing: undefined,
       pending: undefined,
       look: lookAt(db.files.backingPath('db')),
+      undone: false,
       end: (writer) => this.#end(db, halt, writer),
     };
     db.halt = halt;
@@ -304,7 +305,7 @@ export class HaltWriter {
     try {
       const counter = headerOf(db)?.changeCounter;
       const same = sameLook(lookAt(db.files.backingPath('db')), halt.look);
-      if (!same || counter !== db.changeCounter) yield* this.#takeBackUnseen(db);
+      if (!same || counter !== db.changeCounter) halt.undone = yield* this.#takeBackUnseen(db);
       return true;
     } finally {
       db.files.lock('db', 'unlock', RESERVED_BYTE, 1);
@@ -312,18 +313,19 @@ export class HaltWriter {
   }
 
   /** Something was written without a journal, so nobody could ask the primary. */
-  *#takeBackUnseen(db: Database): Task<void> {
+  *#takeBackUnseen(db: Database): Task<boolean> {
     const { ctx } = this.#parts;
     if (db.files.size('db') !== db.pageCount * db.pageSize) {
       db.files.truncate('db', db.pageCount * db.pageSize);
     }
     const { ok } = yield* verifyDatabase(ctx, db);
-    if (ok) return;
+    if (ok) return false;
     ctx.log(
       'error',
       `${db.name} was written under the halt lock without a journal (journal_mode=MEMORY or OFF, or a program that is not SQLite): that is undone`,
       { database: db.name },
     );
+    return true;
   }
 
   /** An open file: no directory is waited for, which somebody may have locked. */

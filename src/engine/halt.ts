@@ -12,6 +12,8 @@ export interface Halt {
   pending: { readonly commit: number; answer: { readonly error?: string } | undefined } | undefined;
   /** How the database file looked when its last transaction ended; only a journal-less write changes it. */
   look: FileLook | null;
+  /** Something was written without a journal. */
+  undone: boolean;
   /** Asks the primary for a transaction, and makes it ours. Throws HaltRefused. */
   readonly end: EndEntry;
 }

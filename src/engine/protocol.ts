@@ -150,8 +150,11 @@ export interface EngineCalls {
   haltBegin: { args: { database: string; position: Position }; result: null };
   /** What has become of the commit that the news of that number told of. */
   haltAnswer: { args: { database: string; commit: number; error?: string }; result: null };
-  /** Nothing more is committed here. */
-  haltEnd: { args: { database: string; reason: string }; result: null };
+  /**
+   * Nothing more is committed here. Answered when nobody is in a transaction any more, or soon. `undone`: something
+   * was written without a journal.
+   */
+  haltEnd: { args: { database: string; reason: string }; result: { undone: boolean } };
   /** What connected replicas still need of the logs, by database: entries past these TXIDs stay. */
   pin: { args: { txids: Record<string, number> }; result: null };
 }

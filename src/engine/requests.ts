@@ -34,6 +34,11 @@ const GENERAL_LANE = '';
 const FLUSH_PATIENCE_MS = 2000;
 const BUSY_REST_MS = 1;
 
+/** Waits for applications, and must not hold up others. */
+const HALT_END_LANE = '\0halt-end';
+/** A large database that was written without a journal takes long to be compared. */
+const HALT_END_MS_MAX = 2000;
+
 interface Cut {
   readonly db: Database;
   readonly cutter: PageCutter;
@@ -319,11 +324,15 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
       },
     },
     haltEnd: {
-      lane: () => GENERAL_LANE,
-      run({ database, reason }) {
+      lane: () => HALT_END_LANE,
+      *run({ database, reason }) {
         const db = registry.get(database);
-        if (db) engine.halts.end(db, reason);
-        return null;
+        const halt = db?.halt;
+        if (!halt) return { undone: false };
+        engine.halts.end(db, reason);
+        const untilMs = ctx.clockMs() + HALT_END_MS_MAX;
+        while (db.halt === halt && ctx.clockMs() < untilMs) yield BUSY_REST_MS;
+        return { undone: halt.undone };
       },
     },
     pin: {

@@ -106,6 +106,15 @@ export interface VerifyReport {
 }
 
 /** The answer to POST /import. */
+/** A halt lock, as LiteFS has it. */
+export interface HaltReport {
+  readonly id: number;
+  /** Where the database stands. */
+  readonly pos: { readonly txid: string; readonly postApplyChecksum: string };
+  /** When it ends unless it is asked for again. */
+  readonly expires: string;
+}
+
 export interface ImportReport {
   readonly name: string;
   readonly bytes: number;

@@ -2,7 +2,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { EventStreams, PrimaryData } from './events.ts';
 import type { HistoryReport } from './history.ts';
-import type { HealthReport, ImportReport, NodeReport, VerifyReport } from './info.ts';
+import { HttpFault } from './fault.ts';
+import type { HaltReport, HealthReport, ImportReport, NodeReport, VerifyReport } from './info.ts';
 import { databaseName, nameText } from './names.ts';
 import { pageRoutes } from './page/page.ts';
 import type { Route } from './router.ts';
@@ -16,6 +17,10 @@ export interface NodeApi {
   verify(database: string): Promise<VerifyReport>;
   health(): HealthReport;
   primary(): PrimaryData;
+  /** Takes or keeps the halt lock. Throws WRONG_STATE, DATABASE_NOT_FOUND, DATABASE_BUSY. */
+  halt(database: string, id: number): Promise<HaltReport>;
+  /** Gives it back. Throws WRONG_STATE. */
+  unhalt(database: string, id: number): Promise<HaltReport>;
   snapshots(): Promise<SnapshotsReport>;
   /** Cuts them now, of all databases when none is named. */
   snapshot(database: string | undefined): Promise<SnapshotRunReport>;
@@ -76,6 +81,18 @@ export function apiRoutes(node: NodeApi): Route[] {
       handle: ({ query, request, signal }) => node.import(databaseName(query), request, signal),
     },
     {
+      method: 'POST',
+      path: '/halt',
+      changes: true,
+      handle: ({ query }) => node.halt(databaseName(query), lockId(query)),
+    },
+    {
+      method: 'DELETE',
+      path: '/halt',
+      changes: true,
+      handle: ({ query }) => node.unhalt(databaseName(query), lockId(query)),
+    },
+    {
       method: 'GET',
       path: '/metrics',
       async handle({ response }) {
@@ -103,6 +120,16 @@ export function apiRoutes(node: NodeApi): Route[] {
       },
     },
   ];
+}
+
+/** Throws HttpFault 400. */
+function lockId(query: URLSearchParams): number {
+  const text = query.get('id') ?? '';
+  const id = Number(text);
+  if (/^[1-9][0-9]{0,15}$/.test(text) && Number.isSafeInteger(id)) return id;
+  throw new HttpFault(400, 'USAGE', 'say which lock: a number of your choice', {
+    hint: 'Add &id= and a number from 1 to 9007199254740991, another one for each lock.',
+  });
 }
 
 function fileNameOf(database: string): string {

@@ -2,18 +2,19 @@
  * One connection of a replica to the node that it follows: handshake (see server-session.ts), then everything
  * that comes is handed to the receiver of its database.
  */
-import { randomUUID } from 'node:crypto';
-import fs from 'node:fs';
-import path from 'node:path';
 import { LiteFsError } from '../errors.ts';
 import { judgePeer } from '../lease/judge.ts';
 import type { Position } from '../ltx/position.ts';
 import { nameMatcher } from '../patterns.ts';
 import { isProof, proof } from './auth.ts';
+import { EntrySpools } from './entry-spools.ts';
 import { FRAME_TYPES, type Frame, frameName } from './frame.ts';
+import { HaltBorrower } from './halt-borrower.ts';
 import {
+  decodeCommitted,
   decodeDropped,
   decodeEntryBegin,
+  decodeHalted,
   decodeHeartbeat,
   decodeHello,
   decodeName,
@@ -27,6 +28,7 @@ import {
   encodePositions,
   encodeRequest,
   encodeSubscription,
+  FEATURE_HALT,
   FEATURE_ZSTD,
   type Heartbeat,
   type Hello,
@@ -68,23 +70,14 @@ export interface ClientSessionParts {
 /** More than this taken in and not applied: nothing more is read from the socket. */
 const IN_FLIGHT_BYTES_MAX = 16 << 20;
 const CHECKSUM_PART_BYTES = 512 << 10;
-/** The largest entry that is accepted: a database of 2^32 pages does not come as one transaction. */
-const ENTRY_BYTES_MAX = 2 ** 40;
-
 type State = 'hello' | 'auth' | 'welcome' | 'subscribing' | 'following';
 
-/** An entry that comes in chunks, being written to a file. */
-interface Spool {
-  readonly fd: number;
-  readonly path: string;
-  readonly length: number;
-  written: number;
-}
-
 export class ClientSession {
+  /** Rejects all when the connection is gone. */
+  readonly halts: HaltBorrower;
   readonly #parts: ClientSessionParts;
   readonly #receivers = new Map<string, DatabaseReceiver>();
-  readonly #spools = new Map<string, Spool>();
+  readonly #spools: EntrySpools;
   readonly #acks = new Map<string, Position>();
   readonly #wanted: (database: string) => boolean;
   readonly #timer: NodeJS.Timeout;
@@ -97,6 +90,8 @@ export class ClientSession {
 
   constructor(parts: ClientSessionParts) {
     this.#parts = parts;
+    this.halts = new HaltBorrower(parts.transport);
+    this.#spools = new EntrySpools(parts.store.spoolDir);
     this.#wanted = nameMatcher(parts.patterns);
     this.#heardMs = parts.clock.monotonicMs();
     this.#timer = setInterval(() => this.#tick(), HEARTBEAT_MS);
@@ -111,12 +106,19 @@ export class ClientSession {
       encodeHello({
         ...me,
         advertiseUrl: me.advertiseUrl ?? '',
-        features: compress ? FEATURE_ZSTD : 0,
+        features: FEATURE_HALT | (compress ? FEATURE_ZSTD : 0),
         nonce,
         primaryHostname: '',
         primaryProxy: '',
       }),
     );
+  }
+
+  /** Whether the server can be asked for a halt lock: the primary, of a release that knows it. */
+  get lendsHalts(): boolean {
+    const server = this.#server;
+    if (this.#state !== 'following' || !server) return false;
+    return server.role === 'primary' && (server.features & FEATURE_HALT) !== 0;
   }
 
   close(): void {
@@ -204,20 +206,31 @@ export class ClientSession {
         break;
       }
       case FRAME_TYPES.ENTRY_BEGIN:
-        this.#beginSpool(decodeEntryBegin(payload));
+        this.#spools.begin(decodeEntryBegin(payload));
         break;
       case FRAME_TYPES.ENTRY_CHUNK:
-        this.#spool(decodeNamed(payload));
+        this.#spools.chunk(decodeNamed(payload));
         break;
-      case FRAME_TYPES.ENTRY_END:
-        this.#endSpool(decodeName(payload));
+      case FRAME_TYPES.ENTRY_END: {
+        const database = decodeName(payload);
+        const path = this.#spools.end(database);
+        if (path !== undefined) {
+          this.#take(database, IN_FLIGHT_BYTES_MAX)?.entry({ path }, IN_FLIGHT_BYTES_MAX);
+        }
+        break;
+      }
+      case FRAME_TYPES.HALTED:
+        this.halts.halted(decodeHalted(payload));
+        break;
+      case FRAME_TYPES.COMMITTED:
+        this.halts.committed(decodeCommitted(payload));
         break;
       case FRAME_TYPES.CHECKSUMS_ASK:
         this.#sendChecksums(decodeName(payload));
         break;
       case FRAME_TYPES.RESYNC_BEGIN: {
         const begin = decodeResyncBegin(payload);
-        this.#dropSpool(begin.database);
+        this.#spools.drop(begin.database);
         this.#receiver(begin.database)?.begin(begin);
         break;
       }
@@ -286,7 +299,7 @@ export class ClientSession {
         events.applied(name, position);
       },
       request: (name, position, pages) => {
-        this.#dropSpool(name);
+        this.#spools.drop(name);
         transport.send('REQUEST', encodeRequest(name, position, pages));
       },
       released: (bytes) => this.#released(bytes),
@@ -304,50 +317,6 @@ export class ClientSession {
       this.#parts.transport.send('ACK', encodePositions(this.#acks));
       this.#acks.clear();
     });
-  }
-
-  #beginSpool({ database, length }: { database: string; length: number }): void {
-    if (length > ENTRY_BYTES_MAX) throw new LiteFsError('PROTOCOL', `an entry of ${length} bytes`);
-    this.#dropSpool(database);
-    const file = path.join(this.#parts.store.spoolDir, `received-${randomUUID()}`);
-    const fd = fs.openSync(file, 'wx', 0o600);
-    this.#spools.set(database, { fd, path: file, length, written: 0 });
-  }
-
-  #spool({ database, bytes }: { database: string; bytes: Buffer }): void {
-    const spool = this.#spools.get(database);
-    if (!spool) return;
-    if (spool.written + bytes.length > spool.length) {
-      throw new LiteFsError('PROTOCOL', 'an entry that is longer than was said');
-    }
-    try {
-      for (let at = 0; at < bytes.length; ) at += fs.writeSync(spool.fd, bytes, at);
-    } catch (error) {
-      throw new LiteFsError('DISK', `cannot keep what is received: ${(error as Error).message}`, {
-        hint: 'Free space on the disk of data.dir.',
-        cause: error,
-      });
-    }
-    spool.written += bytes.length;
-  }
-
-  #endSpool(database: string): void {
-    const spool = this.#spools.get(database);
-    if (!spool) return;
-    if (spool.written !== spool.length) {
-      throw new LiteFsError('PROTOCOL', 'an entry that is shorter than was said');
-    }
-    this.#spools.delete(database);
-    fs.closeSync(spool.fd);
-    this.#take(database, IN_FLIGHT_BYTES_MAX)?.entry({ path: spool.path }, IN_FLIGHT_BYTES_MAX);
-  }
-
-  #dropSpool(database: string): void {
-    const spool = this.#spools.get(database);
-    if (!spool) return;
-    this.#spools.delete(database);
-    fs.closeSync(spool.fd);
-    fs.rmSync(spool.path, { force: true });
   }
 
   #sendChecksums(database: string): void {
@@ -379,7 +348,8 @@ export class ClientSession {
   #closed(error: Error | undefined): void {
     clearInterval(this.#timer);
     for (const receiver of this.#receivers.values()) receiver.close();
-    for (const database of [...this.#spools.keys()]) this.#dropSpool(database);
+    this.#spools.dropAll();
+    this.halts.close();
     this.#parts.events.closed(error);
   }
 }

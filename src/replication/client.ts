@@ -6,7 +6,7 @@ import { ClientSession } from './client-session.ts';
 import { type Heartbeat, type Hello, NONCE_BYTES } from './messages.ts';
 import type { Clock, LocalNode, ReplicationLogger } from './parts.ts';
 import { isRemote } from './server.ts';
-import type { ReplicationStore } from './store.ts';
+import type { ReceivedEntry, ReplicationStore } from './store.ts';
 import { FrameTransport } from './transport.ts';
 
 export interface ReplicationClientOptions {
@@ -24,6 +24,8 @@ export interface ReplicationClientOptions {
   readonly events: {
     /** Connected to a node of this cluster and term. */
     met(server: Hello): void;
+    /** The connection is gone, and with it every halt lock. */
+    lost(): void;
     /** Everything that the server had when we connected is here. Once for each connection. */
     synced(): void;
   };
@@ -102,6 +104,33 @@ export class ReplicationClient {
       clockAheadMs: this.#clockAheadMs,
       positions: this.#theirs,
     };
+  }
+
+  /** Has the primary lock a database for us. Rejects with WRONG_STATE, PEER_UNREACHABLE. */
+  halt(database: string, id: number, waitMs: number): Promise<Position> {
+    const { target } = this.#options;
+    if (!this.#connected || !this.#session) {
+      const text = `there is no connection to ${target.host}:${target.port}`;
+      return Promise.reject(new LiteFsError('WRONG_STATE', text));
+    }
+    if (!this.#session.lendsHalts) {
+      const text = `${this.#server?.hostname} does not lend its write lock`;
+      const hint = 'It is a replica itself, of another release, or has not told what it has yet.';
+      return Promise.reject(new LiteFsError('WRONG_STATE', text, { hint }));
+    }
+    return this.#session.halts.ask(database, id, waitMs);
+  }
+
+  unhalt(database: string, id: number): void {
+    this.#session?.halts.release(database, id);
+  }
+
+  /** Has the primary commit a transaction under the halt lock. */
+  async commit(entry: ReceivedEntry): Promise<void> {
+    if (!this.#session) {
+      throw new LiteFsError('PEER_UNREACHABLE', 'the connection to the primary was lost');
+    }
+    await this.#session.halts.commit(entry);
   }
 
   close(): void {
@@ -213,6 +242,7 @@ export class ReplicationClient {
     this.#session = undefined;
     this.#targets = undefined;
     this.#subscribed = false;
+    if (wasConnected) this.#options.events.lost();
     if (this.#closed) return;
     this.#error = error ? describe(error) : 'the connection was closed';
     this.#refused = error instanceof LiteFsError && error.code === 'PEER_REJECTED';

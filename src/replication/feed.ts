@@ -101,6 +101,14 @@ export class DatabaseFeed {
     this.#wake();
   }
 
+  /** An entry that the replica has made itself; one that cannot be left out it knows as its own. */
+  passOver(entry: LogEntry): void {
+    const { txid, checksum } = this.#position;
+    const follows = entry.pre.txid === txid && entry.pre.checksum === checksum;
+    if (this.#live && follows) this.#position = entry.post;
+    else this.entry(entry);
+  }
+
   /** The replica could not apply what it got, and is at this position. `pages`: it wants a resync. */
   requested(position: Position, pages: boolean): void {
     this.#position = position;

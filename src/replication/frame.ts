@@ -7,7 +7,7 @@
  */
 import { LiteFsError } from '../errors.ts';
 
-/** Types 32 and up are reserved: synchronous replication, handing over the role, the halt lock. */
+/** Types 32 to 35 are reserved: synchronous replication, handing over the role. */
 export const FRAME_TYPES = {
   HELLO: 1,
   AUTH: 2,
@@ -33,7 +33,10 @@ export const FRAME_TYPES = {
   RESERVED_READY: 33,
   RESERVED_HANDOFF: 34,
   RESERVED_PROMOTE: 35,
-  RESERVED_HALT: 36,
+  HALT: 36,
+  HALTED: 37,
+  UNHALT: 38,
+  COMMITTED: 39,
 } as const;
 
 export type FrameName = keyof typeof FRAME_TYPES;
@@ -48,6 +51,7 @@ export const FRAME_BYTES_MAX = 2 << 20;
 export const HANDSHAKE_FRAME_BYTES_MAX = 4 << 10;
 const LENGTH_BYTES = 4;
 const FIRST_RESERVED = 32;
+const LAST_RESERVED = 35;
 
 const NAMES = new Map<number, FrameName>(
   (Object.keys(FRAME_TYPES) as FrameName[]).map((name) => [FRAME_TYPES[name], name]),
@@ -127,7 +131,7 @@ function check(length: number, type: number, bytesMax: number): void {
     throw new LiteFsError('PROTOCOL', `a frame of ${length} bytes: not a litefs-lite node?`);
   }
   if (!NAMES.has(type)) throw new LiteFsError('PROTOCOL', `a frame of unknown type ${type}`);
-  if (type >= FIRST_RESERVED) {
+  if (type >= FIRST_RESERVED && type <= LAST_RESERVED) {
     throw new LiteFsError(
       'PROTOCOL',
       `a ${frameName(type)} frame, which this version does not use`,

@@ -19,6 +19,8 @@ const DATABASES_MAX = 1_000_000;
 
 /** In `features`: the sender can do zstd. */
 export const FEATURE_ZSTD = 1;
+/** In `features`: the sender knows the halt lock. */
+export const FEATURE_HALT = 2;
 
 export interface Hello extends PeerFacts {
   readonly features: number;
@@ -285,6 +287,76 @@ export function encodeDropped(database: string, diverged: boolean): Buffer {
 export function decodeDropped(payload: Buffer): { database: string; diverged: boolean } {
   const reader = new PayloadReader(payload);
   return { database: reader.name(), diverged: reader.u8() === 1 };
+}
+
+export interface Halt {
+  readonly database: string;
+  /** By which the lock is given back. */
+  readonly id: number;
+  /** How long a writer on the primary is waited for. */
+  readonly waitMs: number;
+}
+
+/** name, u64 id, u32 wait: HALT. */
+export function encodeHalt({ database, id, waitMs }: Halt): Buffer {
+  return new PayloadWriter().name(database).u64(id).u32(waitMs).done();
+}
+
+export function decodeHalt(payload: Buffer): Halt {
+  const reader = new PayloadReader(payload);
+  return { database: reader.name(), id: reader.u64(), waitMs: reader.u32() };
+}
+
+export interface Halted {
+  readonly database: string;
+  readonly id: number;
+  /** Where the database stands as long as the lock is held; 0/0 with an error. */
+  readonly position: Position;
+  /** Why it is not held; '' when it is. */
+  readonly error: string;
+}
+
+/** name, u64 id, position, text error: HALTED. */
+export function encodeHalted({ database, id, position, error }: Halted): Buffer {
+  return new PayloadWriter().name(database).u64(id).position(position).text(error).done();
+}
+
+export function decodeHalted(payload: Buffer): Halted {
+  const reader = new PayloadReader(payload);
+  return {
+    database: reader.name(),
+    id: reader.u64(),
+    position: reader.position(),
+    error: reader.text(),
+  };
+}
+
+/** name, u64 id: UNHALT. */
+export function encodeNamedId(database: string, id: number): Buffer {
+  return new PayloadWriter().name(database).u64(id).done();
+}
+
+export function decodeNamedId(payload: Buffer): { database: string; id: number } {
+  const reader = new PayloadReader(payload);
+  return { database: reader.name(), id: reader.u64() };
+}
+
+export interface Committed {
+  readonly database: string;
+  /** Where the transaction has led; 0/0 with an error. */
+  readonly position: Position;
+  /** Why it is not committed; '' when it is. */
+  readonly error: string;
+}
+
+/** name, position, text error: COMMITTED. */
+export function encodeCommitted({ database, position, error }: Committed): Buffer {
+  return new PayloadWriter().name(database).position(position).text(error).done();
+}
+
+export function decodeCommitted(payload: Buffer): Committed {
+  const reader = new PayloadReader(payload);
+  return { database: reader.name(), position: reader.position(), error: reader.text() };
 }
 
 /** name alone: CHECKSUMS_ASK, ENTRY_END. */

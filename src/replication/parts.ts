@@ -1,5 +1,7 @@
 /** What both ends of replication get from outside. */
 import type { PeerFacts } from '../lease/judge.ts';
+import type { Position } from '../ltx/position.ts';
+import type { ReceivedEntry } from './store.ts';
 
 /** The node, as it is now: read anew for each connection. */
 export interface LocalNode extends PeerFacts {
@@ -13,6 +15,16 @@ export interface Upstream {
   readonly proxy: string;
   /** How far behind it this node is, ms. */
   readonly lagMs: number;
+}
+
+/** What a node does for a replica that wants to write a database: see daemon/halts.ts. */
+export interface HaltHost {
+  /** Takes the write lock for it; resolves with the position. Rejects with WRONG_STATE, DATABASE_BUSY, DATABASE_NOT_FOUND. */
+  lend(database: string, id: number, holder: string, waitMs: number): Promise<Position>;
+  /** Commits a transaction of the holder. The source is the caller's again when it settles. */
+  commit(id: number, entry: ReceivedEntry): Promise<Position>;
+  /** Gives the lock back once what is being committed is done. */
+  takeBack(database: string, id: number): void;
 }
 
 export interface ReplicationLogger {

@@ -10,6 +10,8 @@
  *     SUBSCRIBE        →
  *                      ←             SUBSCRIBED, then ENTRY…, RESYNC…, HEARTBEAT each second
  *     ACK, PING, REQUEST, CHECKSUMS  →
+ *     HALT, ENTRY…, UNHALT           →
+ *                      ←             HALTED, COMMITTED
  */
 import { LiteFsError } from '../errors.ts';
 import { judgePeer, type Verdict } from '../lease/judge.ts';
@@ -17,11 +19,18 @@ import type { Position } from '../ltx/position.ts';
 import { nameMatcher } from '../patterns.ts';
 import type { LogEntry } from '../store/log-entry.ts';
 import { isProof, proof } from './auth.ts';
+import { EntrySpools } from './entry-spools.ts';
 import { DatabaseFeed } from './feed.ts';
 import { FRAME_TYPES, type Frame, frameName } from './frame.ts';
+import { HaltLender } from './halt-lender.ts';
 import {
   decodeChecksums,
+  decodeEntryBegin,
+  decodeHalt,
   decodeHello,
+  decodeName,
+  decodeNamed,
+  decodeNamedId,
   decodePositions,
   decodeRequest,
   decodeSubscription,
@@ -30,6 +39,7 @@ import {
   encodeHello,
   encodePositions,
   encodeReject,
+  FEATURE_HALT,
   FEATURE_ZSTD,
   type Hello,
   helloVersion,
@@ -38,13 +48,14 @@ import {
 } from './messages.ts';
 import {
   type Clock,
+  type HaltHost,
   HEARTBEAT_MS,
   type LocalNode,
   type ReplicationLogger,
   SILENCE_MS_MAX,
   type Upstream,
 } from './parts.ts';
-import type { ReplicationStore } from './store.ts';
+import type { ReceivedEntry, ReplicationStore } from './store.ts';
 import type { FrameTransport } from './transport.ts';
 
 /** What is known of a connected replica. */
@@ -73,6 +84,7 @@ export interface ServerSessionParts {
   readonly clock: Clock;
   readonly log: ReplicationLogger;
   readonly upstream: () => Upstream;
+  readonly halts: HaltHost;
   readonly events: {
     /** It has proved that it knows the secret. */
     authenticated(session: ServerSession): void;
@@ -94,6 +106,8 @@ export class ServerSession {
   readonly #feeds = new Map<string, DatabaseFeed>();
   readonly #acked = new Map<string, Position>();
   readonly #told = new Map<string, Position>();
+  readonly #lender: HaltLender;
+  readonly #spools: EntrySpools;
   readonly #connectedAtMs: number;
   readonly #startedMs: number;
   /** When it was last seen to have everything, monotonic ms. */
@@ -109,6 +123,8 @@ export class ServerSession {
 
   constructor(parts: ServerSessionParts) {
     this.#parts = parts;
+    this.#lender = new HaltLender(parts.transport, parts.halts);
+    this.#spools = new EntrySpools(parts.store.spoolDir);
     this.#connectedAtMs = parts.clock.wallMs();
     this.#startedMs = parts.clock.monotonicMs();
     this.#heardMs = this.#startedMs;
@@ -157,6 +173,7 @@ export class ServerSession {
     else if (state !== 'subscribed') throw outOfOrder(type);
     else if (type === FRAME_TYPES.ACK) this.#ack(decodePositions(payload));
     else if (type === FRAME_TYPES.REQUEST) this.#request(payload);
+    else if (this.#haltFrame(type, payload)) return;
     else if (type === FRAME_TYPES.CHECKSUMS) {
       const part = decodeChecksums(payload);
       this.#feeds.get(part.database)?.checksums(part);
@@ -182,7 +199,7 @@ export class ServerSession {
       encodeHello({
         ...me,
         advertiseUrl: me.advertiseUrl ?? '',
-        features: compress ? FEATURE_ZSTD : 0,
+        features: FEATURE_HALT | (compress ? FEATURE_ZSTD : 0),
         nonce,
         primaryHostname: this.#parts.upstream().hostname,
         primaryProxy: this.#parts.upstream().proxy,
@@ -282,7 +299,8 @@ export class ServerSession {
 
   #entry(entry: LogEntry): void {
     const feed = this.#feeds.get(entry.database);
-    if (feed) feed.entry(entry);
+    if (feed && this.#lender.isCommitting(entry.database)) feed.passOver(entry);
+    else if (feed) feed.entry(entry);
     else if (this.#wanted(entry.database)) this.#follow(entry.database, { txid: 0, checksum: 0n });
   }
 
@@ -335,6 +353,50 @@ export class ServerSession {
     feed.requested(position, pages);
   }
 
+  /** The halt lock, and the transactions that are made under it. Whether it was one of these frames. */
+  #haltFrame(type: number, payload: Buffer): boolean {
+    const peer = this.#peer as Hello;
+    if ((peer.features & FEATURE_HALT) === 0) return false;
+    switch (type) {
+      case FRAME_TYPES.HALT: {
+        const halt = decodeHalt(payload);
+        this.#lender.ask(halt, peer.hostname);
+        return true;
+      }
+      case FRAME_TYPES.UNHALT: {
+        const { database, id } = decodeNamedId(payload);
+        this.#lender.release(database, id);
+        return true;
+      }
+      case FRAME_TYPES.ENTRY: {
+        const { database, bytes } = decodeNamed(payload);
+        this.#commit({ database, source: { bytes } });
+        return true;
+      }
+      case FRAME_TYPES.ENTRY_BEGIN:
+        this.#spools.begin(decodeEntryBegin(payload));
+        return true;
+      case FRAME_TYPES.ENTRY_CHUNK:
+        this.#spools.chunk(decodeNamed(payload));
+        return true;
+      case FRAME_TYPES.ENTRY_END: {
+        const database = decodeName(payload);
+        const path = this.#spools.end(database);
+        if (path !== undefined) this.#commit({ database, source: { path } });
+        return true;
+      }
+      default:
+        return false;
+    }
+  }
+
+  #commit(entry: ReceivedEntry): void {
+    this.#lender.commit(entry, (position) => {
+      this.#acked.set(entry.database, position);
+      this.#parts.events.acked(this);
+    });
+  }
+
   #tick(): void {
     const { clock, transport, upstream } = this.#parts;
     const now = clock.monotonicMs();
@@ -361,6 +423,8 @@ export class ServerSession {
 
   #closed(error: Error | undefined): void {
     clearInterval(this.#timer);
+    this.#lender.close();
+    this.#spools.dropAll();
     for (const undo of this.#undo) undo();
     for (const feed of this.#feeds.values()) feed.close();
     const { log, address, events } = this.#parts;

@@ -4,7 +4,7 @@ import { errorText, LiteFsError } from '../errors.ts';
 import type { Verdict } from '../lease/judge.ts';
 import { Absentees, type AbsentInfo } from './absent.ts';
 import { type Hello, NONCE_BYTES } from './messages.ts';
-import type { Clock, LocalNode, ReplicationLogger, Upstream } from './parts.ts';
+import type { Clock, HaltHost, LocalNode, ReplicationLogger, Upstream } from './parts.ts';
 import { type ReplicaInfo, ServerSession } from './server-session.ts';
 import type { ReplicationStore } from './store.ts';
 import { FrameTransport } from './transport.ts';
@@ -18,6 +18,7 @@ export interface ReplicationServerOptions {
   /** Random bytes, for the nonces. */
   readonly random: (bytes: number) => Buffer;
   readonly upstream: () => Upstream;
+  readonly halts: HaltHost;
   /** A node was refused for a reason that an administrator should see: two primaries, say. */
   readonly onRefused: (verdict: Verdict, peer: Hello) => void;
   /** The lowest transaction that some replica still needs, by database. */
@@ -94,7 +95,7 @@ export class ReplicationServer {
   #connected(socket: net.Socket): void {
     socket.setNoDelay(true);
     socket.setKeepAlive(true, 5000);
-    const { store, local, secret, clock, log, random, upstream, onRefused } = this.#options;
+    const { store, local, secret, clock, log, random, upstream, halts, onRefused } = this.#options;
     const host = socket.remoteAddress ?? '';
     const address = `${host}:${socket.remotePort}`;
     const session = new ServerSession({
@@ -108,6 +109,7 @@ export class ReplicationServer {
       clock,
       log,
       upstream,
+      halts,
       events: {
         authenticated: (known) => this.#strangers.delete(known),
         welcomed: (known) => {

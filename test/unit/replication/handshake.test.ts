@@ -9,7 +9,7 @@ import type { LocalNode } from '../../../src/replication/parts.ts';
 import { ServerSession } from '../../../src/replication/server-session.ts';
 import { FrameTransport } from '../../../src/replication/transport.ts';
 import { MemoryStore } from './memory-store.ts';
-import { connect, PRIMARY, REPLICA, settle } from './stand.ts';
+import { connect, NO_HALTS, PRIMARY, REPLICA, settle } from './stand.ts';
 
 let nowMs = 0;
 const clock = { wallMs: () => nowMs, monotonicMs: () => nowMs };
@@ -117,6 +117,7 @@ describe('a stranger', () => {
       nonce: Buffer.alloc(32, 2),
       clock,
       log: { debug: record, info: record, warn: record, error: record },
+      halts: NO_HALTS,
       upstream: () => ({ hostname: '', proxy: '', lagMs: 0 }),
       events: {
         authenticated: () => assert.fail('authenticated'),

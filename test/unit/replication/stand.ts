@@ -2,7 +2,7 @@
 import { type Duplex, duplexPair } from 'node:stream';
 import { ClientSession } from '../../../src/replication/client-session.ts';
 import type { Hello } from '../../../src/replication/messages.ts';
-import type { Clock, LocalNode } from '../../../src/replication/parts.ts';
+import type { Clock, HaltHost, LocalNode } from '../../../src/replication/parts.ts';
 import { ServerSession } from '../../../src/replication/server-session.ts';
 import { FrameTransport } from '../../../src/replication/transport.ts';
 import type { MemoryStore } from './memory-store.ts';
@@ -39,6 +39,13 @@ export const REPLICA: LocalNode = {
   hostname: 'box2',
 };
 
+/** A node that lends no lock. */
+export const NO_HALTS: HaltHost = {
+  lend: () => Promise.reject(new Error('no')),
+  commit: () => Promise.reject(new Error('no')),
+  takeBack() {},
+};
+
 const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
 
 export function connect(
@@ -59,6 +66,7 @@ export function connect(
     nonce: Buffer.alloc(32, 2),
     clock,
     log: SILENT,
+    halts: NO_HALTS,
     upstream: () => ({ hostname: server.local.hostname, proxy: '', lagMs: 0 }),
     events: { authenticated() {}, welcomed() {}, refused() {}, acked() {}, closed() {} },
   });

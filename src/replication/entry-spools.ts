@@ -1,0 +1,75 @@
+/** Entries that come in chunks (ENTRY_BEGIN, ENTRY_CHUNK, ENTRY_END), being written to files. */
+import { randomUUID } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { LiteFsError } from '../errors.ts';
+
+/** The largest entry that is accepted: a database of 2^32 pages does not come as one transaction. */
+const ENTRY_BYTES_MAX = 2 ** 40;
+
+interface Spool {
+  readonly fd: number;
+  readonly path: string;
+  readonly length: number;
+  written: number;
+}
+
+export class EntrySpools {
+  readonly #dir: string;
+  readonly #spools = new Map<string, Spool>();
+
+  constructor(dir: string) {
+    this.#dir = dir;
+  }
+
+  /** Throws PROTOCOL for a length that cannot be. */
+  begin({ database, length }: { database: string; length: number }): void {
+    if (length > ENTRY_BYTES_MAX) throw new LiteFsError('PROTOCOL', `an entry of ${length} bytes`);
+    this.drop(database);
+    const file = path.join(this.#dir, `received-${randomUUID()}`);
+    const fd = fs.openSync(file, 'wx', 0o600);
+    this.#spools.set(database, { fd, path: file, length, written: 0 });
+  }
+
+  /** What was not begun is left out. Throws PROTOCOL, DISK. */
+  chunk({ database, bytes }: { database: string; bytes: Buffer }): void {
+    const spool = this.#spools.get(database);
+    if (!spool) return;
+    if (spool.written + bytes.length > spool.length) {
+      throw new LiteFsError('PROTOCOL', 'an entry that is longer than was said');
+    }
+    try {
+      for (let at = 0; at < bytes.length; ) at += fs.writeSync(spool.fd, bytes, at);
+    } catch (error) {
+      throw new LiteFsError('DISK', `cannot keep what is received: ${(error as Error).message}`, {
+        hint: 'Free space on the disk of data.dir.',
+        cause: error,
+      });
+    }
+    spool.written += bytes.length;
+  }
+
+  /** The whole entry, in a file that is the caller's from now on; undefined when none was begun. Throws PROTOCOL. */
+  end(database: string): string | undefined {
+    const spool = this.#spools.get(database);
+    if (!spool) return undefined;
+    if (spool.written !== spool.length) {
+      throw new LiteFsError('PROTOCOL', 'an entry that is shorter than was said');
+    }
+    this.#spools.delete(database);
+    fs.closeSync(spool.fd);
+    return spool.path;
+  }
+
+  drop(database: string): void {
+    const spool = this.#spools.get(database);
+    if (!spool) return;
+    this.#spools.delete(database);
+    fs.closeSync(spool.fd);
+    fs.rmSync(spool.path, { force: true });
+  }
+
+  dropAll(): void {
+    for (const database of [...this.#spools.keys()]) this.drop(database);
+  }
+}
