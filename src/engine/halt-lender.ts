@@ -57,13 +57,17 @@ export function* lend(ctx: EngineContext, db: Database, options: LendOptions): T
     if (db.pageCount === 0 && db.files.size('db') === 0) {
       throw new LiteFsError('DATABASE_NOT_FOUND', `there is no database ${db.name} here`);
     }
+    let locked = false;
     try {
       yield* options.flush();
       const isWal = inWalMode(db);
       if (isWal && !made && !(db.files.exists('wal') && db.files.exists('shm'))) {
         made = true;
         options.makeWal();
-      } else if (isWal ? lockWal(db) : lockRollback(ctx, db)) {
+      } else {
+        locked = isWal ? lockWal(db) : lockRollback(ctx, db);
+      }
+      if (locked) {
         const outcome = yield* options.flush();
         // Whether anything was committed since we looked, is captured now; nothing more can come.
         if (outcome === 'done' && inWalMode(db) === isWal && db.pageCount > 0) {
@@ -74,7 +78,7 @@ export function* lend(ctx: EngineContext, db: Database, options: LendOptions): T
         unlock(db);
       }
     } catch (error) {
-      unlock(db);
+      if (locked) unlock(db);
       if (!(error instanceof OpenWouldBlock)) throw error;
     }
     if (ctx.clockMs() > untilMs) {
@@ -120,6 +124,8 @@ function isStillLocked(db: Database): boolean {
 }
 
 function lockWal(db: Database): boolean {
+  // Opened before anything is locked: each may have to be looked up first.
+  if (db.files.fd('shm') === undefined || db.files.fd('wal') === undefined) return false;
   const guard = db.files.openAgain('db');
   if (guard === undefined) return false;
   guards.set(db, guard);
