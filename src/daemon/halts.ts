@@ -57,14 +57,14 @@ export class Halts implements HaltHost {
   async take(database: string, id: number): Promise<HaltReport> {
     const { identity, engine } = this.#parts;
     const name = nameText(database);
+    const lost = this.#lost.get(database);
+    if (lost?.id === id) {
+      throw new LiteFsError('WRONG_STATE', `the halt lock of ${name} was lost: ${lost.reason}`);
+    }
     const held = this.#table.get(database);
     if (held?.id === id && held.expiresMs !== undefined) {
       held.expiresMs = performance.now() + HALT_TTL_MS;
       return this.#report(database, id);
-    }
-    const lost = this.#lost.get(database);
-    if (lost?.id === id) {
-      throw new LiteFsError('WRONG_STATE', `the halt lock of ${name} was lost: ${lost.reason}`);
     }
     if (!engine.positions().has(database)) {
       throw new LiteFsError('DATABASE_NOT_FOUND', `there is no database ${name}`);
@@ -233,6 +233,7 @@ export class Halts implements HaltHost {
   }
 
   #lose(database: string, id: number, reason: string): void {
+    if (this.#lost.get(database)?.id === id) return;
     this.#lost.set(database, { id, reason });
     this.#end(database, id, reason).catch((error) => {
       this.#parts.log.warn(`the halt lock of ${nameText(database)}: ${errorText(error)}`);

@@ -66,6 +66,7 @@ export class Replication {
         engine.client.callIfAlive('pin', { txids }).catch(() => {});
       },
     });
+    engine.client.onCorrection((database) => this.#client?.compare(database));
     const target = config.replication.primary;
     if (identity.role === 'primary' || !target) return;
     this.#client = new ReplicationClient({

@@ -53,6 +53,7 @@ export class EngineClient implements ReplicationStore {
   readonly #statuses = new Map<string, DatabaseStatus>();
   readonly #entryListeners = new Set<(entry: WireEntry) => void>();
   readonly #positionListeners = new Set<() => void>();
+  readonly #correctionListeners = new Set<(database: string) => void>();
   readonly #dropListeners = new Set<(database: string) => void>();
   #nextId = 1;
   #dead: Error | undefined;
@@ -91,6 +92,7 @@ export class EngineClient implements ReplicationStore {
         return true;
       case 'position':
         this.#moved(news.database, news.position);
+        for (const listener of this.#correctionListeners) listener(news.database);
         return true;
       case 'dropped':
         this.#positions.delete(news.database);
@@ -139,6 +141,12 @@ export class EngineClient implements ReplicationStore {
   onPosition(listener: () => void): () => void {
     this.#positionListeners.add(listener);
     return () => this.#positionListeners.delete(listener);
+  }
+
+  /** Calls back when a position is another without a transaction: after a resync, or when pages were found wrong. */
+  onCorrection(listener: (database: string) => void): () => void {
+    this.#correctionListeners.add(listener);
+    return () => this.#correctionListeners.delete(listener);
   }
 
   onDrop(listener: (database: string) => void): () => void {

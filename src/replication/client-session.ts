@@ -262,6 +262,11 @@ export class ClientSession {
     }
   }
 
+  /** At the same transaction, both must have the same content. */
+  compare(database: string, theirs: Position): void {
+    if (this.#state === 'following') this.#receiver(database)?.compare(theirs);
+  }
+
   #positions(positions: Map<string, Position>): void {
     const wanted = [...positions].filter(([name]) => this.#wanted(name));
     this.#parts.events.positions(new Map(wanted));

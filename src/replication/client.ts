@@ -106,6 +106,12 @@ export class ReplicationClient {
     };
   }
 
+  /** Our position has changed without a transaction: if it is not the server's, pages are fetched. */
+  compare(database: string): void {
+    const theirs = this.#theirs.get(database);
+    if (theirs) this.#session?.compare(database, theirs);
+  }
+
   /** Has the primary lock a database for us. Rejects with WRONG_STATE, PEER_UNREACHABLE. */
   halt(database: string, id: number, waitMs: number): Promise<Position> {
     const { target } = this.#options;

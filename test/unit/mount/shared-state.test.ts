@@ -34,7 +34,14 @@ test('the bytes lie where the document says', () => {
   ours.setPrimary('p');
   ours.requestCounts[3] = 5;
   const view = new DataView(ours.buffer);
-  assert.equal(ours.buffer.byteLength, 608);
+  ours.setHalt('open', 'd/b');
+  ours.setHalt('closing');
+  ours.haltWalBytes = 3;
+  assert.equal(ours.buffer.byteLength, 4720);
+  assert.equal(view.getInt32(608, true), 2);
+  assert.equal(view.getInt32(612, true), 3);
+  assert.equal(view.getFloat64(616, true), 3);
+  assert.equal(view.getUint8(624), 'd'.charCodeAt(0));
   assert.equal(view.getInt32(0, true), 1);
   assert.equal(view.getInt32(4, true), 0x01020304);
   assert.equal(view.getInt32(8, true), 1);
@@ -74,4 +81,19 @@ test('never in sync is not a lag of zero', () => {
   assert.equal(theirs.lagMs, undefined);
   ours.setLag(0, 0);
   assert.equal(theirs.lagMs, 0);
+});
+
+test('one database has the halt lock, and only by its own name', () => {
+  const [ours, theirs] = pair();
+  assert.equal(theirs.haltOf('app.db'), 'none');
+  ours.setHalt('open', 'dir/app.db');
+  assert.equal(theirs.haltOf('dir/app.db'), 'open');
+  assert.deepEqual(
+    ['app.db', 'dir/app.dc', 'dir/app.db2', ''].map((name) => theirs.haltOf(name)),
+    ['none', 'none', 'none', 'none'],
+  );
+  ours.setHalt('closing');
+  assert.equal(theirs.haltOf('dir/app.db'), 'closing');
+  ours.setHalt('none');
+  assert.equal(theirs.haltOf('dir/app.db'), 'none');
 });

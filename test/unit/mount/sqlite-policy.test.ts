@@ -77,10 +77,12 @@ const TABLE: [name: string, operation: Operation, primary: Verdict, replica: Ver
   ['rename over app.db', (p, c) => p.rename('notes.txt', 'app.db', c), 'defer', EROFS],
   ['rename notes.txt', (p, c) => p.rename('notes.txt', 'b.txt', c), 0, 0],
   ['rename to .primary', (p, c) => p.rename('notes.txt', '.primary', c), EACCES, EACCES],
-  ['zero the journal', (p, c) => p.write('app.db-journal', 0, zeroedHeader, c), 'defer', 'defer'],
-  ['begin a journal', (p, c) => p.write('app.db-journal', 0, Buffer.alloc(28, 1), c), 0, 0],
-  ['zeros further on', (p, c) => p.write('app.db-journal', 512, zeroedHeader, c), 0, 0],
-  ['more zeros', (p, c) => p.write('app.db-journal', 0, Buffer.alloc(512), c), 0, 0],
+  ['zero the journal', (p, c) => p.write('app.db-journal', 0, zeroedHeader, c), 'defer', EROFS],
+  ['begin a journal', (p, c) => p.write('app.db-journal', 0, Buffer.alloc(28, 1), c), 0, EROFS],
+  ['zeros further on', (p, c) => p.write('app.db-journal', 512, zeroedHeader, c), 0, EROFS],
+  ['more zeros', (p, c) => p.write('app.db-journal', 0, Buffer.alloc(512), c), 0, EROFS],
+  ['frames into app.db-wal', (p, c) => p.write('app.db-wal', 32, Buffer.alloc(64), c), 0, EROFS],
+  ['write notes.txt-wal', (p, c) => p.write('notes.txt-wal', 32, Buffer.alloc(64), c), 0, 0],
   ['zeros in app.db', (p, c) => p.write('app.db', 0, zeroedHeader, c), 0, 0],
 ];
 
@@ -98,6 +100,51 @@ for (const role of ['primary', 'replica'] as const) {
     }
   });
 }
+
+describe('on a replica that has the halt lock', () => {
+  const EIO = 5;
+  const magic = Buffer.from('d9d505f920a163d7', 'hex');
+  const HALTED: [string, (policy: SqlitePolicy, caller: Caller) => Verdict, Verdict, Verdict][] = [
+    ['open app.db', (p, c) => p.open('app.db', fs.constants.O_RDWR, c), 0, EROFS],
+    ['create app.db-journal', (p, c) => p.create('app.db-journal', c), 0, EROFS],
+    ['write its journal', (p, c) => p.write('app.db-journal', 512, Buffer.alloc(8), c), 0, 0],
+    ['zero its journal', (p, c) => p.write('app.db-journal', 0, zeroedHeader, c), 'defer', 'defer'],
+    ['a super-journal', (p, c) => p.write('app.db-journal', 4096, magic, c), EIO, EIO],
+    ['unlink its journal', (p, c) => p.unlink('app.db-journal', c), 'defer', 'defer'],
+    ['empty its journal', (p, c) => p.truncate('app.db-journal', 0, c), 'defer', 'defer'],
+    ['begin its -wal', (p, c) => p.write('app.db-wal', 0, Buffer.alloc(32), c), 'defer', EIO],
+    ['truncate its -wal', (p, c) => p.truncate('app.db-wal', 0, c), 'defer', 'defer'],
+    ['unlink its -wal', (p, c) => p.unlink('app.db-wal', c), EROFS, EROFS],
+    ['unlink app.db', (p, c) => p.unlink('app.db', c), EROFS, EROFS],
+    ['rename app.db', (p, c) => p.rename('app.db', 'x', c), EROFS, EROFS],
+    ['rename over app.db', (p, c) => p.rename('notes.txt', 'app.db', c), EROFS, EROFS],
+    ['open b.db', (p, c) => p.open('b.db', fs.constants.O_RDWR, c), EROFS, EROFS],
+  ];
+  for (const [name, operation, open, closing] of HALTED) {
+    it(`${name}: ${verdictText(open)}, then ${verdictText(closing)}`, () =>
+      withPolicy('replica', ({ policy, shared, tree }) => {
+        fs.copyFileSync(path.join(tree, 'app.db'), path.join(tree, 'b.db'));
+        fs.writeFileSync(path.join(tree, 'app.db-wal'), '');
+        shared.setHalt('open', 'app.db');
+        assert.equal(operation(policy, APP), open);
+        shared.setHalt('closing');
+        assert.equal(operation(policy, APP), closing);
+        shared.setHalt('none');
+        assert.equal(policy.open('app.db', fs.constants.O_RDWR, APP), EROFS);
+      }));
+  }
+
+  it('refuses an fsync of the database that no journal explains', () =>
+    withPolicy('replica', ({ policy, shared, tree }) => {
+      assert.equal(policy.fsync('app.db', -1, APP), 0);
+      shared.setHalt('open', 'app.db');
+      assert.equal(policy.fsync('app.db', -1, APP), EIO);
+      fs.writeFileSync(path.join(tree, 'app.db-journal'), Buffer.alloc(28));
+      assert.equal(policy.fsync('app.db', -1, APP), EIO);
+      fs.writeFileSync(path.join(tree, 'app.db-journal'), magic);
+      assert.equal(policy.fsync('app.db', -1, APP), 0);
+    }));
+});
 
 describe('the first fsync of a -wal', () => {
   const walWith = (tree: string, salt: number) => {

@@ -133,6 +133,30 @@ const CODECS: Codec[] = [
     encode: ({ database, diverged }) => messages.encodeDropped(database, diverged),
     decode: messages.decodeDropped,
   },
+  {
+    what: 'HALT',
+    values: record({ database: name, id: fc.maxSafeNat(), waitMs: u32 }),
+    encode: messages.encodeHalt,
+    decode: messages.decodeHalt,
+  },
+  {
+    what: 'HALTED',
+    values: record({ database: name, id: fc.maxSafeNat(), position, error: text }),
+    encode: messages.encodeHalted,
+    decode: messages.decodeHalted,
+  },
+  {
+    what: 'UNHALT',
+    values: record({ database: name, id: fc.maxSafeNat() }),
+    encode: ({ database, id: lock }) => messages.encodeNamedId(database, lock),
+    decode: messages.decodeNamedId,
+  },
+  {
+    what: 'COMMITTED',
+    values: record({ database: name, position, error: text }),
+    encode: messages.encodeCommitted,
+    decode: messages.decodeCommitted,
+  },
 ];
 
 /** Bytes at the end that are of any length: cut off, they are still a payload. */
