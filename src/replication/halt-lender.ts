@@ -28,6 +28,11 @@ export class HaltLender {
     return this.#committing.has(database);
   }
 
+  refuse({ database, id }: Halt, error: string): void {
+    const halted = { database, id, position: ZERO_POSITION, error };
+    this.#transport.send('HALTED', encodeHalted(halted));
+  }
+
   ask({ database, id, waitMs }: Halt, holder: string): void {
     const answer = (position: Position, error: string) => {
       this.#transport.send('HALTED', encodeHalted({ database, id, position, error }));

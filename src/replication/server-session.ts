@@ -85,6 +85,8 @@ export interface ServerSessionParts {
   readonly log: ReplicationLogger;
   readonly upstream: () => Upstream;
   readonly halts: HaltHost;
+  /** Whether it may write here under the halt lock: not a stranger, as anybody is without a secret. */
+  readonly mayWrite: boolean;
   readonly events: {
     /** It has proved that it knows the secret. */
     authenticated(session: ServerSession): void;
@@ -360,7 +362,8 @@ export class ServerSession {
     switch (type) {
       case FRAME_TYPES.HALT: {
         const halt = decodeHalt(payload);
-        this.#lender.ask(halt, peer.hostname);
+        if (this.#parts.mayWrite) this.#lender.ask(halt, peer.hostname);
+        else this.#lender.refuse(halt, 'without replication.secret only nodes of one machine may');
         return true;
       }
       case FRAME_TYPES.UNHALT: {

@@ -110,6 +110,7 @@ export class ReplicationServer {
       log,
       upstream,
       halts,
+      mayWrite: secret !== undefined || !isRemote(host),
       events: {
         authenticated: (known) => this.#strangers.delete(known),
         welcomed: (known) => {

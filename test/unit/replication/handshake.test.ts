@@ -118,6 +118,7 @@ describe('a stranger', () => {
       clock,
       log: { debug: record, info: record, warn: record, error: record },
       halts: NO_HALTS,
+      mayWrite: true,
       upstream: () => ({ hostname: '', proxy: '', lagMs: 0 }),
       events: {
         authenticated: () => assert.fail('authenticated'),

@@ -67,6 +67,7 @@ export function connect(
     clock,
     log: SILENT,
     halts: NO_HALTS,
+    mayWrite: true,
     upstream: () => ({ hostname: server.local.hostname, proxy: '', lagMs: 0 }),
     events: { authenticated() {}, welcomed() {}, refused() {}, acked() {}, closed() {} },
   });
