@@ -34,9 +34,10 @@ import { readCurrentPage } from './current-page.ts';
 import type { Database } from './database.ts';
 import { OpenWouldBlock } from './files.ts';
 import type { LtxInput } from './ltx-input.ts';
-import type { Task } from './scheduler.ts';
+import type { Scheduler, Task } from './scheduler.ts';
 
 export interface LendOptions {
+  readonly scheduler: Scheduler;
   /** How long a writer is waited for. */
   readonly waitMs: number;
   /** Captures what is committed. */
@@ -49,38 +50,27 @@ const REST_MS = 5;
 /** Descriptors with SHARED on a database in WAL mode. */
 const guards = new Map<Database, number>();
 
-/** Takes the lock. Throws DATABASE_BUSY when a writer does not end; DATABASE_NOT_FOUND; then nothing is held. */
+/**
+ * Takes the lock. Throws DATABASE_BUSY when a writer does not end; DATABASE_NOT_FOUND; then nothing is held. Tried again
+ * and again in the lane of the database, which the writer that is waited for needs in between.
+ */
 export function* lend(ctx: EngineContext, db: Database, options: LendOptions): Task<void> {
   const untilMs = ctx.clockMs() + options.waitMs;
   let made = false;
+  const makeWal = () => {
+    if (!made) options.makeWal();
+    made = true;
+  };
   for (;;) {
-    if (db.pageCount === 0 && db.files.size('db') === 0) {
-      throw new LiteFsError('DATABASE_NOT_FOUND', `there is no database ${db.name} here`);
-    }
-    let locked = false;
-    try {
-      yield* options.flush();
-      const isWal = inWalMode(db);
-      if (isWal && !made && !(db.files.exists('wal') && db.files.exists('shm'))) {
-        made = true;
-        options.makeWal();
-      } else {
-        locked = isWal ? lockWal(db) : lockRollback(ctx, db);
-      }
-      if (locked) {
-        const outcome = yield* options.flush();
-        // Whether anything was committed since we looked, is captured now; nothing more can come.
-        if (outcome === 'done' && inWalMode(db) === isWal && db.pageCount > 0) {
-          if (isWal) adoptWal(ctx, db);
-          db.lent = true;
-          return;
-        }
-        unlock(db);
-      }
-    } catch (error) {
-      if (locked) unlock(db);
-      if (!(error instanceof OpenWouldBlock)) throw error;
-    }
+    const attempt: { over: boolean; error?: unknown; locked?: boolean } = { over: false };
+    options.scheduler.add(
+      db.name,
+      () => tryLend(ctx, db, options.flush, makeWal),
+      (error, locked) => Object.assign(attempt, { over: true, error, locked }),
+    );
+    while (!attempt.over) yield 1;
+    if (attempt.error !== undefined) throw attempt.error;
+    if (attempt.locked) return;
     if (ctx.clockMs() > untilMs) {
       throw new LiteFsError(
         'DATABASE_BUSY',
@@ -88,6 +78,42 @@ export function* lend(ctx: EngineContext, db: Database, options: LendOptions): T
       );
     }
     yield REST_MS;
+  }
+}
+
+function* tryLend(
+  ctx: EngineContext,
+  db: Database,
+  flush: LendOptions['flush'],
+  makeWal: () => void,
+): Task<boolean> {
+  if (db.lent) throw new LiteFsError('WRONG_STATE', `${db.name} is lent already`);
+  if (db.pageCount === 0 && db.files.size('db') === 0) {
+    throw new LiteFsError('DATABASE_NOT_FOUND', `there is no database ${db.name} here`);
+  }
+  let locked = false;
+  try {
+    yield* flush();
+    const isWal = inWalMode(db);
+    if (isWal && !(db.files.exists('wal') && db.files.exists('shm'))) {
+      makeWal();
+      return false;
+    }
+    locked = isWal ? lockWal(db) : lockRollback(ctx, db);
+    if (!locked) return false;
+    // What was committed since we looked is captured now; nothing more can come.
+    const outcome = yield* flush();
+    if (outcome === 'done' && inWalMode(db) === isWal && db.pageCount > 0) {
+      if (isWal) adoptWal(ctx, db);
+      db.lent = true;
+      return true;
+    }
+    unlock(db);
+    return false;
+  } catch (error) {
+    if (locked) unlock(db);
+    if (error instanceof OpenWouldBlock) return false;
+    throw error;
   }
 }
 

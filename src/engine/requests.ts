@@ -279,11 +279,12 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
       },
     },
     haltLend: {
-      lane: named,
+      lane: ({ database }) => `\0lend ${database}`,
       *run({ database, waitMs }) {
         const db = known(database);
         if (!engine.captures) throw new LiteFsError('WRONG_STATE', 'the node is stopping');
         yield* lend(ctx, db, {
+          scheduler: engine.scheduler,
           waitMs,
           flush: () => follower.flush(db, { locked: false }),
           makeWal: () => engine.makeWal(db),

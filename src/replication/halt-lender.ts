@@ -10,11 +10,16 @@ import type { HaltHost } from './parts.ts';
 import type { ReceivedEntry } from './store.ts';
 import type { FrameTransport } from './transport.ts';
 
+interface Lock {
+  readonly id: number;
+  /** Until then it was asked for only. */
+  granted: boolean;
+}
+
 export class HaltLender {
   readonly #transport: FrameTransport;
   readonly #host: HaltHost;
-  /** Held, or asked for. */
-  readonly #locks = new Map<string, number>();
+  readonly #locks = new Map<string, Lock>();
   readonly #committing = new Set<string>();
   #closed = false;
 
@@ -41,23 +46,27 @@ export class HaltLender {
       answer(ZERO_POSITION, `${database} is locked over this connection already`);
       return;
     }
-    this.#locks.set(database, id);
+    const lock: Lock = { id, granted: false };
+    this.#locks.set(database, lock);
     this.#host.lend(database, id, holder, waitMs).then(
       (position) => {
-        if (this.#closed || this.#locks.get(database) !== id) this.#host.takeBack(database, id);
+        lock.granted = true;
+        // It may have been given back meanwhile.
+        if (this.#closed || this.#locks.get(database) !== lock) this.#host.takeBack(database, id);
         else answer(position, '');
       },
       (error) => {
-        if (this.#locks.get(database) === id) this.#locks.delete(database);
+        if (this.#locks.get(database) === lock) this.#locks.delete(database);
         answer(ZERO_POSITION, sentence(error));
       },
     );
   }
 
   release(database: string, id: number): void {
-    if (this.#locks.get(database) !== id) return;
+    const lock = this.#locks.get(database);
+    if (lock?.id !== id) return;
     this.#locks.delete(database);
-    this.#host.takeBack(database, id);
+    if (lock.granted) this.#host.takeBack(database, id);
   }
 
   /** A transaction; `acknowledged` is told the new position before the replica is. */
@@ -68,13 +77,13 @@ export class HaltLender {
       if ('path' in source) fs.rmSync(source.path, { force: true });
       this.#transport.send('COMMITTED', encodeCommitted({ database, ...committed }));
     };
-    const id = this.#locks.get(database);
-    if (id === undefined) {
+    const lock = this.#locks.get(database);
+    if (!lock?.granted) {
       answer({ position: ZERO_POSITION, error: `the halt lock of ${database} is not held` });
       return;
     }
     this.#committing.add(database);
-    this.#host.commit(id, entry).then(
+    this.#host.commit(lock.id, entry).then(
       (position) => {
         acknowledged(position);
         answer({ position, error: '' });
@@ -85,7 +94,9 @@ export class HaltLender {
 
   close(): void {
     this.#closed = true;
-    for (const [database, id] of this.#locks) this.#host.takeBack(database, id);
+    for (const [database, { id, granted }] of this.#locks) {
+      if (granted) this.#host.takeBack(database, id);
+    }
     this.#locks.clear();
   }
 }

@@ -158,6 +158,31 @@ for (const passthrough of ['auto', 'off'] as const) {
         await assertSame(nodes, database);
       });
 
+      it(`lets the primary's writer end first in journal mode ${mode}`, async () => {
+        const database = `first-${mode}.db`;
+        await create(database, mode);
+        const writer = spawn('sqlite3', ['-batch', primary.file(database)], { stdio: 'pipe' });
+        let out = '';
+        writer.stdout.on('data', (text) => (out += text));
+        const ended = new Promise((resolve) => writer.on('exit', resolve));
+        writer.stdin.write('BEGIN; DELETE FROM t WHERE id > 300; SELECT 4711;\n');
+        await until('it is in its transaction', () => out.includes('4711'));
+        const query = `name=${database}&id=10`;
+        const asked = halt(replica, 'POST', query);
+        await new Promise((resolve) => setTimeout(resolve, 300));
+        const startedMs = performance.now();
+        writer.stdin.end('COMMIT;\n');
+        assert.equal(await ended, 0);
+        assert.ok(performance.now() - startedMs < 2000, 'it was not held up');
+        assert.equal((await asked).status, 200);
+        const ours = new Sqlite(replica.file(database));
+        assert.equal(ours.prepare('SELECT count(*) FROM t').pluck().get(), 300);
+        ours.exec('DELETE FROM t WHERE id > 200');
+        ours.close();
+        assert.equal((await halt(replica, 'DELETE', query)).status, 200);
+        await assertSame(nodes, database);
+      });
+
       it(`refuses what is committed after the lock was given back in journal mode ${mode}`, async () => {
         const database = `late-${mode}.db`;
         await create(database, mode);
