@@ -61,7 +61,7 @@ export function checkClock(aheadMs: number | undefined): Finding {
   if (aheadMs === undefined) {
     return ok(
       'clock',
-      'not compared: the node does not follow its primary, whose API is not open to the network',
+      'not compared: no heartbeat has come from the primary yet, and its API is not open to the network',
     );
   }
   const seconds = Math.round(Math.abs(aheadMs) / 1000);
