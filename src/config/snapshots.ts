@@ -76,6 +76,14 @@ export const snapshots = z
         rate: size()
           .prefault('0')
           .describe('Bytes per second that a snapshot may read; 0 is no limit.'),
+        nice: z
+          .int()
+          .min(0)
+          .max(19)
+          .prefault(10)
+          .describe(
+            'The nice value of the thread that does it: the higher, the more others come first.',
+          ),
         keep: z
           .preprocess(
             (value) => value ?? {},
@@ -117,6 +125,8 @@ export interface SnapshotConfig {
   readonly compress: boolean;
   /** Bytes per second; 0: no limit. */
   readonly rateMax: number;
+  /** Of the snapshot thread, 0 … 19. */
+  readonly nice: number;
   readonly keep: {
     readonly last: number;
     readonly hourly: number;

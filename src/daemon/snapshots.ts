@@ -8,7 +8,7 @@ import type { SnapshotRunReport, SnapshotsReport } from '../http/snapshots.ts';
 import type { Logger } from '../log.ts';
 import { type RunReport, SnapshotKeeper } from '../snapshots/keeper.ts';
 import { describeArchive, describeSnapshot } from '../snapshots/report.ts';
-import { SnapshotThread } from '../snapshots/thread.ts';
+import { SnapshotThread, type SnapshotWorkerData } from '../snapshots/thread.ts';
 import { startWorker } from './worker.ts';
 
 const clock = { wallMs: () => Date.now(), monotonicMs: () => performance.now() };
@@ -25,13 +25,15 @@ export class Snapshots {
   readonly #engine: EngineClient;
   readonly #dir: string | undefined;
   readonly #verify: SnapshotsReport['verify'] | undefined;
-  readonly #thread = new SnapshotThread(() => startWorker('snapshots', {}));
+  readonly #thread: SnapshotThread;
   readonly #keeper: SnapshotKeeper | undefined;
   #isStarted = false;
 
   constructor({ config, engine, scratchDir, log }: SnapshotParts) {
     this.#engine = engine;
     const options = config.snapshots;
+    const workerData: SnapshotWorkerData = { nice: options?.nice ?? 0 };
+    this.#thread = new SnapshotThread(() => startWorker('snapshots', { workerData }));
     const role = config.lease.candidate ? 'primary' : 'replica';
     if (!options || (options.on !== 'any' && options.on !== role)) return;
     this.#dir = options.dir;

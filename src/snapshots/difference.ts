@@ -62,26 +62,30 @@ function compare(
     const [removed = 0, added = 0] = [sizes.rowsBefore, sizes.rowsAfter];
     return { table, ...sizes, added, removed, schemaChanged };
   }
-  // EXCEPT takes equal rows for one: groups with their number tell copies apart.
-  const grouped = (schema: string) => {
-    const list = columns(db, schema, table);
-    return `SELECT ${list}, count(*) AS copies FROM ${schema}.${name} GROUP BY ${list}`;
-  };
-  const minus = (a: string, b: string) =>
-    count(`SELECT coalesce(sum(copies), 0) FROM (${grouped(a)} EXCEPT ${grouped(b)})`);
-  return {
-    table,
-    ...sizes,
-    added: minus('main', 'before'),
-    removed: minus('before', 'main'),
-    schemaChanged,
-  };
+  // Of each content, how many more rows of it there are on one side than on the other.
+  const list = names(db, 'main', table);
+  const rows = (schema: string, sign: number) =>
+    `SELECT ${list.join(', ')}, ${sign} AS side FROM ${schema}.${name}`;
+  const exactly = list.map((column) => `${column} COLLATE BINARY`).join(', ');
+  const [added, removed] = db
+    .prepare(
+      `SELECT coalesce(sum(max(more, 0)), 0), coalesce(sum(max(-more, 0)), 0) FROM (
+         SELECT sum(side) AS more FROM (${rows('main', 1)} UNION ALL ${rows('before', -1)})
+         GROUP BY ${exactly})`,
+    )
+    .raw()
+    .get() as [number, number];
+  return { table, ...sizes, added, removed, schemaChanged };
 }
 
 /** The table's columns as SQL names them, in order; '' when it is not there. */
 function columns(db: Database.Database, schema: string, table: string): string {
+  return names(db, schema, table).join(', ');
+}
+
+function names(db: Database.Database, schema: string, table: string): string[] {
   const rows = db.prepare(`SELECT name FROM pragma_table_info(?, ?)`).all(table, schema) as {
     name: string;
   }[];
-  return rows.map(({ name }) => `"${name.replaceAll('"', '""')}"`).join(', ');
+  return rows.map(({ name }) => `"${name.replaceAll('"', '""')}"`);
 }

@@ -14,6 +14,10 @@ export type RunTask = <K extends TaskName>(
   transfer?: ArrayBuffer[],
 ) => Promise<Result<K>>;
 
+export interface SnapshotWorkerData {
+  readonly nice: number;
+}
+
 export interface TaskRequest {
   readonly id: number;
   readonly task: TaskName;

@@ -1,13 +1,11 @@
 /** The snapshot thread: tasks one after the other, with little claim to the processor. */
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { LiteFsError } from '../errors.ts';
 import { setThreadNice } from '../os/priority.ts';
 import { snapshotTasks } from './tasks.ts';
-import type { TaskReply, TaskRequest } from './thread.ts';
+import type { SnapshotWorkerData, TaskReply, TaskRequest } from './thread.ts';
 
-const NICE = 10;
-
-setThreadNice(NICE);
+setThreadNice((workerData as SnapshotWorkerData).nice);
 const tasks = snapshotTasks();
 
 parentPort?.on('message', ({ id, task, args }: TaskRequest) => {

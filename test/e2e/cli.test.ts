@@ -191,6 +191,28 @@ describe('commands that need no node', () => {
     assert.doesNotMatch(stdout + json.stdout, /rumpelstiltskin/);
   });
 
+  test('config check says when snapshots are cut next; a wrong time is no start', async () => {
+    const snapshots = `snapshots: {dir: b, schedule: ["0 3 * * *", "0 15 * * *"], timezone: UTC}`;
+    const file = configFile('times.yml', `fuse: {dir: m}\ndata: {dir: d}\n${snapshots}\n`);
+    const { status, stdout } = await runCli(['config', 'check', file], { cwd: dir });
+    assert.equal(status, 0);
+    const times = /the next ones: (.*)/.exec(stdout)?.[1].split(', ') ?? [];
+    assert.equal(times.length, 3, stdout);
+    for (const time of times) assert.match(time, /^\d{4}-\d\d-\d\d (03|15):00:00 UTC$/);
+    const wrong = configFile('wrong-time.yml', snapshots.replace('0 15', '60 15'));
+    for (const command of [
+      ['config', 'check', wrong],
+      ['mount', '-config', wrong],
+    ]) {
+      const run = await runCli(command, { cwd: dir });
+      assert.equal(run.status, EXIT_CONFIG, run.stdout);
+      assert.match(
+        run.stderr,
+        /wrong-time\.yml:1:\d+: snapshots\.schedule.* is not a cron expression/,
+      );
+    }
+  });
+
   test('config check of a wrong file names each place and what to write, and ends with 78', async () => {
     const file = configFile('bad.yml', 'fuse:\n  dri: /x\ndata:\n  retention: 5\n');
     const { status, stdout, stderr } = await runCli(['config', 'check', file]);

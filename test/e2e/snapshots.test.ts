@@ -133,8 +133,11 @@ describe('snapshots', () => {
 
   test('wait for a directory that is gone or full, and go on without a gap', async () => {
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', dir]);
+    const hears = path.join(cluster.dir, 'told');
+    const told = () => (fs.existsSync(hears) ? fs.readFileSync(hears, 'utf8').split('\n') : []);
+    const post = `echo $$LITEFS_SNAPSHOT_RESULT $$LITEFS_SNAPSHOT_ERRORS >> ${hears}`;
     try {
-      const primary = await node();
+      const primary = await node({ post });
       const file = primary.file('app.db');
       sqlite3(file, 'PRAGMA journal_mode=wal; CREATE TABLE t(x, y)');
       const first = await archived(primary, 'app.db');
@@ -143,8 +146,14 @@ describe('snapshots', () => {
       sqlite3(file, 'INSERT INTO t SELECT value, randomblob(2000) FROM generate_series(1, 200)');
       await primary.logged(/^snapshots of app\.db: .*ENOSPC/, from);
       assert.match((await primary.info()).warnings.join(), /snapshots of app\.db/);
+      const metrics = async () =>
+        (await fetch(`http://127.0.0.1:${primary.httpPort}/metrics`)).text();
+      assert.match(await metrics(), /^litefs_lite_snapshot_ok 0$/m);
+      await until('told of it', () => told()[0]?.startsWith('failed snapshots of app.db'));
       execFileSync('mount', ['-o', 'remount,size=8m', dir]);
       await primary.logged(/^snapshots of app\.db go on/, from);
+      assert.match(await metrics(), /^litefs_lite_snapshot_ok 1$/m);
+      await until('told that all is well', () => told()[1]?.startsWith('ok'));
       const second = await archived(primary, 'app.db');
       assert(restored('app.db', second).equals(databaseImage(file)));
       // Gone: what lies below must not be filled in its place.

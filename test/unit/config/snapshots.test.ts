@@ -29,6 +29,7 @@ describe('the snapshots section', () => {
       verify: 'full',
       compress: true,
       rateMax: 0,
+      nice: 10,
       keep: { last: 3, hourly: 24, daily: 7, weekly: 4, monthly: 12, withinMs: 172_800_000 },
       pre: undefined,
       post: undefined,

@@ -1,0 +1,130 @@
+/** `litefs-lite restore`, `snapshots` and `diff` on an archive alone: no node, no config. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { CHECKSUM_FLAG, pageChecksum } from '../../src/kernels/checksum.ts';
+import { archiveOf } from '../../src/snapshots/archive.ts';
+import { snapshotTasks } from '../../src/snapshots/tasks.ts';
+import { sqlite3 } from '../harness/app.ts';
+import { CLI, runCli } from '../harness/cli.ts';
+
+const PAGE_BYTES = 4096;
+const HOUR_MS = 3_600_000;
+
+describe('the command line on an archive', () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-test-'));
+  const dir = path.join(folder, 'backups');
+  const output = path.join(folder, 'out.db');
+  const nowMs = Date.now();
+  const times = [3, 2, 1].map((hours) => nowMs - hours * HOUR_MS);
+  after(() => fs.rmSync(folder, { recursive: true, force: true }));
+
+  /** Transactions 1, 2 and 3, hours apart: the table has as many rows. */
+  before(() => {
+    const file = path.join(folder, 'live.db');
+    sqlite3(file, 'CREATE TABLE t(x)');
+    for (const [index, timestampMs] of times.entries()) {
+      sqlite3(file, 'INSERT INTO t VALUES(1)');
+      const bytes = fs.readFileSync(file);
+      const pages = Array.from({ length: bytes.length / PAGE_BYTES }, (_, at) =>
+        bytes.subarray(at * PAGE_BYTES, (at + 1) * PAGE_BYTES),
+      );
+      const xor = pages.reduce((sum, page, at) => sum ^ pageChecksum(at + 1, page), 0n);
+      const position = { txid: index + 1, checksum: xor | CHECKSUM_FLAG };
+      const archive = archiveOf(dir, 'app.db').root;
+      const tasks = snapshotTasks();
+      const page = { pageSize: PAGE_BYTES, pageCount: pages.length, compress: true };
+      const snapshot = tasks.begin({ archive, base: { position, timestampMs, ...page } });
+      const records = pages.flatMap((each, at) => {
+        const head = Buffer.alloc(4);
+        head.writeUInt32BE(at + 1);
+        return [head, each];
+      });
+      tasks.pages({ snapshot, records: Buffer.concat(records) });
+      tasks.finish({ snapshot, entries: [], end: position, check: 'full', scratchDir: folder });
+    }
+  });
+
+  const restoreTo = (...args: string[]) =>
+    runCli(['restore', 'app.db', '--dir', dir, '--output', output, ...args]);
+  const local = (ms: number) =>
+    new Date(ms - new Date(ms).getTimezoneOffset() * 60_000).toISOString().slice(0, 23);
+
+  for (const [args, rows] of [
+    [[], 3],
+    [['--latest'], 3],
+    [['--at', '-150m'], 1],
+    [['--at=-1h30m'], 2],
+    [['--at', local(times[1]).replace('T', ' ')], 2],
+    [['--at', new Date(times[1] - 1).toISOString()], 1],
+    [['--at', new Date(times[2]).toISOString()], 3],
+    [['--txid', '0000000000000002', '--check', 'quick'], 2],
+    [['--txid', '1'], 1],
+  ] as const) {
+    test(`restores ${args.join(' ') || 'the newest'}: ${rows} rows`, async () => {
+      const run = await restoreTo(...args);
+      assert.equal(run.status, 0, run.stderr);
+      assert.equal(
+        sqlite3(output, 'SELECT count(*) FROM t; PRAGMA integrity_check'),
+        `${rows}\nok`,
+      );
+      assert.equal(fs.statSync(output).mode & 0o777, 0o600);
+      fs.rmSync(output);
+    });
+  }
+
+  for (const [args, status, message] of [
+    [['--at', '-4h'], 66, /nothing that old is kept/],
+    [['--txid', '9'], 66, /no files make the state/],
+    [['--txid', 'xyz'], 64, /is no transaction/],
+    [['--at', 'yesterday'], 64, /is not a time/],
+    [['--at', '-1h', '--latest'], 64, /exclude one another/],
+    [['--in-place'], 64, /where to/],
+  ] as const) {
+    test(`does not restore ${args.join(' ')}`, async () => {
+      const run = await restoreTo(...args);
+      assert.equal(run.status, status, run.stderr);
+      assert.match(run.stderr, message);
+      assert(!fs.existsSync(output));
+    });
+  }
+
+  test('never replaces a file without --force', async () => {
+    fs.writeFileSync(output, 'precious');
+    const refused = await restoreTo();
+    assert.equal(refused.status, 64);
+    assert.match(refused.stderr, /out\.db exists/);
+    assert.equal(fs.readFileSync(output, 'utf8'), 'precious');
+    assert.equal((await restoreTo('--force')).status, 0);
+    assert.equal(sqlite3(output, 'SELECT count(*) FROM t'), '3');
+    fs.rmSync(output);
+  });
+
+  test('shows a bar on a terminal', () => {
+    const command = `${CLI} restore app.db --dir ${dir} --output ${output}`;
+    const shown = execFileSync('script', ['-qec', command, '/dev/null'], { encoding: 'utf8' });
+    assert.match(shown, /\[#{30}\] 100 %/);
+    fs.rmSync(output);
+  });
+
+  test('lists what there is, and what differs', async () => {
+    const list = await runCli(['snapshots', 'app.db', '--dir', dir, '--json']);
+    const [{ name, snapshots, ranges }] = JSON.parse(list.stdout).databases;
+    assert.equal(name, 'app.db');
+    assert.deepEqual(
+      snapshots.map(({ at }: { at: string }) => Date.parse(at)),
+      times.toReversed(),
+    );
+    assert.equal(ranges.length, 3);
+    const args = ['diff', 'app.db', '--dir', dir, '--json'];
+    const differs = await runCli([...args, '--from', '-150m', '--to', '-30m']);
+    assert.equal(differs.status, 1, differs.stderr);
+    assert.deepEqual(JSON.parse(differs.stdout).tables, [
+      { table: 't', rowsBefore: 1, rowsAfter: 3, added: 2, removed: 0, schemaChanged: false },
+    ]);
+    assert.equal((await runCli([...args, '--from', '-30m'])).status, 0);
+  });
+});
