@@ -61,13 +61,21 @@ function describe(config: Config): string {
 }
 
 const NEXT_TIMES = 3;
+const TIME_FIELDS = {
+  year: 'numeric',
+  month: '2-digit',
+  day: '2-digit',
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+} as const;
 
 function describeSnapshots(snapshots: SnapshotConfig): string[] {
   const { dir, schedule, timezone, incrementsMs, on } = snapshots;
   const who = on === 'any' ? '' : ` on the ${on}`;
   const between = incrementsMs === 0 ? 'nothing' : `a restore point every ${incrementsMs / 1000} s`;
   const times = nextTimes(schedule, timezone, NEXT_TIMES).map((time) =>
-    time.toLocaleString('sv-SE', { timeZone: timezone, timeZoneName: 'short' }),
+    time.toLocaleString('sv-SE', { ...TIME_FIELDS, timeZone: timezone, timeZoneName: 'short' }),
   );
   return [
     `snapshots are cut${who} to ${dir}, with ${between} between them`,

@@ -163,19 +163,20 @@ export class DatabaseKeeper {
       { database: this.database },
       `${this.database}: transactions after ${from} are not in the archive (${reason}); a snapshot goes on from here`,
     );
-    await this.#retireIfForeign();
-    this.#archived = undefined;
+    await this.#retireIfForeign(this.#position());
     await this.#cut();
+    // What is between is lost.
+    this.#archived = this.#snapshot?.position;
   }
 
   async #cut(): Promise<ArchiveFile> {
     const { source, run, options, clock, log } = this.#parts;
-    await this.#retireIfForeign();
     const startedMs = clock.monotonicMs();
     const cut = await source.cutPages(this.database, undefined);
     let snapshot: number | undefined;
     try {
       const { position, pageSize, pageCount } = cut;
+      await this.#retireIfForeign(position);
       if (pageCount === 0) {
         throw new LiteFsError('DATABASE_NOT_FOUND', `${this.database} has no content yet`);
       }
@@ -269,11 +270,15 @@ export class DatabaseKeeper {
     return { sources, post };
   }
 
-  /** An archive that is ahead of the database, or has another content, is of a former life of it: it is kept aside. */
-  async #retireIfForeign(): Promise<void> {
-    const archived = this.#archived;
+  /**
+   * An archive that is ahead of the database, or has another content, is of a former life of it: it is kept aside. Its
+   * newest file may be a snapshot that increments have not reached yet.
+   */
+  async #retireIfForeign(position: Position): Promise<void> {
+    const newest = this.#snapshot?.position;
+    const isAhead = newest && newest.txid > (this.#archived?.txid ?? 0);
+    const archived = isAhead ? newest : this.#archived;
     if (!archived) return;
-    const position = this.#position();
     const isForeign =
       archived.txid > position.txid ||
       (archived.txid === position.txid && archived.checksum !== position.checksum);

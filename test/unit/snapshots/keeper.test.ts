@@ -10,6 +10,7 @@ import { Archive } from '../../../src/snapshots/archive.ts';
 import { SNAPSHOT_LEVEL } from '../../../src/snapshots/archive-file.ts';
 import { checkFile } from '../../../src/snapshots/image.ts';
 import { SnapshotKeeper, type SnapshotKeeperOptions } from '../../../src/snapshots/keeper.ts';
+import { restore } from '../../../src/snapshots/restore.ts';
 import type { SnapshotSource } from '../../../src/snapshots/source.ts';
 import { snapshotTasks } from '../../../src/snapshots/tasks.ts';
 import type { RunTask } from '../../../src/snapshots/thread.ts';
@@ -21,9 +22,11 @@ const POSITION = { txid: 3, checksum: pageChecksum(1, PAGE) | CHECKSUM_FLAG };
 type Listener = (entry: { readonly database: string }) => void;
 const listeners = new Set<Listener>();
 
-/** One database of one page that never changes, whatever it says. */
+/** One database of one page, which is what a test sets. */
+let page = PAGE;
+let position = POSITION;
 const fakeSource: SnapshotSource = {
-  positions: () => new Map([['app.db', POSITION]]),
+  positions: () => new Map([['app.db', position]]),
   onEntry(listener: Listener) {
     listeners.add(listener);
     return () => listeners.delete(listener);
@@ -32,7 +35,7 @@ const fakeSource: SnapshotSource = {
   async cutPages() {
     let isRead = false;
     return {
-      position: POSITION,
+      position,
       pageSize: PAGE.length,
       pageCount: 1,
       async nextInto(into) {
@@ -40,9 +43,9 @@ const fakeSource: SnapshotSource = {
         isRead = true;
         const bytes = Buffer.from(into);
         bytes.writeUInt32BE(1, 0);
-        return 4 + PAGE.copy(bytes, 4);
+        return 4 + page.copy(bytes, 4);
       },
-      end: POSITION,
+      end: position,
       close() {},
     };
   },
@@ -58,6 +61,7 @@ describe('the keeper of snapshots', () => {
   beforeEach(() => {
     folder = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-test-'));
     [running, most, delayMs] = [0, 0, 0];
+    [page, position] = [PAGE, POSITION];
   });
   afterEach(async () => {
     mock.timers.reset();
@@ -207,5 +211,29 @@ describe('the keeper of snapshots', () => {
     assert(fs.existsSync(path.join(folder, 'kept')));
     await until('all well', () => own.warnings().length === 0);
     checkFile(archive.pathOf(newest));
+  });
+
+  it('keeps a snapshot of a former life apart, though increments had not come so far', async () => {
+    const become = (txid: number, letter: string) => {
+      page = Buffer.alloc(PAGE.length, letter);
+      position = { txid, checksum: pageChecksum(1, page) | CHECKSUM_FLAG };
+    };
+    const own = keeperOf({ post: undefined });
+    await own.start();
+    become(3, 'a');
+    await own.snapshot();
+    become(4, 'b');
+    await own.snapshot();
+    // Removed, made anew, and as many transactions later.
+    become(4, 'c');
+    await own.snapshot();
+    const lives = fs.readdirSync(path.join(folder, 'backups')).sort();
+    assert.equal(lives.length, 2, lives.join());
+    for (const [index, letter] of ['c', 'b'].entries()) {
+      const archive = new Archive(path.join(folder, 'backups', lives[index]));
+      const output = path.join(folder, letter);
+      restore(archive, { kind: 'txid', txid: 4 }, output, { check: 'quick', force: false });
+      assert.equal(fs.readFileSync(output, 'latin1')[0], letter);
+    }
   });
 });
