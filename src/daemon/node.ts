@@ -105,6 +105,7 @@ async function startAndServe(
       mountDir,
       nodeId: identity.nodeId,
       role,
+      formerRole: identity.formerRole,
       compress: config.data.compress,
       strictVerify: config.strictVerify,
       retentionMs: config.data.retentionMs,
@@ -117,6 +118,7 @@ async function startAndServe(
   );
   running.engine = engine;
   await engine.recovered;
+  identity.recovered();
 
   // Ports before the mount: a taken one must not leave anything half-mounted.
   const replication = new Replication({ config, identity, engine, log });

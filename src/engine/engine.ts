@@ -131,7 +131,7 @@ export class Engine {
       const db = this.registry.open(name);
       if (!db) continue;
       try {
-        for (const _ of recoverDatabase(this.ctx, db, this.role));
+        for (const _ of recoverDatabase(this.ctx, db, this.options));
       } catch (error) {
         if (!(error instanceof LiteFsError) || error.code !== 'DATABASE_CORRUPT') throw error;
         quarantine(this.ctx, db, errorText(error));

@@ -19,6 +19,8 @@ export interface EngineOptions {
   readonly mountDir: string;
   readonly nodeId: string;
   readonly role: Role;
+  /** In which the node last served. */
+  readonly formerRole: Role;
   readonly compress: boolean;
   readonly strictVerify: boolean;
   readonly retentionMs: number;

@@ -28,16 +28,22 @@ import { loadPageSums, savePageSums } from '../store/page-sums-file.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import { captureDifference } from './diff.ts';
+import type { Role } from './protocol.ts';
 import type { Task } from './scheduler.ts';
 
 /** A database above this that has no history is not copied into the log: replicas get its pages. */
 const ADOPT_BYTES_MIN = 16 << 20;
 
-/** Brings one database into a known state. Throws DATABASE_CORRUPT when it cannot be understood. */
+/**
+ * Brings one database into a known state. Throws DATABASE_CORRUPT when it cannot be understood.
+ *
+ * What differs from the log was committed here if the node was a primary: it is captured, also when the node is a replica
+ * from now on, which then keeps it aside. If it was a replica, it is a transaction that was half applied.
+ */
 export function* recoverDatabase(
   ctx: EngineContext,
   db: Database,
-  role: 'primary' | 'replica',
+  { role, formerRole }: { readonly role: Role; readonly formerRole: Role },
 ): Task<void> {
   const marker = takeMarker(db.markerFile);
   const file = db.files.backingPath('db');
@@ -46,15 +52,18 @@ export function* recoverDatabase(
     sameLook(marker.database, lookAt(file)) &&
     sameLook(marker.wal, lookAt(db.files.backingPath('wal')));
   finishSqliteRecovery(db);
-  const known = restoreSums(db);
+  let known = restoreSums(db);
   if (known && clean && marker.position.txid === db.position.txid) {
     db.changeCounter = readChangeCounter(db);
     return;
   }
   if (!fs.existsSync(file) && db.pageCount === 0) return;
-  if (role === 'replica') {
+  if (formerRole === 'replica') {
     yield* redo(ctx, db, known);
-    return;
+    if (role === 'replica' || db.position.txid > 0) return;
+    // Nobody is left who knows better than the file.
+    db.sums = new PageSums();
+    known = false;
   }
   if (db.files.size('db') >= ADOPT_BYTES_MIN && !known) {
     yield* adopt(ctx, db);

@@ -1,8 +1,8 @@
 /** What the node answers over HTTP: the table of routes. docs/http-api.md describes each. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { EventStreams, PrimaryData } from './events.ts';
-import type { HistoryReport } from './history.ts';
 import { HttpFault } from './fault.ts';
+import type { HistoryReport } from './history.ts';
 import type { HaltReport, HealthReport, ImportReport, NodeReport, VerifyReport } from './info.ts';
 import { databaseName, nameText } from './names.ts';
 import { pageRoutes } from './page/page.ts';

@@ -1,11 +1,11 @@
 /**
  * Who this node is: node.json below data.dir, made at the first start.
  *
- *     {"nodeId": 16 hex digits, "clusterId": "" or 16 hex digits, "term": 0 … 2^53}
+ *     {"nodeId": 16 hex digits, "clusterId": "" or 16 hex digits, "term": 0 … 2^53, "role": "primary" or "replica"}
  *
  * A primary makes the cluster's id at its first start and begins with term 1; a replica takes both from its
  * primary. The term goes up when the role moves to another node: of two primaries the one with the
- * lower term is the old one.
+ * lower term is the old one. The role is the one in which the node last served: it tells whose the databases were.
  */
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
@@ -19,16 +19,21 @@ interface NodeFile {
   readonly nodeId: string;
   readonly clusterId: string;
   readonly term: number;
+  /** Absent in a file of before 0.1.0. */
+  readonly role: Role | undefined;
 }
 
 export class NodeIdentity {
   readonly nodeId: string;
   readonly role: Role;
+  /** In which it last served: what was committed here since then is its own, or its primary's. */
+  readonly formerRole: Role;
   readonly hostname: string;
   readonly advertiseUrl: string | undefined;
   readonly #file: string;
   #clusterId: string;
   #term: number;
+  #servedAs: Role;
 
   /**
    * Reads the file, or makes it. Throws DATA_DIR when it makes no sense.
@@ -37,7 +42,12 @@ export class NodeIdentity {
     file: string,
     facts: { role: Role; hostname: string; advertiseUrl: string | undefined },
   ): NodeIdentity {
-    const stored = readNodeFile(file) ?? { nodeId: randomId(), clusterId: '', term: 0 };
+    const stored = readNodeFile(file) ?? {
+      nodeId: randomId(),
+      clusterId: '',
+      term: 0,
+      role: undefined,
+    };
     const founds = facts.role === 'primary' && stored.clusterId === '';
     const content = founds ? { ...stored, clusterId: randomId(), term: 1 } : stored;
     const identity = new NodeIdentity(file, content, facts);
@@ -55,6 +65,8 @@ export class NodeIdentity {
     this.#clusterId = content.clusterId;
     this.#term = content.term;
     this.role = facts.role;
+    this.formerRole = content.role ?? facts.role;
+    this.#servedAs = this.formerRole;
     this.hostname = facts.hostname;
     this.advertiseUrl = facts.advertiseUrl;
   }
@@ -76,11 +88,19 @@ export class NodeIdentity {
     this.#save();
   }
 
+  /** The databases are as they were in the former role: from now on they are served in the present one. */
+  recovered(): void {
+    if (this.#servedAs === this.role) return;
+    this.#servedAs = this.role;
+    this.#save();
+  }
+
   #save(): void {
     const content: NodeFile = {
       nodeId: this.nodeId,
       clusterId: this.#clusterId,
       term: this.#term,
+      role: this.#servedAs,
     };
     const temporary = `${this.#file}.tmp`;
     fs.writeFileSync(temporary, `${JSON.stringify(content)}\n`, { mode: 0o600, flush: true });
@@ -110,12 +130,13 @@ function readNodeFile(file: string): NodeFile | undefined {
 
 function parse(text: string): NodeFile | undefined {
   try {
-    const { nodeId, clusterId, term } = JSON.parse(text) as Record<string, unknown>;
+    const { nodeId, clusterId, term, role } = JSON.parse(text) as Record<string, unknown>;
     const isId = (value: unknown): value is string =>
       typeof value === 'string' && /^[0-9a-f]{16}$/.test(value);
     if (!isId(nodeId) || !(isId(clusterId) || clusterId === '')) return undefined;
     if (!Number.isSafeInteger(term) || (term as number) < 0) return undefined;
-    return { nodeId, clusterId, term: term as number };
+    if (role !== undefined && role !== 'primary' && role !== 'replica') return undefined;
+    return { nodeId, clusterId, term: term as number, role };
   } catch {
     return undefined;
   }
