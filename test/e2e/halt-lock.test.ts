@@ -1,6 +1,7 @@
 /** The halt lock: a replica writes for a while, and what its commits say is true on the primary. */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
+import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import Sqlite from 'better-sqlite3';
 import { CLI, type CliRun, runCli } from '../harness/cli.ts';
@@ -30,6 +31,15 @@ function lockArguments(node: TestNode, database: string): string[] {
 function sqlite(node: TestNode, database: string, sql: string): Promise<CliRun> {
   return underLock(node, database, ['sqlite3', '-batch', '-bail', node.file(database), sql]);
 }
+
+/** Commits row after row, and prints the number of each that has returned. Ends at the first failure. */
+const WRITER = `
+  const db = new (require('${path.resolve(import.meta.dirname, '../../node_modules/better-sqlite3')}'))(process.argv[1]);
+  const insert = db.prepare('INSERT INTO t VALUES(?, randomblob(3000))');
+  for (let id = Number(process.argv[2]); ; id++) {
+    insert.run(id);
+    require('node:fs').writeSync(1, id + '\\n');
+  }`;
 
 async function halt(node: TestNode, method: 'POST' | 'DELETE', query: string) {
   const response = await fetch(`http://127.0.0.1:${node.httpPort}/halt?${query}`, { method });
@@ -399,6 +409,59 @@ describe('a connection that is lost under the halt lock', () => {
       const rows = await shellOutput(replica.file(database), 'SELECT count(*) FROM t;');
       assert.equal(rows, '401');
     });
+  }
+
+  for (const mode of ['wal', 'delete']) {
+    for (const victim of ['writer', 'replica', 'primary'] as const) {
+      it(`loses no commit that returned when the ${victim} is killed in journal mode ${mode}`, async () => {
+        const database = `acked-${victim}-${mode}.db`;
+        await shellOutput(
+          primary.file(database),
+          `PRAGMA journal_mode=${mode}; CREATE TABLE t(id INTEGER PRIMARY KEY, x);`,
+        );
+        let next = 1;
+        for (let round = 0; round < 3; round++) {
+          for (const node of nodes) await inSync(primary, node, database);
+          const id = 100 + round;
+          await until('the lock is there', async () => {
+            const { status } = await halt(replica, 'POST', `name=${database}&id=${id}`);
+            return status === 200;
+          });
+          const writer = spawn(
+            process.execPath,
+            ['-e', WRITER, replica.file(database), `${next}`],
+            {
+              stdio: ['ignore', 'pipe', 'ignore'],
+            },
+          );
+          let out = '';
+          writer.stdout.on('data', (text) => (out += text));
+          const ended = new Promise((resolve) => writer.on('close', resolve));
+          await until('it commits', () => out.includes('\n'));
+          await new Promise((resolve) => setTimeout(resolve, 40 + Math.random() * 200));
+          if (victim === 'writer') writer.kill('SIGKILL');
+          else if (victim === 'replica') await replica.kill();
+          else await primary.kill();
+          await ended;
+          if (victim === 'replica') await replica.start();
+          if (victim === 'primary') await primary.start();
+          if (victim === 'writer') await halt(replica, 'DELETE', `name=${database}&id=${id}`);
+          const acked = Number(out.trimEnd().split('\n').at(-1));
+          await assertSame(nodes, database);
+          const found = await shellOutput(
+            primary.file(database),
+            'SELECT count(*), max(id) FROM t;',
+          );
+          const [count, last] = found.split('|').map(Number);
+          assert.equal(count, last, 'no gap');
+          assert.ok(
+            last === acked || last === acked + 1,
+            `${acked} had returned, ${last} is there`,
+          );
+          next = last + 1;
+        }
+      });
+    }
   }
 
   it('fails a commit that the primary does not answer', async () => {
