@@ -5,10 +5,34 @@
 import fs from 'node:fs';
 import { errorText, LiteFsError } from '../errors.ts';
 import { type Position, ZERO_POSITION } from '../ltx/position.ts';
-import { type Committed, encodeCommitted, encodeHalted, type Halt } from './messages.ts';
+import { EntrySpools } from './entry-spools.ts';
+import { FRAME_TYPES } from './frame.ts';
+import {
+  type Committed,
+  decodeEntryBegin,
+  decodeHalt,
+  decodeName,
+  decodeNamed,
+  decodeNamedId,
+  encodeCommitted,
+  encodeHalted,
+  FEATURE_HALT,
+  type Halt,
+  type Hello,
+} from './messages.ts';
 import type { HaltHost } from './parts.ts';
 import type { ReceivedEntry } from './store.ts';
 import type { FrameTransport } from './transport.ts';
+
+export interface HaltLenderParts {
+  readonly transport: FrameTransport;
+  readonly halts: HaltHost;
+  /** Whether the replica may write here: not a stranger, as anybody is without a secret. */
+  readonly mayWrite: boolean;
+  readonly spoolDir: string;
+  /** A transaction of the replica is committed; told before the replica is. */
+  readonly committed: (database: string, position: Position) => void;
+}
 
 interface Lock {
   readonly id: number;
@@ -17,15 +41,51 @@ interface Lock {
 }
 
 export class HaltLender {
+  readonly #parts: HaltLenderParts;
   readonly #transport: FrameTransport;
   readonly #host: HaltHost;
+  readonly #spools: EntrySpools;
   readonly #locks = new Map<string, Lock>();
   readonly #committing = new Set<string>();
   #closed = false;
 
-  constructor(transport: FrameTransport, host: HaltHost) {
-    this.#transport = transport;
-    this.#host = host;
+  constructor(parts: HaltLenderParts) {
+    this.#parts = parts;
+    this.#transport = parts.transport;
+    this.#host = parts.halts;
+    this.#spools = new EntrySpools(parts.spoolDir);
+  }
+
+  /** Takes a frame of the halt lock; false when it is none, or the replica has not announced that it knows it. */
+  frame(type: number, payload: Buffer, peer: Hello): boolean {
+    if ((peer.features & FEATURE_HALT) === 0) return false;
+    switch (type) {
+      case FRAME_TYPES.HALT:
+        this.#ask(decodeHalt(payload), peer.hostname);
+        return true;
+      case FRAME_TYPES.UNHALT:
+        this.#release(decodeNamedId(payload));
+        return true;
+      case FRAME_TYPES.ENTRY: {
+        const { database, bytes } = decodeNamed(payload);
+        this.#commit({ database, source: { bytes } });
+        return true;
+      }
+      case FRAME_TYPES.ENTRY_BEGIN:
+        this.#spools.begin(decodeEntryBegin(payload));
+        return true;
+      case FRAME_TYPES.ENTRY_CHUNK:
+        this.#spools.chunk(decodeNamed(payload));
+        return true;
+      case FRAME_TYPES.ENTRY_END: {
+        const database = decodeName(payload);
+        const path = this.#spools.end(database);
+        if (path !== undefined) this.#commit({ database, source: { path } });
+        return true;
+      }
+      default:
+        return false;
+    }
   }
 
   /** Whether an entry that comes from the engine now is one that the replica has made. */
@@ -33,15 +93,14 @@ export class HaltLender {
     return this.#committing.has(database);
   }
 
-  refuse({ database, id }: Halt, error: string): void {
-    const halted = { database, id, position: ZERO_POSITION, error };
-    this.#transport.send('HALTED', encodeHalted(halted));
-  }
-
-  ask({ database, id, waitMs }: Halt, holder: string): void {
+  #ask({ database, id, waitMs }: Halt, holder: string): void {
     const answer = (position: Position, error: string) => {
       this.#transport.send('HALTED', encodeHalted({ database, id, position, error }));
     };
+    if (!this.#parts.mayWrite) {
+      answer(ZERO_POSITION, 'without replication.secret only nodes of one machine may');
+      return;
+    }
     if (this.#locks.has(database)) {
       answer(ZERO_POSITION, `${database} is locked over this connection already`);
       return;
@@ -62,15 +121,14 @@ export class HaltLender {
     );
   }
 
-  release(database: string, id: number): void {
+  #release({ database, id }: { database: string; id: number }): void {
     const lock = this.#locks.get(database);
     if (lock?.id !== id) return;
     this.#locks.delete(database);
     if (lock.granted) this.#host.takeBack(database, id);
   }
 
-  /** A transaction; `acknowledged` is told the new position before the replica is. */
-  commit(entry: ReceivedEntry, acknowledged: (position: Position) => void): void {
+  #commit(entry: ReceivedEntry): void {
     const { database, source } = entry;
     const answer = (committed: Omit<Committed, 'database'>) => {
       this.#committing.delete(database);
@@ -85,7 +143,7 @@ export class HaltLender {
     this.#committing.add(database);
     this.#host.commit(lock.id, entry).then(
       (position) => {
-        acknowledged(position);
+        this.#parts.committed(database, position);
         answer({ position, error: '' });
       },
       (error) => answer({ position: ZERO_POSITION, error: sentence(error) }),
@@ -94,6 +152,7 @@ export class HaltLender {
 
   close(): void {
     this.#closed = true;
+    this.#spools.dropAll();
     for (const [database, { id, granted }] of this.#locks) {
       if (granted) this.#host.takeBack(database, id);
     }

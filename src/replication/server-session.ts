@@ -19,18 +19,12 @@ import type { Position } from '../ltx/position.ts';
 import { nameMatcher } from '../patterns.ts';
 import type { LogEntry } from '../store/log-entry.ts';
 import { isProof, proof } from './auth.ts';
-import { EntrySpools } from './entry-spools.ts';
 import { DatabaseFeed } from './feed.ts';
 import { FRAME_TYPES, type Frame, frameName } from './frame.ts';
 import { HaltLender } from './halt-lender.ts';
 import {
   decodeChecksums,
-  decodeEntryBegin,
-  decodeHalt,
   decodeHello,
-  decodeName,
-  decodeNamed,
-  decodeNamedId,
   decodePositions,
   decodeRequest,
   decodeSubscription,
@@ -55,7 +49,7 @@ import {
   SILENCE_MS_MAX,
   type Upstream,
 } from './parts.ts';
-import type { ReceivedEntry, ReplicationStore } from './store.ts';
+import type { ReplicationStore } from './store.ts';
 import type { FrameTransport } from './transport.ts';
 
 /** What is known of a connected replica. */
@@ -109,7 +103,6 @@ export class ServerSession {
   readonly #acked = new Map<string, Position>();
   readonly #told = new Map<string, Position>();
   readonly #lender: HaltLender;
-  readonly #spools: EntrySpools;
   readonly #connectedAtMs: number;
   readonly #startedMs: number;
   /** When it was last seen to have everything, monotonic ms. */
@@ -125,8 +118,14 @@ export class ServerSession {
 
   constructor(parts: ServerSessionParts) {
     this.#parts = parts;
-    this.#lender = new HaltLender(parts.transport, parts.halts);
-    this.#spools = new EntrySpools(parts.store.spoolDir);
+    this.#lender = new HaltLender({
+      ...parts,
+      spoolDir: parts.store.spoolDir,
+      committed: (database, position) => {
+        this.#acked.set(database, position);
+        parts.events.acked(this);
+      },
+    });
     this.#connectedAtMs = parts.clock.wallMs();
     this.#startedMs = parts.clock.monotonicMs();
     this.#heardMs = this.#startedMs;
@@ -175,7 +174,7 @@ export class ServerSession {
     else if (state !== 'subscribed') throw outOfOrder(type);
     else if (type === FRAME_TYPES.ACK) this.#ack(decodePositions(payload));
     else if (type === FRAME_TYPES.REQUEST) this.#request(payload);
-    else if (this.#haltFrame(type, payload)) return;
+    else if (this.#lender.frame(type, payload, this.#peer as Hello)) return;
     else if (type === FRAME_TYPES.CHECKSUMS) {
       const part = decodeChecksums(payload);
       this.#feeds.get(part.database)?.checksums(part);
@@ -355,51 +354,6 @@ export class ServerSession {
     feed.requested(position, pages);
   }
 
-  /** The halt lock, and the transactions that are made under it. Whether it was one of these frames. */
-  #haltFrame(type: number, payload: Buffer): boolean {
-    const peer = this.#peer as Hello;
-    if ((peer.features & FEATURE_HALT) === 0) return false;
-    switch (type) {
-      case FRAME_TYPES.HALT: {
-        const halt = decodeHalt(payload);
-        if (this.#parts.mayWrite) this.#lender.ask(halt, peer.hostname);
-        else this.#lender.refuse(halt, 'without replication.secret only nodes of one machine may');
-        return true;
-      }
-      case FRAME_TYPES.UNHALT: {
-        const { database, id } = decodeNamedId(payload);
-        this.#lender.release(database, id);
-        return true;
-      }
-      case FRAME_TYPES.ENTRY: {
-        const { database, bytes } = decodeNamed(payload);
-        this.#commit({ database, source: { bytes } });
-        return true;
-      }
-      case FRAME_TYPES.ENTRY_BEGIN:
-        this.#spools.begin(decodeEntryBegin(payload));
-        return true;
-      case FRAME_TYPES.ENTRY_CHUNK:
-        this.#spools.chunk(decodeNamed(payload));
-        return true;
-      case FRAME_TYPES.ENTRY_END: {
-        const database = decodeName(payload);
-        const path = this.#spools.end(database);
-        if (path !== undefined) this.#commit({ database, source: { path } });
-        return true;
-      }
-      default:
-        return false;
-    }
-  }
-
-  #commit(entry: ReceivedEntry): void {
-    this.#lender.commit(entry, (position) => {
-      this.#acked.set(entry.database, position);
-      this.#parts.events.acked(this);
-    });
-  }
-
   #tick(): void {
     const { clock, transport, upstream } = this.#parts;
     const now = clock.monotonicMs();
@@ -427,7 +381,6 @@ export class ServerSession {
   #closed(error: Error | undefined): void {
     clearInterval(this.#timer);
     this.#lender.close();
-    this.#spools.dropAll();
     for (const undo of this.#undo) undo();
     for (const feed of this.#feeds.values()) feed.close();
     const { log, address, events } = this.#parts;

@@ -51,7 +51,8 @@ for (const passthrough of MODES) {
       fs.writeFileSync(file, '0123456789');
 
       const write = await held(mount, 'printf AB | dd of=held-journal conv=notrunc status=none');
-      assert.deepEqual(write.operation, { kind: 'write', path: 'held-journal' });
+      const data = new Uint8Array(Buffer.from('AB'));
+      assert.deepEqual(write.operation, { kind: 'write', path: 'held-journal', offset: 0, data });
       // Other requests come and go in the same buffer meanwhile.
       fs.writeFileSync(`${mount.dir}/unrelated-journal`, 'zz');
       assert.equal(fs.readFileSync(file, 'latin1'), '0123456789');

@@ -1,10 +1,9 @@
 /** The halt lock: a replica writes for a while, and what its commits say is true on the primary. */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import Sqlite from 'better-sqlite3';
-import { CLI, type CliRun, runCli } from '../harness/cli.ts';
+import { CLI, runCli } from '../harness/cli.ts';
 import {
   type Cluster,
   inSync,
@@ -13,52 +12,15 @@ import {
   type TestNode,
   until,
 } from '../harness/cluster.ts';
-import { databaseImage } from '../harness/image.ts';
+import {
+  assertSame,
+  halt,
+  JOURNAL_MODES,
+  lockArguments,
+  sqlite,
+  underLock,
+} from '../harness/halt.ts';
 import { runShell, shellOutput } from '../harness/sqlite-shell.ts';
-
-const JOURNAL_MODES = ['wal', 'delete', 'truncate', 'persist'] as const;
-
-/** `litefs-lite run -with-halt-lock-on DB -- COMMAND` against a node. */
-function underLock(node: TestNode, database: string, command: readonly string[]): Promise<CliRun> {
-  return runCli([...lockArguments(node, database), ...command]);
-}
-
-function lockArguments(node: TestNode, database: string): string[] {
-  const url = `http://127.0.0.1:${node.httpPort}`;
-  return ['run', '-url', url, '-with-halt-lock-on', node.file(database), '--'];
-}
-
-function sqlite(node: TestNode, database: string, sql: string): Promise<CliRun> {
-  return underLock(node, database, ['sqlite3', '-batch', '-bail', node.file(database), sql]);
-}
-
-/** Commits row after row, and prints the number of each that has returned. Ends at the first failure. */
-const WRITER = `
-  const db = new (require('${path.resolve(import.meta.dirname, '../../node_modules/better-sqlite3')}'))(process.argv[1]);
-  const insert = db.prepare('INSERT INTO t VALUES(?, randomblob(3000))');
-  for (let id = Number(process.argv[2]); ; id++) {
-    insert.run(id);
-    require('node:fs').writeSync(1, id + '\\n');
-  }`;
-
-async function halt(node: TestNode, method: 'POST' | 'DELETE', query: string) {
-  const response = await fetch(`http://127.0.0.1:${node.httpPort}/halt?${query}`, { method });
-  return { status: response.status, body: (await response.json()) as Record<string, unknown> };
-}
-
-async function assertSame(nodes: readonly TestNode[], database: string): Promise<void> {
-  const [primary, ...others] = nodes;
-  const ours = async () => databaseImage(primary.backing(database));
-  for (const node of others) {
-    await inSync(primary, node, database);
-    assert.ok(databaseImage(node.backing(database)).equals(await ours()), `${node.name} is equal`);
-    const copy = new Sqlite(node.file(database), { readonly: true });
-    assert.equal(copy.pragma('integrity_check', { simple: true }), 'ok');
-    copy.close();
-    const info = await fetch(`http://127.0.0.1:${node.httpPort}/verify?name=${database}`);
-    assert.equal(((await info.json()) as { ok: boolean }).ok, true, `${node.name} is verified`);
-  }
-}
 
 for (const passthrough of ['auto', 'off'] as const) {
   describe(`halt lock, passthrough ${passthrough}`, () => {
@@ -362,130 +324,3 @@ for (const passthrough of ['auto', 'off'] as const) {
     });
   });
 }
-
-describe('a connection that is lost under the halt lock', () => {
-  let cluster: Cluster;
-  let nodes: TestNode[];
-  let primary: TestNode;
-  let replica: TestNode;
-  before(async () => {
-    const started = await startCluster('auto', { replicas: 2 });
-    ({ cluster, primary, replica } = started);
-    nodes = [primary, ...started.replicas];
-  });
-  after(() => cluster?.close());
-
-  for (const mode of JOURNAL_MODES) {
-    it(`fails the next commit in journal mode ${mode}, and both are equal afterwards`, async () => {
-      const database = `lost-${mode}.db`;
-      await shellOutput(
-        primary.file(database),
-        `PRAGMA journal_mode=${mode}; CREATE TABLE t(id INTEGER PRIMARY KEY, x);
-         WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 500)
-         INSERT INTO t SELECT i, randomblob(100) FROM c;`,
-      );
-      for (const node of nodes) await inSync(primary, node, database);
-      const query = `name=${database}&id=21`;
-      assert.equal((await halt(replica, 'POST', query)).status, 200);
-      const writer = new Sqlite(replica.file(database));
-      if (mode !== 'wal') writer.pragma(`journal_mode=${mode}`);
-      writer.pragma('cache_size=5');
-      writer.exec('DELETE FROM t WHERE id <= 100');
-      writer.exec('BEGIN; UPDATE t SET x = randomblob(900); DELETE FROM t WHERE id > 450');
-      await primary.kill();
-      assert.throws(() => writer.exec('COMMIT'), /disk I\/O error/);
-      const seen = new Sqlite(replica.file(database), { readonly: true });
-      assert.equal(seen.prepare('SELECT count(*) FROM t').pluck().get(), 400, 'it was undone');
-      assert.equal(seen.pragma('integrity_check', { simple: true }), 'ok');
-      seen.close();
-      assert.throws(() => writer.exec('DELETE FROM t'), /readonly|disk I\/O error|open/);
-      writer.close();
-      const lost = await halt(replica, 'POST', query);
-      assert.equal(lost.status, 503);
-      assert.match(String(lost.body.message), /was lost/);
-      await primary.start();
-      await shellOutput(primary.file(database), "INSERT INTO t(x) VALUES('on');");
-      await assertSame(nodes, database);
-      const rows = await shellOutput(replica.file(database), 'SELECT count(*) FROM t;');
-      assert.equal(rows, '401');
-    });
-  }
-
-  for (const mode of ['wal', 'delete']) {
-    for (const victim of ['writer', 'replica', 'primary'] as const) {
-      it(`loses no commit that returned when the ${victim} is killed in journal mode ${mode}`, async () => {
-        const database = `acked-${victim}-${mode}.db`;
-        await shellOutput(
-          primary.file(database),
-          `PRAGMA journal_mode=${mode}; CREATE TABLE t(id INTEGER PRIMARY KEY, x);`,
-        );
-        let next = 1;
-        for (let round = 0; round < 3; round++) {
-          for (const node of nodes) await inSync(primary, node, database);
-          const id = 100 + round;
-          await until('the lock is there', async () => {
-            const { status } = await halt(replica, 'POST', `name=${database}&id=${id}`);
-            return status === 200;
-          });
-          const writer = spawn(
-            process.execPath,
-            ['-e', WRITER, replica.file(database), `${next}`],
-            {
-              stdio: ['ignore', 'pipe', 'ignore'],
-            },
-          );
-          let out = '';
-          writer.stdout.on('data', (text) => (out += text));
-          const ended = new Promise((resolve) => writer.on('close', resolve));
-          await until('it commits', () => out.includes('\n'));
-          await new Promise((resolve) => setTimeout(resolve, 40 + Math.random() * 200));
-          if (victim === 'writer') writer.kill('SIGKILL');
-          else if (victim === 'replica') await replica.kill();
-          else await primary.kill();
-          await ended;
-          if (victim === 'replica') await replica.start();
-          if (victim === 'primary') await primary.start();
-          if (victim === 'writer') await halt(replica, 'DELETE', `name=${database}&id=${id}`);
-          const acked = Number(out.trimEnd().split('\n').at(-1));
-          await assertSame(nodes, database);
-          const found = await shellOutput(
-            primary.file(database),
-            'SELECT count(*), max(id) FROM t;',
-          );
-          const [count, last] = found.split('|').map(Number);
-          assert.equal(count, last, 'no gap');
-          assert.ok(
-            last === acked || last === acked + 1,
-            `${acked} had returned, ${last} is there`,
-          );
-          next = last + 1;
-        }
-      });
-    }
-  }
-
-  it('fails a commit that the primary does not answer', async () => {
-    const database = 'silent.db';
-    await shellOutput(
-      primary.file(database),
-      'PRAGMA journal_mode=wal; CREATE TABLE t(x); INSERT INTO t VALUES(1);',
-    );
-    for (const node of nodes) await inSync(primary, node, database);
-    const query = `name=${database}&id=22`;
-    assert.equal((await halt(replica, 'POST', query)).status, 200);
-    const writer = new Sqlite(replica.file(database));
-    process.kill(primary.pid, 'SIGSTOP');
-    try {
-      assert.throws(() => writer.exec('DELETE FROM t'), /disk I\/O error/);
-    } finally {
-      process.kill(primary.pid, 'SIGCONT');
-    }
-    writer.close();
-    // Whether the primary has it after all is not known to who was told of an error; but both are equal.
-    await until('it may be written on the primary', async () => {
-      const { status } = await runShell(primary.file(database), 'INSERT INTO t VALUES(2);');
-      return status === 0;
-    });
-    await assertSame(nodes, database);
-  });
-});
