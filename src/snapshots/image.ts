@@ -62,8 +62,11 @@ export function checkFile(file: string): LtxHeader {
   }
 }
 
+/** For what came out of an archive. */
+export const ARCHIVED_SO = 'Its checksums are right: it was like that when it was archived.';
+
 /** Throws DATABASE_CORRUPT when SQLite finds something wrong in a database file that is ours alone. It stays as it is. */
-export function checkIntegrity(file: string): void {
+export function checkIntegrity(file: string, hint?: string): void {
   let found: string;
   try {
     const db = new Database(file, { fileMustExist: true });
@@ -80,10 +83,7 @@ export function checkIntegrity(file: string): void {
     found = error.message;
   }
   if (found === 'ok') return;
-  throw new LiteFsError(
-    'DATABASE_CORRUPT',
-    `${file}: integrity_check says: ${found}. Its checksums are right: it was like that when it was archived`,
-  );
+  throw new LiteFsError('DATABASE_CORRUPT', `${file}: integrity_check says: ${found}`, { hint });
 }
 
 /** Names its file in what it throws. */

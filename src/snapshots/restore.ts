@@ -6,6 +6,7 @@ import { LiteFsError } from '../errors.ts';
 import { type Archive, fsyncFolder, onDisk } from './archive.ts';
 import type { ArchiveFile } from './archive-file.ts';
 import {
+  ARCHIVED_SO,
   type CheckLevel,
   checkIntegrity,
   DamagedFile,
@@ -46,7 +47,7 @@ export function restore(
   const temporary = path.join(path.dirname(output), `.${path.basename(output)}.${randomUUID()}`);
   try {
     const restored = make(archive, target, temporary, options);
-    if (options.check === 'full') checkIntegrity(temporary);
+    if (options.check === 'full') checkIntegrity(temporary, ARCHIVED_SO);
     onDisk(output, () => {
       const mode = fs.statSync(output, { throwIfNoEntry: false })?.mode;
       if (mode !== undefined) fs.chmodSync(temporary, mode & 0o777);

@@ -11,7 +11,7 @@ import type { Position } from '../ltx/position.ts';
 import { fileSink, fileSource } from '../ltx/sources.ts';
 import { type Archive, onDisk } from './archive.ts';
 import { type ArchiveFile, SNAPSHOT_LEVEL } from './archive-file.ts';
-import { type CheckLevel, checkIntegrity, writeImage } from './image.ts';
+import { ARCHIVED_SO, type CheckLevel, checkIntegrity, writeImage } from './image.ts';
 import type { OpenEntry } from './open-entries.ts';
 
 export interface SnapshotBase {
@@ -136,7 +136,7 @@ export function checkSnapshot(file: string, check: CheckLevel, scratch: string):
   }
   try {
     writeImage([file], scratch);
-    checkIntegrity(scratch);
+    checkIntegrity(scratch, ARCHIVED_SO);
   } finally {
     fs.rmSync(scratch, { force: true });
   }
