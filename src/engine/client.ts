@@ -2,6 +2,7 @@
  * The engine as the main thread sees it: requests with promises, news as events, and the
  * ReplicationStore that replication works on.
  */
+import fs from 'node:fs';
 import type { MessagePort } from 'node:worker_threads';
 import { errorText, LiteFsError } from '../errors.ts';
 import type { Position } from '../ltx/position.ts';
@@ -187,9 +188,14 @@ export class EngineClient implements ReplicationStore {
     };
   }
 
-  apply(entry: ReceivedEntry): Promise<Position> {
+  async apply(entry: ReceivedEntry): Promise<Position> {
     const { source, transfer } = ownSource(entry.source);
-    return this.call('apply', { database: entry.database, source }, transfer);
+    try {
+      return await this.call('apply', { database: entry.database, source }, transfer);
+    } finally {
+      // The log has a name of its own for it.
+      if ('path' in source) await fs.promises.rm(source.path, { force: true });
+    }
   }
 
   pageChecksums(

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import Sqlite from 'better-sqlite3';
@@ -52,6 +53,13 @@ test('a transaction of 1 GB is replicated with bounded memory', async () => {
     assert.equal(rowsOf(replica, 'app.db'), rowsOf(primary, 'app.db'));
     assertSmall(primary);
     assertSmall(replica);
+    for (const { data, name } of [primary, replica]) {
+      const spool = path.join(data, 'spool');
+      await until(
+        `${name} keeps no copy of what it has taken into its log`,
+        () => fs.readdirSync(spool).length === 0,
+      );
+    }
   } finally {
     await cluster.close();
   }
