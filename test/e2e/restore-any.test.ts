@@ -96,7 +96,8 @@ class Changing {
   }
 
   #otherPageSize(db: Sqlite.Database): void {
-    db.pragma('journal_mode = delete');
+    // Only a WAL stands in the way of it.
+    if (this.mode === 'wal') db.pragma('journal_mode = delete');
     db.pragma(`page_size = ${this.#random.pick(PAGE_SIZES)}`);
     db.exec('VACUUM');
     db.pragma(`journal_mode = ${this.mode}`);
