@@ -21,10 +21,10 @@ import { Cluster, type TestNode, until } from '../harness/cluster.ts';
 import { databaseImage } from '../harness/image.ts';
 import { SeededRandom } from '../harness/random.ts';
 
-const STATES = Number(process.env.LITEFS_LITE_RESTORE_STATES ?? 200);
+const STATES = Number(process.env.LITEFS_LITE_RESTORE_STATES ?? 144);
 const MODES = ['wal', 'delete', 'truncate', 'persist', 'memory', 'wal'];
 const PAGE_SIZES = [512, 1024, 4096, 8192, 65536];
-const DATABASES = 50;
+const DATABASES = 48;
 
 /** A state of a database: where its archive is (a name may change, an inode not), and what it was. */
 interface State {
