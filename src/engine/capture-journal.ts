@@ -42,6 +42,7 @@ export function* captureJournal(
   const { pageSize } = header;
   const pageCount = databasePageCount(header, db.files.size('db'));
   if (!journal.reliable || pageSize !== db.pageSize || pageCount === 0) return 'compare';
+  if (db.pageCount > 0 && hasGap(db.changeCounter, header.changeCounter)) return 'compare';
 
   const candidates = candidatePages(journal.pageNumbers, db.pageCount, pageCount);
   const writer = writeTransaction(ctx, db, pageSize, pageCount);
@@ -65,6 +66,15 @@ export function* captureJournal(
   }
   db.changeCounter = header.changeCounter;
   return 'captured';
+}
+
+/**
+ * Each commit counts one up, or none with locking_mode=EXCLUSIVE. More: one before it had no journal
+ * (journal_mode=MEMORY or OFF), and this journal does not tell what that one changed.
+ */
+function hasGap(before: number, now: number): boolean {
+  const commits = (now - before) >>> 0;
+  return commits > 1;
 }
 
 /** Pages of the journal that still exist, and all pages past what was there before; ascending. */

@@ -7,6 +7,7 @@ import type { DeferredOperation, Resumption, TreeEvent } from '../fuse/policy.ts
 import { formatPosition } from '../ltx/position.ts';
 import { fileRole, POSITION_SUFFIX } from '../mount/names.ts';
 import { errno } from '../os/libc.ts';
+import { DB_HEADER_BYTES, parseDbHeader } from '../sqlite/db-header.ts';
 import { treePath } from '../store/layout.ts';
 import { captureAtJournalEnd } from './capture.ts';
 import type { EngineContext } from './context.ts';
@@ -168,7 +169,8 @@ export class MountEvents {
     const db = this.#parts.registry.get(path);
     if (!db || size !== db.pageCount * db.pageSize) return;
     this.drainWrites();
-    this.#parts.follower.explained(db);
+    // We hear of it after the fact: a commit without a journal may have come since, and is not explained by that.
+    if (changeCounterOf(db) === db.changeCounter) this.#parts.follower.explained(db);
   }
 
   /** Takes in what has been written until now, so that what is explained does not include what follows. */
@@ -239,6 +241,12 @@ export class MountEvents {
 // biome-ignore lint/correctness/useYield: a task that need not wait
 function* tooLate({ kind }: DeferredOperation): Task<Omit<Resumption, 'token'>> {
   return { errno: kind === 'open' ? 0 : errno.EIO };
+}
+
+function changeCounterOf(db: Database): number | undefined {
+  const head = Buffer.alloc(DB_HEADER_BYTES);
+  db.files.read('db', head, 0);
+  return parseDbHeader(head)?.changeCounter;
 }
 
 function databaseOf(operation: DeferredOperation): string {
