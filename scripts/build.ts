@@ -29,7 +29,7 @@ fs.rmSync(work, { recursive: true, force: true });
 fs.mkdirSync(work, { recursive: true });
 fs.mkdirSync(path.dirname(output), { recursive: true });
 const target = targetOf(root, arch);
-const { main, engine, mount, snapshots, transfer } = await bundle(root, arch, work);
+const { main, engine, mount, snapshots } = await bundle(root, arch, work);
 const node = path.join(work, 'node');
 execFileSync(target.strip, ['-o', node, target.node]);
 const addons = Object.entries(target.addons).map(([addon, file]) => {
@@ -52,7 +52,6 @@ fs.writeFileSync(
       'engine.cjs': engine,
       'mount.cjs': mount,
       'snapshots.cjs': snapshots,
-      'transfer.cjs': transfer,
       ...Object.fromEntries(addons.map(({ addon, file }) => [`${addon}.node`, file])),
     },
   }),

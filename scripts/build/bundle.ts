@@ -10,7 +10,6 @@ const ENTRIES = {
   engine: 'src/engine/worker.ts',
   mount: 'src/mount/worker.ts',
   snapshots: 'src/snapshots/worker.ts',
-  transfer: 'src/transfer/worker.ts',
 } as const;
 
 export type Bundle = Readonly<Record<keyof typeof ENTRIES, string>>;
@@ -42,7 +41,6 @@ export async function bundle(root: string, arch: Arch, outDir: string): Promise<
     engine: file('engine'),
     mount: file('mount'),
     snapshots: file('snapshots'),
-    transfer: file('transfer'),
   };
 }
 

@@ -24,15 +24,20 @@ export interface OptionInfo {
   readonly choices: readonly string[];
 }
 
-/** The program and all commands below it, each before what is below it. */
+/** The program and all commands below it that help shows, each before what is below it. */
 export function allCommands(): CommandInfo[] {
   const program = buildProgram(() => async () => {});
   return walk(program, []);
 }
 
 function walk(command: Command, words: readonly string[]): CommandInfo[] {
-  const below = command.commands.flatMap((each) => walk(each, [...words, each.name()]));
+  const below = shown(command).flatMap((each) => walk(each, [...words, each.name()]));
   return [describe(command, words), ...below];
+}
+
+/** Those that are for people. */
+function shown(command: Command): readonly Command[] {
+  return command.createHelp().visibleCommands(command);
 }
 
 function describe(command: Command, words: readonly string[]): CommandInfo {
@@ -58,6 +63,6 @@ function describe(command: Command, words: readonly string[]): CommandInfo {
       choices: option.argChoices ?? [],
     })),
     more,
-    subcommands: command.commands.map((each) => each.name()),
+    subcommands: shown(command).map((each) => each.name()),
   };
 }

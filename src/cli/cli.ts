@@ -1,6 +1,7 @@
 /** The command line: the table of commands, from which help comes. */
 import { Command, CommanderError, Option } from 'commander';
 import { LiteFsError } from '../errors.ts';
+import { TRANSFER_COMMAND, transferProcess } from '../transfer/process.ts';
 import { VERSION } from '../version.ts';
 import { adopt, release } from './adopt.ts';
 import { configCheck, configSchema } from './config.ts';
@@ -296,5 +297,6 @@ export function buildProgram(run: Runner): Command {
         return 0;
       }),
     );
+  program.command(TRANSFER_COMMAND, { hidden: true }).action(run(transferProcess));
   return program;
 }

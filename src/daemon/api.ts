@@ -20,7 +20,7 @@ import { formatChecksum, formatPosition, formatTxid } from '../ltx/position.ts';
 import { NodeMetrics, type NodeState } from '../metrics/node-metrics.ts';
 import { Transfers } from '../transfer/transfers.ts';
 import { NodeReporter, type ReporterParts } from './node-report.ts';
-import { startWorker } from './worker.ts';
+import { startSelf } from './self.ts';
 
 export class Api implements NodeApi {
   readonly events = new EventStreams();
@@ -41,7 +41,7 @@ export class Api implements NodeApi {
     this.#transfers = new Transfers({
       mountDir: parts.mountDir,
       spoolDir: parts.spoolDir,
-      startThread: (job) => startWorker('transfer', { workerData: job }),
+      startProcess: (command) => startSelf([command]),
     });
     followEngine(parts.engine, (event) => this.events.publish(event));
     parts.engine.onEntry(({ minTxid, maxTxid }) => {

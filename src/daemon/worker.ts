@@ -4,7 +4,7 @@ import { Worker, type WorkerOptions } from 'node:worker_threads';
 import { shareAddons } from '../os/addons.ts';
 
 /** Folders of src whose worker.ts is a thread. */
-export type WorkerName = 'engine' | 'mount' | 'snapshots' | 'transfer';
+export type WorkerName = 'engine' | 'mount' | 'snapshots';
 
 /** What these threads make is short-lived: a small nursery keeps the daemon small. */
 const YOUNG_MIB = 8;

@@ -1,6 +1,6 @@
 /**
  * Whole databases into the mount and out of it, by SQLite's own backup: its locks and its journal hold, as for any
- * application's. Runs in a thread of its own, which may wait for the mount.
+ * application's. Runs in a process of its own (process.ts), which may wait for the mount.
  */
 import fs from 'node:fs';
 import Database from 'better-sqlite3';

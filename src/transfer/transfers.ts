@@ -1,20 +1,21 @@
-/** Transfers as the main thread sees them: streams at one end, files at the other, a thread in between. */
+/** Transfers as the main thread sees them: streams at one end, files at the other, a process in between. */
+import type { ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import type { Worker } from 'node:worker_threads';
 import { errorText, LiteFsError } from '../errors.ts';
 import { treePath } from '../store/layout.ts';
 import type { TransferJob } from './jobs.ts';
-import type { TransferEnd } from './worker.ts';
+import { TRANSFER_COMMAND, type TransferEnd } from './process.ts';
 
 export interface TransferParts {
   readonly mountDir: string;
   /** A local folder for whole databases, emptied at start. */
   readonly spoolDir: string;
-  readonly startThread: (job: TransferJob) => Worker;
+  /** Starts one of our own commands, with a channel for messages. */
+  readonly startProcess: (command: string) => ChildProcess;
 }
 
 /** Each has a copy of a database on the disk. */
@@ -76,30 +77,45 @@ export class Transfers {
     }
   }
 
-  /** Ends with the thread: then nothing of it is open in the mount. */
+  /** Ends with the process: then nothing of it is open in the mount. */
   async #run(job: TransferJob, signal: AbortSignal): Promise<number> {
     signal.throwIfAborted();
-    const worker = this.#parts.startThread(job);
-    const terminate = () => void worker.terminate();
-    signal.addEventListener('abort', terminate, { once: true });
+    const child = this.#parts.startProcess(TRANSFER_COMMAND);
+    const kill = () => void child.kill('SIGKILL');
+    signal.addEventListener('abort', kill, { once: true });
     try {
-      let end: TransferEnd | undefined;
-      worker.on('message', (message: TransferEnd) => {
-        end = message;
-      });
-      await new Promise<void>((resolve, reject) => {
-        worker.on('error', reject);
-        worker.on('exit', () => resolve());
-      });
+      const end = await endOf(child, job);
       signal.throwIfAborted();
-      if (end && 'bytes' in end) return end.bytes;
-      if (!end) throw new LiteFsError('WRONG_STATE', 'the transfer was ended');
+      if ('bytes' in end) return end.bytes;
       const { code, message, hint } = end.error;
       throw code ? new LiteFsError(code, message, { hint }) : new Error(message);
     } finally {
-      signal.removeEventListener('abort', terminate);
+      signal.removeEventListener('abort', kill);
     }
   }
+}
+
+/** Gives a process its job; resolves with what it says of it, once it has ended. */
+function endOf(child: ChildProcess, job: TransferJob): Promise<TransferEnd> {
+  return new Promise((resolve, reject) => {
+    let end: TransferEnd | undefined;
+    child.on('message', (message: TransferEnd) => {
+      end = message;
+    });
+    child.on('error', (error) => {
+      // Also when the job cannot be sent, as the process has ended: then its exit is what counts.
+      if (child.pid !== undefined) return;
+      const text = `no process can be started for the transfer: ${errorText(error)}`;
+      reject(new LiteFsError('WRONG_STATE', text, { cause: error }));
+    });
+    child.on('exit', (status, signal) => {
+      if (end) return resolve(end);
+      const how = signal ? `by ${signal}` : `with status ${status}`;
+      const text = `the transfer's process was ended ${how}`;
+      reject(new LiteFsError('WRONG_STATE', text, { hint: 'Try again; the log may say more.' }));
+    });
+    child.send(job, () => {});
+  });
 }
 
 /** Writes what comes to a file. */

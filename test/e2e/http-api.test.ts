@@ -7,6 +7,7 @@ import Sqlite from 'better-sqlite3';
 import { sqlite3 } from '../harness/app.ts';
 import { runCli } from '../harness/cli.ts';
 import { type Cluster, inSync, startCluster, type TestNode, until } from '../harness/cluster.ts';
+import { childrenOf, hasOpen } from '../harness/processes.ts';
 
 const DOCUMENT = fs.readFileSync(
   path.resolve(import.meta.dirname, '../../docs/http-api.md'),
@@ -146,13 +147,14 @@ describe('the HTTP API', () => {
     app.exec('PRAGMA journal_mode = wal; CREATE TABLE t(x)');
     await inSync(primary, replica, 'locked.db');
     app.exec('BEGIN IMMEDIATE; INSERT INTO t VALUES(1)');
-    const before = timesOpen(primary, 'locked.db');
     const importing = fetch(at(primary, '/import?name=locked.db'), {
       method: 'POST',
       body: fs.readFileSync(file),
     });
-    // It is at the lock once its thread has the database open too.
-    await until('the import has opened it', () => timesOpen(primary, 'locked.db') > before);
+    // It is at the lock once its process has the database open.
+    await until('the import has opened it', () =>
+      childrenOf(primary.pid).some((pid) => hasOpen(pid, primary.file('locked.db'))),
+    );
     app.exec('COMMIT');
     const response = await importing;
     assert.equal(response.status, 200, await response.text());
@@ -276,16 +278,4 @@ function assertShape(where: string, actual: unknown, documented: unknown): void 
       assertShape(`${where}.${name}`, (actual as Record<string, unknown>)[name], value);
     }
   }
-}
-
-/** How many descriptors of the daemon are of a file in its mount. */
-function timesOpen(node: TestNode, name: string): number {
-  const dir = `/proc/${node.pid}/fd`;
-  return fs.readdirSync(dir).filter((fd) => {
-    try {
-      return fs.readlinkSync(path.join(dir, fd)) === node.file(name);
-    } catch {
-      return false; // closed meanwhile
-    }
-  }).length;
 }
