@@ -1,6 +1,8 @@
 /**
- * `npm test`: the unit tests, then the end-to-end tests (real mounts, real sqlite3), two files at a time.
- * Arguments narrow it: `npm test -- wal` runs the files whose path contains "wal".
+ * `npm test`: the unit tests, then the end-to-end tests (real mounts, real sqlite3), two files at a time. The nodes of the
+ * whole suite are the executable, as it is shipped, made first; it also starts in a tenth of the time.
+ * Arguments narrow it: `npm test -- wal` runs the files whose path contains "wal", with nodes from the sources, or with
+ * those of the executable at $LITEFS_LITE_EXECUTABLE.
  */
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -22,12 +24,27 @@ if (files.length === 0) {
   process.exit(1);
 }
 installApplications();
+const environment: NodeJS.ProcessEnv = {
+  NODE_COMPILE_CACHE: path.join(ROOT, 'node_modules/.cache/compile'),
+  ...process.env,
+};
+if (wanted.length === 0) environment.LITEFS_LITE_EXECUTABLE ??= buildExecutable();
 const result = spawnSync(
   process.execPath,
   ['--test', '--test-concurrency=2', '--test-reporter=spec', ...flags, ...files],
-  { cwd: ROOT, stdio: 'inherit' },
+  { cwd: ROOT, stdio: 'inherit', env: environment },
 );
 process.exit(result.status ?? 1);
+
+/** The executable with its addons beside it, as the package installs them; its path. */
+function buildExecutable(): string {
+  const executable = path.join(ROOT, 'dist/test/bin/litefs-lite');
+  const addons = path.join(ROOT, 'dist/test/lib/litefs-lite');
+  const args = ['scripts/build.ts', '--output', executable, '--addons', addons];
+  const built = spawnSync(process.execPath, args, { cwd: ROOT, stdio: 'inherit' });
+  if (built.status !== 0) process.exit(built.status ?? 1);
+  return executable;
+}
 
 /** Web applications from npm that tests run as they come: too large for everybody's `npm ci`. */
 function installApplications(): void {

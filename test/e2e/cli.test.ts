@@ -7,7 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import type { NodeReport, VerifyReport } from '../../src/http/info.ts';
 import { VERSION } from '../../src/version.ts';
 import { sqlite3 } from '../harness/app.ts';
-import { CLI, runCli } from '../harness/cli.ts';
+import { LAUNCHER, runCli } from '../harness/cli.ts';
 import {
   type Cluster,
   freePorts,
@@ -277,9 +277,9 @@ describe('commands that need no node', () => {
     assert.match(stderr, /^litefs-lite: cannot read none\.ltx/);
   });
 
-  test('runs through a symbolic link, from anywhere', async () => {
+  test('runs from a checkout through a symbolic link, from anywhere', async () => {
     const bin = path.join(dir, 'linked');
-    fs.symlinkSync(CLI, bin);
+    fs.symlinkSync(LAUNCHER, bin);
     const { status, stdout } = await runCli(['version'], { cwd: '/', bin });
     assert.equal(status, 0);
     assert.match(stdout, /^litefs-lite /);

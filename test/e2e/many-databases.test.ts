@@ -7,7 +7,8 @@ import Sqlite from 'better-sqlite3';
 import { inSync, startCluster, until } from '../harness/cluster.ts';
 
 const COUNT = 1000;
-const IDLE_MS = 5000;
+const WINDOWS = 5;
+const WINDOW_MS = 2000;
 
 test('1,000 databases in one mount: all replicated, and no work when nothing happens', async () => {
   const { cluster, primary, replica } = await startCluster('auto');
@@ -32,17 +33,25 @@ test('1,000 databases in one mount: all replicated, and no work when nothing hap
       app.close();
       await inSync(primary, replica, name);
     }
-    // What came before has settled: logs are flushed, segments closed.
-    await until('both are idle', async () => {
-      const before = primary.cpuMs() + replica.cpuMs();
-      await after(1000);
-      return primary.cpuMs() + replica.cpuMs() - before <= 20;
-    });
-    const before = [primary.cpuMs(), replica.cpuMs()];
-    await after(IDLE_MS);
+    // What came before has settled: logs are flushed, segments closed, and page checksums, the last of it, saved.
+    for (const node of [primary, replica]) {
+      await until(`${node.name} has saved its page checksums`, () => {
+        const names = fs.readdirSync(path.join(node.data, 'state'));
+        return names.filter((name) => name.endsWith('.sums')).length === COUNT;
+      });
+    }
+    const used: [number[], number[]] = [[], []];
+    for (let window = 0; window < WINDOWS; window++) {
+      const before = [primary.cpuMs(), replica.cpuMs()];
+      await after(WINDOW_MS);
+      used[0].push(primary.cpuMs() - before[0]);
+      used[1].push(replica.cpuMs() - before[1]);
+    }
+    // The median: in one window or another V8 collects what the work before has left.
     for (const [i, node] of [primary, replica].entries()) {
-      const share = (node.cpuMs() - before[i]) / IDLE_MS;
-      assert.ok(share < 0.01, `${node.name} used ${(share * 100).toFixed(1)} % of a processor`);
+      const share = used[i].sort((a, b) => a - b)[Math.floor(WINDOWS / 2)] / WINDOW_MS;
+      const windows = `${used[i].join(', ')} ms in windows of ${WINDOW_MS} ms`;
+      assert.ok(share < 0.01, `${node.name} used ${windows} of a processor`);
     }
   } finally {
     await cluster.close();

@@ -3,7 +3,10 @@ import { spawn } from 'node:child_process';
 import os from 'node:os';
 import path from 'node:path';
 
-const BIN = path.resolve(import.meta.dirname, '../../bin/litefs-lite');
+/** The checkout's program. */
+export const LAUNCHER = path.resolve(import.meta.dirname, '../../bin/litefs-lite');
+/** The executable that `npm test` has made; from the sources without one. */
+export const CLI = process.env.LITEFS_LITE_EXECUTABLE ?? LAUNCHER;
 
 export interface CliRun {
   readonly status: number | null;
@@ -16,7 +19,7 @@ export function runCli(
   args: readonly string[],
   options: { cwd?: string; env?: Record<string, string>; bin?: string } = {},
 ): Promise<CliRun> {
-  const child = spawn(options.bin ?? BIN, args, {
+  const child = spawn(options.bin ?? CLI, args, {
     cwd: options.cwd ?? os.tmpdir(),
     env: { ...process.env, NO_COLOR: '1', ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -30,5 +33,3 @@ export function runCli(
     child.on('close', (status) => resolve({ status, stdout, stderr }));
   });
 }
-
-export { BIN as CLI };

@@ -11,8 +11,8 @@ import path from 'node:path';
 import readline from 'node:readline';
 import type { NodeReport } from '../../src/http/info.ts';
 import { unmount } from '../../src/os/mounts.ts';
+import { CLI } from './cli.ts';
 
-const MAIN = path.resolve(import.meta.dirname, '../../src/main.ts');
 const START_MS_MAX = 30_000;
 export const WAIT_MS_MAX = 30_000;
 const POLL_MS = 5;
@@ -24,7 +24,7 @@ export interface NodeSettings {
   readonly passthrough: Passthrough;
   /** The node to follow; its replication port. */
   readonly primaryPort?: number;
-  /** What is run in place of the checkout's program. */
+  /** What is run in place of the suite's program. */
   readonly executable?: string;
   /** More of its environment. */
   readonly environment?: Readonly<Record<string, string>>;
@@ -102,9 +102,7 @@ export class TestNode {
     const file = path.join(this.dir, 'litefs.yml');
     fs.writeFileSync(file, JSON.stringify(this.#config(), null, 2));
     const { executable, environment } = this.settings;
-    const program = executable === undefined ? [process.execPath, MAIN] : [executable];
-    const [command, ...rest] = [...program, 'mount', '-config', file, ...args];
-    const child = spawn(command, rest, {
+    const child = spawn(executable ?? CLI, ['mount', '-config', file, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, NO_COLOR: '1', ...environment },
     });
