@@ -37,7 +37,8 @@ function walk(command: Command, words: readonly string[]): CommandInfo[] {
 
 /** Those that are for people. */
 function shown(command: Command): readonly Command[] {
-  return command.createHelp().visibleCommands(command);
+  const visible = command.createHelp().visibleCommands(command);
+  return command.commands.filter((each) => visible.includes(each));
 }
 
 function describe(command: Command, words: readonly string[]): CommandInfo {

@@ -158,15 +158,20 @@ export class DatabaseFiles {
   /** Closes what no longer stands for its name: replaced, or removed. */
   closeReplaced(): void {
     for (const kind of ['db', 'wal', 'shm'] as const) {
-      const fd = this.#backing.get(kind) ?? this.#fds.get(kind);
-      if (fd === undefined) continue;
-      const named = fs.lstatSync(this.backingPath(kind), { throwIfNoEntry: false });
-      // The mount has inode numbers of its own: only the backing file's can be compared.
-      const same = this.#backing.has(kind)
-        ? named?.ino === fs.fstatSync(fd).ino
-        : named !== undefined && fs.fstatSync(fd).nlink > 0;
-      if (!same) this.close(kind);
+      if (this.isReplaced(kind)) this.close(kind);
     }
+  }
+
+  /** Whether it is open, and its name leads to another file by now, or to none. */
+  isReplaced(kind: FileKind): boolean {
+    const fd = this.#backing.get(kind) ?? this.#fds.get(kind);
+    if (fd === undefined) return false;
+    const named = fs.lstatSync(this.backingPath(kind), { throwIfNoEntry: false });
+    // The mount has inode numbers of its own: only the backing file's can be compared.
+    const isSame = this.#backing.has(kind)
+      ? named?.ino === fs.fstatSync(fd).ino
+      : named !== undefined && fs.fstatSync(fd).nlink > 0;
+    return !isSame;
   }
 
   /** Drops the locks held through the descriptors with them. */

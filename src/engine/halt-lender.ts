@@ -47,6 +47,7 @@ export interface LendOptions {
 }
 
 const REST_MS = 5;
+const MAKE_AGAIN_MS = 100;
 /** Descriptors with SHARED on a database in WAL mode. */
 const guards = new Map<Database, number>();
 
@@ -56,10 +57,12 @@ const guards = new Map<Database, number>();
  */
 export function* lend(ctx: EngineContext, db: Database, options: LendOptions): Task<void> {
   const untilMs = ctx.clockMs() + options.waitMs;
-  let made = false;
+  let askedMs = Number.NEGATIVE_INFINITY;
   const makeWal = () => {
-    if (!made) options.makeWal();
-    made = true;
+    // Again after a while: an application that was closing has removed what was made beneath it.
+    if (ctx.clockMs() - askedMs < MAKE_AGAIN_MS) return;
+    askedMs = ctx.clockMs();
+    options.makeWal();
   };
   for (;;) {
     const attempt: { over: boolean; error?: unknown; locked?: boolean } = { over: false };
@@ -150,6 +153,7 @@ function isStillLocked(db: Database): boolean {
 }
 
 function lockWal(db: Database): boolean {
+  db.files.closeReplaced();
   // Opened before anything is locked: each may have to be looked up first.
   if (db.files.fd('shm') === undefined || db.files.fd('wal') === undefined) return false;
   const guard = db.files.openAgain('db');
@@ -158,7 +162,10 @@ function lockWal(db: Database): boolean {
   const locked =
     ofdLock(guard, 'read', SHARED_FIRST, SHARED_SIZE) &&
     db.files.lock('shm', 'read', DMS_BYTE, 1) &&
-    db.files.lock('shm', 'write', WAL_LOCK_BASE + WAL_WRITE_SLOT, 1);
+    db.files.lock('shm', 'write', WAL_LOCK_BASE + WAL_WRITE_SLOT, 1) &&
+    // From now on nobody takes them away; somebody may have, since they were opened.
+    !db.files.isReplaced('wal') &&
+    !db.files.isReplaced('shm');
   if (!locked) unlock(db);
   return locked;
 }
