@@ -71,6 +71,28 @@ describe('the executable', () => {
     for (const node of nodes.splice(0).reverse()) assert.equal(await node.stop(), 0);
   });
 
+  test('goes on when a package was installed over it, also with exports and imports', async () => {
+    const [primary] = await startPair();
+    sqlite3(primary.file('a.db'), "CREATE TABLE t(x); INSERT INTO t VALUES('kept')");
+    const installed = `${bin}.dpkg-new`;
+    fs.writeFileSync(installed, '#!/bin/sh\nexit 1\n', { mode: 0o755 });
+    const before = fs.readFileSync(bin);
+    fs.renameSync(installed, bin);
+    try {
+      const at = (where: string) => `http://127.0.0.1:${primary.httpPort}${where}`;
+      const exported = await fetch(at('/export?name=a.db'));
+      assert.equal(exported.status, 200);
+      const body = await exported.arrayBuffer();
+      const imported = await fetch(at('/import?name=b.db'), { method: 'POST', body });
+      assert.equal(imported.status, 200, await imported.text());
+      assert.equal(sqlite3(primary.file('b.db'), 'SELECT x FROM t').trim(), 'kept');
+    } finally {
+      fs.rmSync(bin);
+      fs.writeFileSync(bin, before, { mode: 0o755 });
+    }
+    for (const node of nodes.splice(0).reverse()) assert.equal(await node.stop(), 0);
+  });
+
   /** A primary and a replica of it, both of the executable. */
   async function startPair(): Promise<[TestNode, TestNode]> {
     const ports = await freePorts(4);
