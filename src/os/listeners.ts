@@ -6,7 +6,7 @@
  *
  * State 0A is LISTEN.
  */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { commandOf, linkOf, namesIn, processIds, textOf } from './proc.ts';
 
 export interface Listener {
   readonly pid: number;
@@ -31,34 +31,9 @@ export function listenersAt(port: number): Listener[] {
     tables.flatMap((table) => listeningInodes(table, port)).map((inode) => `socket:[${inode}]`),
   );
   if (links.size === 0) return [];
-  return namesIn('/proc')
-    .filter((name) => /^\d+$/.test(name))
+  return processIds()
     .filter((pid) =>
       namesIn(`/proc/${pid}/fd`).some((fd) => links.has(linkOf(`/proc/${pid}/fd/${fd}`))),
     )
-    .map((pid) => ({ pid: Number(pid), command: textOf(`/proc/${pid}/comm`).trimEnd() }));
-}
-
-function textOf(file: string): string {
-  try {
-    return readFileSync(file, 'latin1');
-  } catch {
-    return '';
-  }
-}
-
-function namesIn(dir: string): string[] {
-  try {
-    return readdirSync(dir);
-  } catch {
-    return [];
-  }
-}
-
-function linkOf(file: string): string {
-  try {
-    return readlinkSync(file);
-  } catch {
-    return '';
-  }
+    .map((pid) => ({ pid: Number(pid), command: commandOf(pid) }));
 }

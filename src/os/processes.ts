@@ -6,9 +6,9 @@
  * A line of /proc/PID/maps: `start-end perms offset major:minor inode path`, numbers in hex but the
  * inode.
  */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { AT_FDCWD, AT_STATX_DONT_SYNC, cString, statx } from './libc.ts';
 import { makeDev } from './mounts.ts';
+import { commandOf, linkOf, namesIn, processIds, textOf } from './proc.ts';
 
 const STATX_INO = 0x100;
 
@@ -31,12 +31,7 @@ const identity = Buffer.alloc(256);
 
 /** What a link in /proc leads to; undefined when the process is gone or hides it. */
 function followed(link: string): Held | undefined {
-  let path: string;
-  try {
-    path = readlinkSync(link);
-  } catch {
-    return undefined;
-  }
+  const path = linkOf(link);
   // Pipes, sockets and the like have no path.
   if (!path.startsWith('/')) return undefined;
   if (statx(AT_FDCWD, cString(link), AT_STATX_DONT_SYNC, STATX_INO, identity) < 0) {
@@ -60,22 +55,6 @@ function* mapped(pid: string): Generator<Held> {
   }
 }
 
-function textOf(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    return '';
-  }
-}
-
-function namesIn(dir: string): string[] {
-  try {
-    return readdirSync(dir);
-  } catch {
-    return [];
-  }
-}
-
 function* heldBy(pid: string): Generator<Held> {
   for (const name of ['cwd', 'root']) {
     const held = followed(`/proc/${pid}/${name}`);
@@ -90,12 +69,11 @@ function* heldBy(pid: string): Generator<Held> {
 
 function scan(matches: (held: Held) => boolean): ProcessUse[] {
   const found: ProcessUse[] = [];
-  for (const pid of namesIn('/proc')) {
-    if (!/^\d+$/.test(pid)) continue;
+  for (const pid of processIds()) {
     const paths = new Set<string>();
     for (const held of heldBy(pid)) if (matches(held)) paths.add(held.path);
     if (paths.size === 0) continue;
-    const command = textOf(`/proc/${pid}/comm`).trimEnd();
+    const command = commandOf(pid);
     for (const path of paths) found.push({ pid: Number(pid), command, path });
   }
   return found;

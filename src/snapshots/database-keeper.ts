@@ -63,12 +63,15 @@ export class DatabaseKeeper {
     return this.#snapshot?.file;
   }
 
-  /** Brings the archive up to what the log has now; cuts a snapshot when there is none, or the log lacks the rest. */
+  /**
+   * Brings the archive up to what the log has now, also of a database that was dropped since; cuts a snapshot when there
+   * is none, or the log lacks the rest.
+   */
   increment(): Promise<void> {
     return this.#enqueue(async () => {
       await this.#open();
-      if (!this.#snapshot || !this.#archived) await this.#cut();
-      else await this.#follow();
+      if (this.#snapshot && this.#archived) await this.#follow();
+      else if (this.#parts.source.positions().has(this.database)) await this.#cut();
     });
   }
 
@@ -159,10 +162,16 @@ export class DatabaseKeeper {
       return this.#follow();
     }
     const from = this.#archived ? formatPosition(this.#archived) : 'the beginning';
+    const isGone = !this.#parts.source.positions().has(this.database);
     log.warn(
       { database: this.database },
-      `${this.database}: transactions after ${from} are not in the archive (${reason}); a snapshot goes on from here`,
+      `${this.database}: transactions after ${from} are not in the archive (${reason}); ` +
+        (isGone ? 'the database was dropped' : 'a snapshot goes on from here'),
     );
+    if (isGone) {
+      this.#archived = undefined;
+      return;
+    }
     await this.#retireIfForeign(this.#position());
     await this.#cut();
     // What is between is lost.

@@ -163,7 +163,7 @@ export class SnapshotKeeper {
       await this.#keeper(database).increment();
     });
     if (done) this.#grown.add(database);
-    else if (this.#parts.source.positions().has(database)) this.#mark(database);
+    else this.#mark(database);
     await this.#tellOutage();
   }
 

@@ -171,79 +171,69 @@ describe('snapshots', () => {
     }
   });
 
-  for (const mode of ['wal', 'delete']) {
-    test(`are restored in place while applications go on, in mode ${mode}`, async () => {
-      const primary = await node();
-      const replica = await cluster.add('replica', {
-        candidate: false,
-        passthrough: 'auto',
-        primaryPort: primary.replicationPort,
-      });
-      await replica.start();
-      const file = primary.file('app.db');
-      sqlite3(
-        file,
-        `PRAGMA journal_mode=${mode}; CREATE TABLE t(x, y); CREATE TABLE log(x); INSERT INTO t SELECT value, randomblob(900) FROM generate_series(1, 5000)`,
-      );
-      const good = await archived(primary, 'app.db');
-      const state = 'SELECT count(*), sum(length(y)), max(x) FROM t';
-      const image = sqlite3(file, state);
-      sqlite3(
-        file,
-        'UPDATE t SET y = NULL WHERE x < 20; DELETE FROM t WHERE x > 4990; DROP TABLE log',
-      );
-      const bad = await archived(primary, 'app.db');
-      const hex = (txid: number) => txid.toString(16).padStart(16, '0');
-      const compared = await runCli([
-        'diff',
-        'app.db',
-        '--dir',
-        dir,
-        '--from',
-        hex(good),
-        '--json',
-      ]);
-      assert.equal(compared.status, 1, compared.stderr);
-      const { tables } = JSON.parse(compared.stdout);
-      assert.deepEqual(
-        tables.map(({ table, added, removed }: Record<string, unknown>) => [table, added, removed]),
-        [
-          ['log', 0, 0],
-          ['t', 19, 29],
-        ],
-      );
-
-      const app = new Sqlite(file);
-      const read = (sql: string) => (app.prepare(sql).raw().get() as unknown[]).join('|');
-      try {
-        read(state);
-        const url = `http://127.0.0.1:${primary.httpPort}`;
-        const args = ['restore', 'app.db', '--dir', dir, '--in-place', '--url', url, '--txid'];
-        const run = await runCli([...args, hex(good)]);
-        assert.equal(run.status, 0, run.stderr);
-        assert.match(run.stdout, new RegExp(`to undo it: .* --txid ${hex(bad)} --in-place`));
-        assert.equal(read(state), image);
-        app.exec("INSERT INTO log VALUES('goes on')");
-        const back = await archived(primary, 'app.db');
-        assert.equal(back, bad + 2);
-        const { bytes } = archiveOf(dir, 'app.db').list().at(-1) ?? { bytes: 0 };
-        assert(bytes < 200_000, `${bytes} bytes: only what differs`);
-        await inSync(primary, replica, 'app.db');
-        assert.equal(sqlite3(replica.file('app.db'), 'SELECT x FROM log'), 'goes on');
-        assert.equal((await runCli([...args, hex(bad)])).status, 0);
-        assert.equal(read('SELECT count(*) FROM t'), '4990');
-        const onReplica = [...args.slice(0, -2), `http://127.0.0.1:${replica.httpPort}`];
-        const refused = await runCli(onReplica);
-        assert.equal(refused.status, 75, refused.stdout);
-        assert.match(refused.stderr, /is a replica/);
-      } finally {
-        app.close();
-      }
-      assert.deepEqual(fs.readdirSync(dir), ['app.db'], 'no scratch file is left');
-      assert.equal(await replica.stop(), 0);
-      assert.equal(await primary.stop(), 0);
+  test('are restored in place under open connections, of which only what differs is kept', async () => {
+    const primary = await node();
+    const replica = await cluster.add('replica', {
+      candidate: false,
+      passthrough: 'auto',
+      primaryPort: primary.replicationPort,
     });
-  }
+    await replica.start();
+    const file = primary.file('app.db');
+    sqlite3(
+      file,
+      `PRAGMA journal_mode=wal; CREATE TABLE t(x, y); CREATE TABLE log(x); INSERT INTO t SELECT value, randomblob(900) FROM generate_series(1, 5000)`,
+    );
+    const good = await archived(primary, 'app.db');
+    const state = 'SELECT count(*), sum(length(y)), max(x) FROM t';
+    const image = sqlite3(file, state);
+    sqlite3(
+      file,
+      'UPDATE t SET y = NULL WHERE x < 20; DELETE FROM t WHERE x > 4990; DROP TABLE log',
+    );
+    const bad = await archived(primary, 'app.db');
+    const hex = (txid: number) => txid.toString(16).padStart(16, '0');
+    const compared = await runCli(['diff', 'app.db', '--dir', dir, '--from', hex(good), '--json']);
+    assert.equal(compared.status, 1, compared.stderr);
+    const { tables } = JSON.parse(compared.stdout);
+    assert.deepEqual(
+      tables.map(({ table, added, removed }: Record<string, unknown>) => [table, added, removed]),
+      [
+        ['log', 0, 0],
+        ['t', 19, 29],
+      ],
+    );
+
+    const app = new Sqlite(file);
+    const read = (sql: string) => (app.prepare(sql).raw().get() as unknown[]).join('|');
+    try {
+      read(state);
+      const url = `http://127.0.0.1:${primary.httpPort}`;
+      const args = ['restore', 'app.db', '--dir', dir, '--in-place', '--url', url, '--txid'];
+      const run = await runCli([...args, hex(good)]);
+      assert.equal(run.status, 0, run.stderr);
+      assert.match(run.stdout, new RegExp(`to undo it: .* --txid ${hex(bad)} --in-place`));
+      assert.equal(read(state), image);
+      app.exec("INSERT INTO log VALUES('goes on')");
+      const back = await archived(primary, 'app.db');
+      assert.equal(back, bad + 2);
+      const { bytes } = archiveOf(dir, 'app.db').list().at(-1) ?? { bytes: 0 };
+      assert(bytes < 200_000, `${bytes} bytes: only what differs`);
+      await inSync(primary, replica, 'app.db');
+      assert.equal(sqlite3(replica.file('app.db'), 'SELECT x FROM log'), 'goes on');
+      assert.equal((await runCli([...args, hex(bad)])).status, 0);
+      assert.equal(read('SELECT count(*) FROM t'), '4990');
+      const onReplica = [...args.slice(0, -2), `http://127.0.0.1:${replica.httpPort}`];
+      const refused = await runCli(onReplica);
+      assert.equal(refused.status, 75, refused.stdout);
+      assert.match(refused.stderr, /is a replica/);
+    } finally {
+      app.close();
+    }
+    assert.deepEqual(fs.readdirSync(dir), ['app.db'], 'no scratch file is left');
+    assert.equal(await replica.stop(), 0);
+    assert.equal(await primary.stop(), 0);
+  });
 
   test('are read again by verify, which names what is damaged', async () => {
     const primary = await node();

@@ -22,22 +22,23 @@ const POSITION = { txid: 3, checksum: pageChecksum(1, PAGE) | CHECKSUM_FLAG };
 type Listener = (entry: { readonly database: string }) => void;
 const listeners = new Set<Listener>();
 
-/** One database of one page, which is what a test sets. */
+/** Databases of one page, which is what a test sets. */
+let names = ['app.db'];
 let page = PAGE;
 let position = POSITION;
 const fakeSource: SnapshotSource = {
-  positions: () => new Map([['app.db', position]]),
+  positions: () => new Map(names.map((name) => [name, position])),
   onEntry(listener: Listener) {
     listeners.add(listener);
     return () => listeners.delete(listener);
   },
   readLog: async () => ({ kind: 'entries', entries: [] }),
-  async cutPages() {
+  async cutPages(database) {
     let isRead = false;
     return {
       position,
       pageSize: PAGE.length,
-      pageCount: 1,
+      pageCount: names.includes(database) ? 1 : 0,
       async nextInto(into) {
         if (isRead) return 0;
         isRead = true;
@@ -58,10 +59,13 @@ describe('the keeper of snapshots', () => {
   let running = 0;
   let most = 0;
   let delayMs = 0;
+  /** What it slept, in ms: no time passes. */
+  const slept: number[] = [];
   beforeEach(() => {
     folder = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-test-'));
     [running, most, delayMs] = [0, 0, 0];
-    [page, position] = [PAGE, POSITION];
+    [names, page, position] = [['app.db'], PAGE, POSITION];
+    slept.length = 0;
   });
   afterEach(async () => {
     mock.timers.reset();
@@ -106,7 +110,7 @@ describe('the keeper of snapshots', () => {
         source: fakeSource,
         run,
         clock: { wallMs: () => Date.now(), monotonicMs: () => performance.now() },
-        sleep: async () => {},
+        sleep: async (ms) => void slept.push(ms),
         log: pino({ enabled: false }),
       },
     );
@@ -211,6 +215,30 @@ describe('the keeper of snapshots', () => {
     assert(fs.existsSync(path.join(folder, 'kept')));
     await until('all well', () => own.warnings().length === 0);
     checkFile(archive.pathOf(newest));
+  });
+
+  it('has nothing to say of a database that was dropped before it came to it', async () => {
+    const own = keeperOf({ incrementsMs: 20 });
+    names = [];
+    await own.start();
+    names = ['other.db'];
+    for (const name of ['app.db', 'other.db']) {
+      for (const listener of listeners) listener({ database: name });
+    }
+    const archives = path.join(folder, 'backups');
+    await until('the other is archived', () => fs.existsSync(path.join(archives, 'other.db')));
+    await own.snapshot();
+    assert.deepEqual(own.warnings(), []);
+    assert.deepEqual(fs.readdirSync(archives), ['other.db']);
+  });
+
+  it('writes no faster than it may', async () => {
+    const own = keeperOf({ rateMax: 1000 });
+    await own.start();
+    await own.snapshot();
+    const recordBytes = 4 + PAGE.length;
+    assert.equal(slept.length, 1);
+    assert(slept[0] > recordBytes - 100 && slept[0] <= recordBytes, `${slept[0]} ms`);
   });
 
   it('keeps a snapshot of a former life apart, though increments had not come so far', async () => {
