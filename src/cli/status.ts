@@ -23,9 +23,9 @@ export async function status(flags: StatusFlags): Promise<number> {
   if (flags.watch) return watch(flags.url);
   const report = await getJson<NodeReport>(flags.url, '/info');
   process.stdout.write(flags.json ? `${JSON.stringify(report, null, 2)}\n` : formatStatus(report));
-  const well =
-    report.warnings.length === 0 && report.databases.every(({ state }) => state === 'ok');
-  return well ? 0 : 1;
+  const isWell =
+    warningsOf(report).length === 0 && report.databases.every(({ state }) => state === 'ok');
+  return isWell ? 0 : 1;
 }
 
 /** One screen, again each second, until the program is stopped. */
@@ -65,7 +65,7 @@ export function formatStatus(report: NodeReport): string {
       formatTable(['REPLICA', 'ADDRESS', 'CONNECTED SINCE', 'BEHIND'], replicaRows(report)),
     );
   }
-  for (const warning of report.warnings) lines.push('', `! ${warning}`);
+  for (const warning of warningsOf(report)) lines.push('', `! ${warning}`);
   return `${lines.join('\n')}\n`;
 }
 
@@ -80,8 +80,23 @@ function databaseRow(report: NodeReport, db: DatabaseReport): string[] {
     formatBytes(db.pageSize * db.pages),
     db.journalMode,
     formatBytes(db.log.bytes),
-    db.reason ? `${db.state}: ${db.reason}` : db.state,
+    stateOf(db),
   ];
+}
+
+function stateOf({ state, reason, haltHolder }: DatabaseReport): string {
+  const text = reason ? `${state}: ${reason}` : state;
+  return haltHolder === null ? text : `${text}, only ${haltHolder} may write it (halt lock)`;
+}
+
+/** What the node says, and who of those that followed it is gone. */
+function warningsOf(report: NodeReport): string[] {
+  const gone = report.absent.map((absent) => {
+    const count = transactionsBehind(report, absent.positions);
+    const lacks = count === 0 ? 'it has everything' : `it lacks ${count} transactions`;
+    return `${absent.hostname} (${absent.address}) is not connected since ${absent.goneAt}: ${lacks}`;
+  });
+  return [...report.warnings, ...gone];
 }
 
 function followed({ upstream }: NodeReport): string {
@@ -94,12 +109,8 @@ function followed({ upstream }: NodeReport): string {
 }
 
 function replicaRows(report: NodeReport): string[][] {
-  const ours = new Map(report.databases.map((db) => [db.name, db.position]));
   return report.replicas.map((replica) => {
-    let transactions = 0;
-    for (const [name, position] of ours) {
-      transactions += behind(position, replica.positions[name] ?? '0/0');
-    }
+    const transactions = transactionsBehind(report, replica.positions);
     return [
       replica.hostname,
       replica.address,
@@ -107,6 +118,17 @@ function replicaRows(report: NodeReport): string[][] {
       transactions === 0 ? 'nothing' : `${transactions} transactions`,
     ];
   });
+}
+
+/** Over all databases. */
+function transactionsBehind(
+  { databases }: NodeReport,
+  theirs: Readonly<Record<string, string>>,
+): number {
+  return databases.reduce(
+    (sum, { name, position }) => sum + behind(position, theirs[name] ?? '0/0'),
+    0,
+  );
 }
 
 /** Transactions between two positions. */

@@ -87,6 +87,11 @@ export class Halts implements HaltHost {
     return this.#report(database, id);
   }
 
+  /** The node that has the lock of a database, as far as this one knows: the primary does, a replica knows its own. */
+  holder(database: string): string | undefined {
+    return this.#table.get(database)?.holder;
+  }
+
   /** Gives back what take() has given. Throws WRONG_STATE when it is not held, or was lost. */
   async give(database: string, id: number): Promise<HaltReport> {
     const name = nameText(database);

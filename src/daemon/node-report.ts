@@ -49,7 +49,7 @@ export class NodeReporter {
       role: identity.role,
       term: identity.term,
       passthrough: this.passthrough,
-      databases: databases.map(databaseReport),
+      databases: databases.map((db) => databaseReport(db, replication.halts.holder(db.name))),
       replicas: replication.replicas(),
       absent: replication.absent(),
       upstream: replication.upstream(),
@@ -74,7 +74,7 @@ export class NodeReporter {
   }
 }
 
-function databaseReport(db: DatabaseInfo): DatabaseReport {
+function databaseReport(db: DatabaseInfo, haltHolder: string | undefined): DatabaseReport {
   return {
     name: nameText(db.name),
     position: formatPosition(db.position),
@@ -83,6 +83,7 @@ function databaseReport(db: DatabaseInfo): DatabaseReport {
     journalMode: db.journalMode,
     state: db.status.state,
     reason: 'reason' in db.status ? db.status.reason : undefined,
+    haltHolder: haltHolder ?? null,
     walBytes: db.walBytes,
     log: { bytes: db.logBytes, files: db.logFiles, firstTxid: formatTxid(db.logFirstTxid) },
   };

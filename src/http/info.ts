@@ -10,6 +10,8 @@ export interface DatabaseReport {
   /** ok, or syncing or degraded with a reason. */
   readonly state: 'ok' | 'syncing' | 'degraded';
   readonly reason?: string;
+  /** Who has its halt lock: the only node whose applications may write it. null: nobody. */
+  readonly haltHolder: string | null;
   readonly walBytes: number;
   readonly log: { readonly bytes: number; readonly files: number; readonly firstTxid: string };
 }
@@ -105,7 +107,6 @@ export interface VerifyReport {
   readonly reason?: string;
 }
 
-/** The answer to POST /import. */
 /** A halt lock, as LiteFS has it. */
 export interface HaltReport {
   readonly id: number;
@@ -115,6 +116,7 @@ export interface HaltReport {
   readonly expires: string;
 }
 
+/** The answer to POST /import. */
 export interface ImportReport {
   readonly name: string;
   readonly bytes: number;

@@ -138,6 +138,11 @@ export class NodeMetrics {
       '1 while it cannot be replicated; the status says why.',
       each(({ state }) => (state === 'degraded' ? 1 : 0)),
     );
+    this.#gauge(
+      'database_halt_lock_held',
+      '1 while one node alone may write it.',
+      each(({ haltHolder }) => (haltHolder === null ? 0 : 1)),
+    );
     this.#counter(
       'database_commits_total',
       'Transactions captured, on a replica applied.',

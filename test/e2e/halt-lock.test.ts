@@ -1,6 +1,7 @@
 /** The halt lock: a replica writes for a while, and what its commits say is true on the primary. */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
+import os from 'node:os';
 import { after, before, describe, it } from 'node:test';
 import Sqlite from 'better-sqlite3';
 import { CLI, runCli } from '../harness/cli.ts';
@@ -105,6 +106,10 @@ for (const passthrough of ['auto', 'off'] as const) {
         const query = `name=${database}&id=7`;
         const { status, body } = await halt(replica, 'POST', query);
         assert.equal(status, 200, JSON.stringify(body));
+        for (const node of [primary, replica]) {
+          const report = (await node.info()).databases.find(({ name }) => name === database);
+          assert.equal(report?.haltHolder, os.hostname(), node.name);
+        }
         const waiting = new Sqlite(primary.file(database), { timeout: 0 });
         assert.equal(waiting.prepare('SELECT count(*) FROM t').pluck().get(), 500, 'it may read');
         assert.throws(() => waiting.exec('DELETE FROM t'), /database is locked/);

@@ -14,6 +14,7 @@ const DATABASE: DatabaseReport = {
   pages: 300,
   journalMode: 'wal',
   state: 'ok',
+  haltHolder: null,
   walBytes: 0,
   log: { bytes: 100, files: 1, firstTxid: '0000000000000001' },
 };
@@ -85,6 +86,29 @@ describe('status', () => {
     assert.match(replica({}, { state: 'degraded', reason: 'no room' }), / degraded: no room$/m);
     const text = formatStatus({ ...PRIMARY, warnings: ['anybody may connect'] });
     assert.ok(text.endsWith('\n\n! anybody may connect\n'), text);
+  });
+
+  test('says who alone may write a database', () => {
+    const text = replica({}, { haltHolder: 'box2' });
+    assert.match(text, / ok, only box2 may write it \(halt lock\)$/m);
+  });
+
+  test('of a primary names those that are gone, with what they lack', () => {
+    const about = { nodeId: '2', address: '10.0.0.2:5', goneAt: '2030-01-01T00:00:00.000Z' };
+    const text = formatStatus({
+      ...PRIMARY,
+      databases: [DATABASE],
+      absent: [
+        { ...about, hostname: 'box2', behindMs: 0, positions: { 'a.db': at(10) } },
+        { ...about, hostname: 'box3', behindMs: 9000, positions: { 'a.db': at(8) } },
+      ],
+    });
+    const when = 'is not connected since 2030-01-01T00:00:00.000Z';
+    assert.match(text, new RegExp(`^! box2 \\(10.0.0.2:5\\) ${when}: it has everything$`, 'm'));
+    assert.match(
+      text,
+      new RegExp(`^! box3 \\(10.0.0.2:5\\) ${when}: it lacks 2 transactions$`, 'm'),
+    );
   });
 
   test('of a primary counts what a replica lacks over all databases', () => {

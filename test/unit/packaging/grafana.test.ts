@@ -189,6 +189,7 @@ function everything(): NodeMetrics {
         pages: 1,
         journalMode: 'wal',
         state: 'ok',
+        haltHolder: null,
         walBytes: 0,
         log: { bytes: 1, files: 1, firstTxid: '0000000000000001' },
       },

@@ -60,6 +60,7 @@ export function showDatabases(parent, info, rates) {
       mode: db ? (db.journalMode === 'wal' ? 'WAL' : 'rollback journal') : '',
       state: db?.state ?? 'not here',
       reason: db?.reason ?? '',
+      holder: db?.haltHolder ?? '',
       rate: rateText(rates.get(name) ?? 0),
       places: nodes.map((node) => placeOf(info, node, name)),
     };
@@ -81,6 +82,7 @@ export function showDatabases(parent, info, rates) {
         {},
         badge(stateMood(row.state), row.state),
         row.reason && el('div', { class: 'small' }, row.reason),
+        row.holder && el('div', { class: 'small' }, `halt lock: only ${row.holder} may write it`),
       ),
       el('span', {}, row.size, el('div', { class: 'muted small' }, row.mode)),
       row.rate,

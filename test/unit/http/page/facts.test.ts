@@ -28,6 +28,7 @@ const DATABASE: DatabaseReport = {
   pages: 3,
   journalMode: 'wal',
   state: 'ok',
+  haltHolder: null,
   walBytes: 0,
   log: { bytes: 1, files: 1, firstTxid: '0000000000000001' },
 };
