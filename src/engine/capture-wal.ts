@@ -52,7 +52,10 @@ const RETRIES = 8;
 const chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES + 65536 + WAL_FRAME_HEADER_BYTES);
 const headerBytes = Buffer.alloc(WAL_HEADER_BYTES);
 
-/** Captures everything that is committed at the moment it ends, in one entry per generation. */
+/**
+ * Captures everything that is committed when it begins, and maybe more: not until nothing comes any more, since a busy
+ * writer never lets that happen. One entry for each generation.
+ */
 export function* captureWal(ctx: EngineContext, db: Database): Task<WalCaptureResult> {
   let commits = 0;
   for (let attempt = 0; attempt < RETRIES; attempt++) {
@@ -98,8 +101,7 @@ export function* captureWal(ctx: EngineContext, db: Database): Task<WalCaptureRe
     }
     const written = yield* writeBatch(ctx, db, batch);
     if (written === 'overwritten') return OVERWRITTEN;
-    commits += written;
-    if (!index) return { kind: 'captured', commits };
+    return { kind: 'captured', commits: commits + written };
   }
   return { kind: 'lost', reason: 'the -wal does not agree with its index' };
 }

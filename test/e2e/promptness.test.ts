@@ -4,6 +4,8 @@ import Sqlite from 'better-sqlite3';
 import { inSync, type Passthrough, startCluster, until } from '../harness/cluster.ts';
 
 const COMMITS = 20;
+const BUSY_COMMITS = 4000;
+const BUSY_ROWS = 100;
 /** Twenty are there within some tens of ms; one that waits for the next second's housekeeping takes longer than all. */
 const MS_MAX = 5000;
 
@@ -30,3 +32,23 @@ for (const passthrough of ['auto', 'off'] as Passthrough[]) {
     }
   });
 }
+
+test('a writer that never pauses has each commit captured as a transaction of its own', async () => {
+  const { cluster, primary } = await startCluster('auto', { replicas: 0 });
+  try {
+    const app = new Sqlite(primary.file('app.db'));
+    app.exec('PRAGMA journal_mode = wal; CREATE TABLE t(id INTEGER PRIMARY KEY, data)');
+    const before = Number.parseInt(await primary.position('app.db'), 16);
+    const insert = app.prepare('INSERT INTO t(data) VALUES(zeroblob(100))');
+    const commit = app.transaction(() => {
+      for (let row = 0; row < BUSY_ROWS; row++) insert.run();
+    });
+    for (let count = 0; count < BUSY_COMMITS; count++) commit();
+    const after = Number.parseInt(await primary.position('app.db'), 16);
+    assert.equal(after - before, BUSY_COMMITS);
+    assert.doesNotMatch(primary.logText(), /compared every page/);
+    app.close();
+  } finally {
+    await cluster.close();
+  }
+});

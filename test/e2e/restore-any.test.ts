@@ -193,6 +193,9 @@ async function record(
 ): Promise<State[]> {
   const states: State[] = [];
   for (const { name } of databases) {
+    // The node was killed between its removal and its return: there is nothing to record.
+    const file = fs.statSync(primary.file(name), { throwIfNoEntry: false });
+    if (!file || file.size === 0) continue;
     const archive = archiveOf(dir, name);
     let txid = 0;
     await until(
