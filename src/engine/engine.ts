@@ -47,7 +47,12 @@ export class Engine {
   readonly shared: SharedState;
   readonly options: EngineOptions;
   /** Where databases are reached: the tree itself until attach(). */
-  readonly #roots: { mount: string; tree: string; lookUp?: (path: Buffer) => void };
+  readonly #roots: {
+    mount: string;
+    tree: string;
+    lookUp?: (path: Buffer) => void;
+    names?: () => number;
+  };
   readonly #events: MountEvents;
   readonly #maintenance: Maintenance;
   readonly #handlers: Handlers;
@@ -150,6 +155,7 @@ export class Engine {
   /** The mount is there. */
   *attach(): Task<void> {
     this.#roots.mount = this.options.mountDir;
+    this.#roots.names = () => this.shared.names;
     this.#state = 'attached';
     if (this.role === 'primary') {
       this.#roots.lookUp = (path) => this.#post({ kind: 'look-up', path: new Uint8Array(path) });
@@ -183,6 +189,7 @@ export class Engine {
   stop(): void {
     this.#roots.mount = this.ctx.layout.tree;
     this.#roots.lookUp = undefined;
+    this.#roots.names = undefined;
     writeMarkers(this.ctx, this.registry);
     this.#state = 'stopped';
   }

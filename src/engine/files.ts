@@ -26,6 +26,8 @@ export interface Roots {
    * looked up by another thread; OpenWouldBlock is thrown.
    */
   readonly lookUp?: (path: Buffer) => void;
+  /** Another number than before when a name in the tree may lead to another file; absent: that is not known. */
+  readonly names?: () => number;
 }
 
 /** A file of the mount could not be opened without waiting: try again in a moment. */
@@ -44,6 +46,8 @@ export class DatabaseFiles {
   readonly #fds = new Map<FileKind, number>();
   /** Descriptors of the backing tree, for reading. */
   readonly #backing = new Map<FileKind, number>();
+  /** Roots.names when all that is open was known to stand for its name. */
+  #names: number | undefined;
 
   constructor(roots: Roots, name: string) {
     this.#roots = roots;
@@ -157,6 +161,9 @@ export class DatabaseFiles {
 
   /** Closes what no longer stands for its name: replaced, or removed. */
   closeReplaced(): void {
+    const names = this.#roots.names?.();
+    if (names !== undefined && names === this.#names) return;
+    this.#names = names;
     for (const kind of ['db', 'wal', 'shm'] as const) {
       if (this.isReplaced(kind)) this.close(kind);
     }

@@ -16,6 +16,7 @@
  *     612     int32    length of `halted`
  *     616     float64  the bytes of its -wal that the primary has acknowledged
  *     624     bytes    halted: the database that this replica may write (4096)
+ *     4720    int32    how often a name has come, gone or changed, but those of journals; the mount's thread counts
  */
 import type { Role } from '../engine/protocol.ts';
 
@@ -28,7 +29,8 @@ const COUNTS = 64;
 const HALT_OFFSET = COUNTS_OFFSET + 4 * COUNTS;
 const HALTED_OFFSET = HALT_OFFSET + 16;
 const HALTED_BYTES_MAX = 4096;
-const BYTES = HALTED_OFFSET + HALTED_BYTES_MAX;
+const NAMES_OFFSET = HALTED_OFFSET + HALTED_BYTES_MAX;
+const BYTES = NAMES_OFFSET + 8;
 const HALT_STATES = ['none', 'open', 'closing'] as const;
 
 /** none: it is read-only. open: apps may write it. closing: they may only end what they have begun. */
@@ -43,6 +45,7 @@ export class SharedState {
   readonly #bytes: Uint8Array;
   readonly #halt: Int32Array;
   readonly #haltWal: Float64Array;
+  readonly #names: Int32Array;
 
   constructor(buffer = new SharedArrayBuffer(BYTES)) {
     this.buffer = buffer;
@@ -51,6 +54,7 @@ export class SharedState {
     this.#bytes = new Uint8Array(buffer);
     this.#halt = new Int32Array(buffer, HALT_OFFSET, 2);
     this.#haltWal = new Float64Array(buffer, HALT_OFFSET + 8, 1);
+    this.#names = new Int32Array(buffer, NAMES_OFFSET, 1);
     this.requestCounts = new Uint32Array(buffer, COUNTS_OFFSET, COUNTS);
   }
 
@@ -60,6 +64,16 @@ export class SharedState {
 
   set role(role: Role) {
     Atomics.store(this.#ints, 0, role === 'primary' ? 0 : 1);
+  }
+
+  /** Another number than before when a database, a -wal or a -shm may have been made, replaced or removed since. */
+  get names(): number {
+    return Atomics.load(this.#names, 0);
+  }
+
+  /** To be called before the kernel is answered: then nobody has yet used what is new. */
+  nameChanged(): void {
+    Atomics.add(this.#names, 0, 1);
   }
 
   get engineThread(): number {

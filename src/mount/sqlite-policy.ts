@@ -212,6 +212,7 @@ export class SqlitePolicy implements TreePolicy {
   event(event: TreeEvent): void {
     if (event.kind === 'removed') this.#walSalts.delete(event.path);
     if (isOfJournal(event)) return;
+    this.#shared.nameChanged();
     this.#options.send({ kind: 'event', event });
   }
 

@@ -37,10 +37,12 @@ test('the bytes lie where the document says', () => {
   ours.setHalt('open', 'd/b');
   ours.setHalt('closing');
   ours.haltWalBytes = 3;
-  assert.equal(ours.buffer.byteLength, 4720);
+  ours.nameChanged();
+  assert.equal(ours.buffer.byteLength, 4728);
   assert.equal(view.getInt32(608, true), 2);
   assert.equal(view.getInt32(612, true), 3);
   assert.equal(view.getFloat64(616, true), 3);
+  assert.equal(view.getInt32(4720, true), 1);
   assert.equal(view.getUint8(624), 'd'.charCodeAt(0));
   assert.equal(view.getInt32(0, true), 1);
   assert.equal(view.getInt32(4, true), 0x01020304);
