@@ -1,9 +1,10 @@
 /**
- * `npm run bench`: what replication costs, against a plain directory on the same disk, in one run. Needs root and
- * /dev/fuse. `-- --only writes,lag` narrows it, `--quick` shortens it, `--json FILE` keeps every sample.
+ * `npm run bench`: what replication costs, against a plain directory on the same disk, in one run. The nodes are the
+ * executable, as it is shipped, made first. Needs root and /dev/fuse. `-- --only writes,lag` narrows it, `--quick` shortens it, `--json FILE` keeps every sample.
  */
 import fs from 'node:fs';
 import os from 'node:os';
+import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Figure, table } from './bench/figures.ts';
 import { measureFollowRate } from './bench/follow-rate.ts';
@@ -16,6 +17,7 @@ import { measureSnapshots } from './bench/snapshots.ts';
 import { measureStartUp } from './bench/start-up.ts';
 import { measureSync } from './bench/sync.ts';
 import { measureWrites } from './bench/writes.ts';
+import { makeShipped } from './build/shipped.ts';
 
 const MEASUREMENTS: Record<string, (plan: Plan) => Promise<Figure[]>> = {
   writes: measureWrites,
@@ -55,6 +57,7 @@ console.log(
   `${machine.cpus.length} x ${machine.cpus[0]}, ${machine.memoryGib} GiB, ${machine.kernel}, Node ${machine.node}`,
 );
 
+process.env.LITEFS_LITE_EXECUTABLE ??= makeShipped(path.dirname(import.meta.dirname));
 const plan = values.quick ? QUICK : FULL;
 const results: Record<string, Figure[]> = {};
 for (const name of names) {

@@ -7,6 +7,7 @@
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
+import { makeShipped } from './build/shipped.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '..');
 const wanted = process.argv.slice(2).filter((arg) => !arg.startsWith('-'));
@@ -28,23 +29,13 @@ const environment: NodeJS.ProcessEnv = {
   NODE_COMPILE_CACHE: path.join(ROOT, 'node_modules/.cache/compile'),
   ...process.env,
 };
-if (wanted.length === 0) environment.LITEFS_LITE_EXECUTABLE ??= buildExecutable();
+if (wanted.length === 0) environment.LITEFS_LITE_EXECUTABLE ??= makeShipped(ROOT);
 const result = spawnSync(
   process.execPath,
   ['--test', '--test-concurrency=2', '--test-reporter=spec', ...flags, ...files],
   { cwd: ROOT, stdio: 'inherit', env: environment },
 );
 process.exit(result.status ?? 1);
-
-/** The executable with its addons beside it, as the package installs them; its path. */
-function buildExecutable(): string {
-  const executable = path.join(ROOT, 'dist/test/bin/litefs-lite');
-  const addons = path.join(ROOT, 'dist/test/lib/litefs-lite');
-  const args = ['scripts/build.ts', '--output', executable, '--addons', addons];
-  const built = spawnSync(process.execPath, args, { cwd: ROOT, stdio: 'inherit' });
-  if (built.status !== 0) process.exit(built.status ?? 1);
-  return executable;
-}
 
 /** Web applications from npm that tests run as they come: too large for everybody's `npm ci`. */
 function installApplications(): void {

@@ -14,7 +14,7 @@ export interface Plan {
 
 export const FULL: Plan = {
   quick: false,
-  rounds: 3,
+  rounds: 5,
   windowMs: 1200,
   syncMib: 500,
   snapshotMib: 1024,

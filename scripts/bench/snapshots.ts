@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import type { SnapshotRunReport } from '../../src/http/snapshots.ts';
+import { program } from '../../test/harness/cli.ts';
 import { Cluster, TestNode } from '../../test/harness/cluster.ts';
 import type { Aim, Figure } from './figures.ts';
 import { runJob } from './job.ts';
@@ -14,7 +15,6 @@ import { fill } from './sync.ts';
 
 const SNAPSHOT_AIM: Aim = { of: 'ratio', most: 1.5 };
 const COMMITS_AIM: Aim = { of: 'ratio', least: 0.8 };
-const MAIN = path.resolve(import.meta.dirname, '../../src/main.ts');
 
 export async function measureSnapshots({ rounds, snapshotMib, windowMs }: Plan): Promise<Figure[]> {
   const cluster = new Cluster();
@@ -74,8 +74,7 @@ export async function measureSnapshots({ rounds, snapshotMib, windowMs }: Plan):
     const restore = (check: string): Case =>
       timed(
         `restore --check ${check}`,
-        process.execPath,
-        MAIN,
+        program(),
         'restore',
         'big.db',
         '--dir',

@@ -4,7 +4,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import os from 'node:os';
 import { after, before, describe, it } from 'node:test';
 import Sqlite from 'better-sqlite3';
-import { CLI, runCli } from '../harness/cli.ts';
+import { program, runCli } from '../harness/cli.ts';
 import {
   type Cluster,
   inSync,
@@ -308,10 +308,14 @@ for (const passthrough of ['auto', 'off'] as const) {
     it('is given back within its time when the holder is killed', async () => {
       const database = 'orphan.db';
       await create(database, 'wal');
-      const child: ChildProcess = spawn(CLI, [...lockArguments(replica, database), 'sleep', '60'], {
-        detached: true,
-        stdio: 'ignore',
-      });
+      const child: ChildProcess = spawn(
+        program(),
+        [...lockArguments(replica, database), 'sleep', '60'],
+        {
+          detached: true,
+          stdio: 'ignore',
+        },
+      );
       try {
         await replica.logged(/orphan\.db may be written here/);
         await assert.rejects(

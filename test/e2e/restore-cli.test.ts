@@ -9,7 +9,7 @@ import { CHECKSUM_FLAG, pageChecksum } from '../../src/kernels/checksum.ts';
 import { archiveOf } from '../../src/snapshots/archive.ts';
 import { snapshotTasks } from '../../src/snapshots/tasks.ts';
 import { sqlite3 } from '../harness/app.ts';
-import { CLI, runCli } from '../harness/cli.ts';
+import { program, runCli } from '../harness/cli.ts';
 
 const PAGE_BYTES = 4096;
 const HOUR_MS = 3_600_000;
@@ -104,7 +104,7 @@ describe('the command line on an archive', () => {
   });
 
   test('shows a bar on a terminal', () => {
-    const command = `${CLI} restore app.db --dir ${dir} --output ${output}`;
+    const command = `${program()} restore app.db --dir ${dir} --output ${output}`;
     const shown = execFileSync('script', ['-qec', command, '/dev/null'], { encoding: 'utf8' });
     assert.match(shown, /\[#{30}\] 100 %/);
     fs.rmSync(output);

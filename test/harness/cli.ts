@@ -5,8 +5,11 @@ import path from 'node:path';
 
 /** The checkout's program. */
 export const LAUNCHER = path.resolve(import.meta.dirname, '../../bin/litefs-lite');
-/** The executable that `npm test` has made; from the sources without one. */
-export const CLI = process.env.LITEFS_LITE_EXECUTABLE ?? LAUNCHER;
+
+/** What is tested: the executable that $LITEFS_LITE_EXECUTABLE names, else the checkout's program. */
+export function program(): string {
+  return process.env.LITEFS_LITE_EXECUTABLE ?? LAUNCHER;
+}
 
 export interface CliRun {
   readonly status: number | null;
@@ -19,7 +22,7 @@ export function runCli(
   args: readonly string[],
   options: { cwd?: string; env?: Record<string, string>; bin?: string } = {},
 ): Promise<CliRun> {
-  const child = spawn(options.bin ?? CLI, args, {
+  const child = spawn(options.bin ?? program(), args, {
     cwd: options.cwd ?? os.tmpdir(),
     env: { ...process.env, NO_COLOR: '1', ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -11,7 +11,7 @@ import path from 'node:path';
 import readline from 'node:readline';
 import type { NodeReport } from '../../src/http/info.ts';
 import { unmount } from '../../src/os/mounts.ts';
-import { CLI } from './cli.ts';
+import { program } from './cli.ts';
 
 const START_MS_MAX = 30_000;
 export const WAIT_MS_MAX = 30_000;
@@ -102,7 +102,7 @@ export class TestNode {
     const file = path.join(this.dir, 'litefs.yml');
     fs.writeFileSync(file, JSON.stringify(this.#config(), null, 2));
     const { executable, environment } = this.settings;
-    const child = spawn(executable ?? CLI, ['mount', '-config', file, ...args], {
+    const child = spawn(executable ?? program(), ['mount', '-config', file, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, NO_COLOR: '1', ...environment },
     });
