@@ -67,6 +67,11 @@ export class LiteFsError extends Error {
   }
 }
 
+/** An error of the system (disk full, a file that is gone) or one with a code, as opposed to a bug. */
+export function isOutsideFault(error: unknown): boolean {
+  return error instanceof Error && ('errno' in error || error instanceof LiteFsError);
+}
+
 /** The text of anything thrown, for a log line. */
 export function errorText(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -1,10 +1,9 @@
 /** The node's HTTP API: what the routes (http/routes.ts) ask for, gathered from the parts of the node. */
 import type { Readable, Writable } from 'node:stream';
-import type { EngineClient } from '../engine/client.ts';
 import type { WireEntry } from '../engine/protocol.ts';
 import { LiteFsError } from '../errors.ts';
 import { namedCounts } from '../fuse/operations.ts';
-import { EventStreams, type NodeEvent, type PrimaryData } from '../http/events.ts';
+import { EventStreams, type PrimaryData } from '../http/events.ts';
 import { History, type HistoryReport, SAMPLE_MS } from '../http/history.ts';
 import type {
   HaltReport,
@@ -43,9 +42,10 @@ export class Api implements NodeApi {
       spoolDir: parts.spoolDir,
       startProcess: (command) => startSelf([command]),
     });
-    followEngine(parts.engine, (event) => this.events.publish(event));
-    parts.engine.onEntry(({ minTxid, maxTxid }) => {
-      this.#history.committed(maxTxid - minTxid + 1);
+    parts.engine.onEntry((entry) => {
+      this.#history.committed(entry.maxTxid - entry.minTxid + 1);
+      if (this.events.count === 0) return;
+      this.events.publish({ type: 'tx', db: nameText(entry.database), data: transaction(entry) });
     });
     this.#sampling = setInterval(
       () => this.#history.sample(Date.now(), parts.replication.lags()),
@@ -163,12 +163,6 @@ export class Api implements NodeApi {
     this.#primary = primary;
     this.events.publish({ type: 'primaryChange', data: primary });
   }
-}
-
-function followEngine(engine: EngineClient, publish: (event: NodeEvent) => void): void {
-  engine.onEntry((entry) =>
-    publish({ type: 'tx', db: nameText(entry.database), data: transaction(entry) }),
-  );
 }
 
 function transaction({ post, pageSize, commit, timestampMs }: WireEntry) {

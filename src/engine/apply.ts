@@ -7,7 +7,7 @@ import assert from 'node:assert';
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
-import { LiteFsError } from '../errors.ts';
+import { errorText, isOutsideFault, LiteFsError } from '../errors.ts';
 import { LtxDecoder } from '../ltx/decoder.ts';
 import { decodeHeader, HEADER_BYTES } from '../ltx/header.ts';
 import type { Position } from '../ltx/position.ts';
@@ -33,6 +33,7 @@ export interface PendingApply {
 const BATCH_ENTRIES_MAX = 256;
 const PAGES_PER_STEP = 256;
 const LOCK_REST_MS = 1;
+const FULL_REST_MS = 500;
 
 /** Applies the whole queue, in order. After a failure what follows it is refused with the same error. */
 export function* applyQueue(ctx: EngineContext, db: Database, queue: PendingApply[]): Task<void> {
@@ -141,7 +142,7 @@ function* appendBatch(
     failure = { error };
   }
   if (taken.length === 0) appender.abort();
-  else appender.publish(pageCount);
+  else yield* publish(ctx, db, appender, pageCount);
   for (const { emit } of taken) emit();
   try {
     if (taken.length > 0) yield* verifyStrictly(ctx, db);
@@ -163,6 +164,30 @@ function* appendBatch(
   if (taken.some(({ checked }) => checked.pgnos[0] === 1)) db.leavesWal = saysRollback(db);
   if (db.leavesWal) yield* tryLeaveWalMode(db);
   return taken.length;
+}
+
+/**
+ * The log has these transactions, and the position says them: they are shown, however long the disk is full. Until then
+ * nobody is told of them, and nothing else is done with the database.
+ */
+function* publish(
+  ctx: EngineContext,
+  db: Database,
+  appender: WalAppender,
+  pageCount: number,
+): Task<void> {
+  for (let isTold = false; ; isTold = true) {
+    try {
+      appender.write();
+      break;
+    } catch (error) {
+      if (!isOutsideFault(error)) throw error;
+      const text = `${db.name}-wal cannot be written, and is tried again: ${errorText(error)}`;
+      if (!isTold) ctx.log('error', text, { database: db.name });
+      yield FULL_REST_MS;
+    }
+  }
+  appender.publish(pageCount);
 }
 
 function* check(db: Database, input: LtxInput): Task<CheckedEntry> {

@@ -3,6 +3,7 @@
  * per database, and keeps looking for as long as somebody is in a write transaction, whose commit
  * is published through shared memory and makes no event.
  */
+import { isOutsideFault } from '../errors.ts';
 import { type CaptureOutcome, capture, isUnexplainedWrite } from './capture.ts';
 import type { EngineContext } from './context.ts';
 import type { Database, DatabaseStatus } from './database.ts';
@@ -215,9 +216,4 @@ export class Follower {
     }
     if (watch.fileWritten && watch.nextMs === undefined) watch.nextMs = now + QUIET_MS;
   }
-}
-
-/** An error of the system (disk full, a file that is gone), as opposed to a bug. */
-function isOutsideFault(error: unknown): boolean {
-  return error instanceof Error && ('errno' in error || error.name === 'LiteFsError');
 }

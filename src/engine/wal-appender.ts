@@ -22,6 +22,8 @@ import type { Database } from './database.ts';
 
 const OUT_BYTES = 1 << 20;
 const MODE = 0o644;
+/** Of an appender that has ended: a buffer made anew for each would keep the garbage collector busy. */
+let spareOut: Buffer | undefined;
 
 export interface AppendMark {
   readonly cursor: WalCursor;
@@ -34,9 +36,9 @@ export class WalAppender {
   #cursor: WalCursor;
   /** Page of each frame written since begin, in order. */
   readonly #pgnos: number[] = [];
-  readonly #out = Buffer.allocUnsafeSlow(OUT_BYTES);
+  /** Frames that are not written yet: the last ones of #pgnos. */
+  readonly #out: Buffer;
   #outBytes = 0;
-  #outFrame: number;
 
   /**
    * Takes the write lock. undefined when somebody else has it: an app that recovers the wal-index just now.
@@ -55,14 +57,15 @@ export class WalAppender {
     this.#db = db;
     this.#pageSize = pageSize;
     this.#cursor = { ...cursor };
-    this.#outFrame = cursor.frame + 1;
+    this.#out = spareOut ?? Buffer.allocUnsafeSlow(OUT_BYTES);
+    spareOut = undefined;
   }
 
   /** Adds a frame; `commit`: the size of the database in pages when it ends a transaction, else 0. */
   frame(pgno: number, data: Uint8Array, commit: number): void {
     assert.equal(data.length, this.#pageSize);
-    const frameBytes = this.#pageSize + WAL_FRAME_HEADER_BYTES;
-    if (this.#outBytes + frameBytes > this.#out.length) this.#flush();
+    const frameBytes = this.#frameBytes;
+    if (this.#outBytes + frameBytes > this.#out.length) this.write();
     const into = this.#out.subarray(this.#outBytes, this.#outBytes + frameBytes);
     encodeFrame(this.#cursor, pgno, commit, data, into);
     this.#outBytes += frameBytes;
@@ -71,16 +74,16 @@ export class WalAppender {
 
   /** Where it stands; rewind() goes back there. */
   mark(): AppendMark {
-    this.#flush();
     return { cursor: { ...this.#cursor }, frames: this.#pgnos.length };
   }
 
   /** Forgets the frames since a mark. */
   rewind(mark: AppendMark): void {
+    const dropped = (this.#pgnos.length - mark.frames) * this.#frameBytes;
     this.#cursor = { ...mark.cursor };
     this.#pgnos.length = mark.frames;
-    this.#outBytes = 0;
-    this.#outFrame = mark.cursor.frame + 1;
+    // What is written already will be written over.
+    this.#outBytes = Math.max(0, this.#outBytes - dropped);
   }
 
   /** A transaction that changes the size only: its commit frame must hold some page. */
@@ -90,16 +93,25 @@ export class WalAppender {
     if (here < 0) {
       readCurrentPage(this.#db, 1, page);
     } else {
-      this.#flush();
+      this.write();
       const frame = (this.#db.wal.cursor as WalCursor).frame + 1 + here;
       this.#db.files.read('wal', page, frameOffset(frame, this.#pageSize) + WAL_FRAME_HEADER_BYTES);
     }
     this.frame(1, page, commit);
   }
 
+  /** Writes the frames out, which stay invisible. Throws what the disk says; then it may be called again. */
+  write(): void {
+    if (this.#outBytes === 0) return;
+    const first = this.#cursor.frame + 1 - this.#outBytes / this.#frameBytes;
+    const offset = frameOffset(first, this.#pageSize);
+    this.#db.files.write('wal', this.#out.subarray(0, this.#outBytes), offset);
+    this.#outBytes = 0;
+  }
+
   /** Makes all frames visible. The last one must have been a commit. */
   publish(pageCount: number): void {
-    this.#flush();
+    this.write();
     const db = this.#db;
     const before = db.wal.cursor as WalCursor;
     db.index.publish(before.frame + 1, this.#pgnos, this.#cursor, pageCount);
@@ -108,23 +120,20 @@ export class WalAppender {
       db.wal.pages.push(this.#pgnos[i]);
     }
     db.wal.cursor = this.#cursor;
-    this.#unlock();
+    this.#end();
   }
 
   /** Leaves what was appended invisible: the next writer overwrites it. */
   abort(): void {
-    this.#unlock();
+    this.#end();
   }
 
-  #flush(): void {
-    if (this.#outBytes === 0) return;
-    const offset = frameOffset(this.#outFrame, this.#pageSize);
-    this.#db.files.write('wal', this.#out.subarray(0, this.#outBytes), offset);
-    this.#outFrame = this.#cursor.frame + 1;
-    this.#outBytes = 0;
+  get #frameBytes(): number {
+    return this.#pageSize + WAL_FRAME_HEADER_BYTES;
   }
 
-  #unlock(): void {
+  #end(): void {
+    spareOut = this.#out;
     if (this.#db.lent) return;
     this.#db.files.lock('shm', 'unlock', WAL_LOCK_BASE + WAL_WRITE_SLOT, 1);
   }
