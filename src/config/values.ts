@@ -45,7 +45,7 @@ export function parseDuration(value: unknown): number | Fault {
     return new Fault('is not a duration: write one like "10s", "5m", "1h30m" or "500ms"');
   }
   let ms = 0;
-  for (const [, number, unit] of value.matchAll(/([0-9.]+)([a-zµ]+)/g)) {
+  for (const [, number, unit] of value.matchAll(/([0-9.]+)([a-z\u00b5]+)/g)) {
     ms += Number(number) * MS_PER_UNIT[unit];
   }
   if (ms > DURATION_MS_MAX) return new Fault('is longer than 100 years');
