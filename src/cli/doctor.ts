@@ -156,7 +156,7 @@ async function primary(config: Config, report: NodeReport | undefined): Promise<
   return [
     ...findings,
     checkClock(report?.upstream?.clockAheadMs ?? asked?.aheadMs),
-    checkVersion(VERSION, asked?.version),
+    checkVersion(VERSION, outcome.server?.release || asked?.version),
   ];
 }
 

@@ -154,6 +154,7 @@ export class Replication {
     return this.#server.replicas().map((replica) => ({
       nodeId: replica.nodeId,
       hostname: replica.hostname,
+      version: replica.release,
       address: replica.address,
       connectedAt: new Date(replica.connectedAtMs).toISOString(),
       behindMs: Math.round(replica.behindMs),
@@ -188,6 +189,7 @@ export class Replication {
     return {
       address: `${target.host}:${target.port}`,
       hostname: state.server?.hostname ?? null,
+      version: state.server?.release ?? null,
       connected: state.connected,
       since: new Date(state.sinceMs).toISOString(),
       refused: state.refused,

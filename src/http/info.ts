@@ -19,6 +19,8 @@ export interface DatabaseReport {
 export interface ReplicaReport {
   readonly nodeId: string;
   readonly hostname: string;
+  /** Of its program; '' when it does not say it. */
+  readonly version: string;
   readonly address: string;
   readonly connectedAt: string;
   /** For how long it has not had everything, ms; 0 when it has. */
@@ -42,6 +44,8 @@ export interface AbsentReport {
 export interface UpstreamReport {
   readonly address: string;
   readonly hostname: string | null;
+  /** Of its program; null before it was met, '' when it does not say it. */
+  readonly version: string | null;
   readonly connected: boolean;
   /** When it connected, or was no longer connected. */
   readonly since: string;

@@ -2,10 +2,12 @@
  * One connection of a replica to the node that it follows: handshake (see server-session.ts), then everything
  * that comes is handed to the receiver of its database.
  */
+
 import { LiteFsError } from '../errors.ts';
 import { judgePeer } from '../lease/judge.ts';
 import type { Position } from '../ltx/position.ts';
 import { nameMatcher } from '../patterns.ts';
+import { VERSION } from '../version.ts';
 import { isProof, proof } from './auth.ts';
 import { EntrySpools } from './entry-spools.ts';
 import { FRAME_TYPES, type Frame, frameName } from './frame.ts';
@@ -110,6 +112,7 @@ export class ClientSession {
         nonce,
         primaryHostname: '',
         primaryProxy: '',
+        release: VERSION,
       }),
     );
   }

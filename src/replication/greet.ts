@@ -6,6 +6,7 @@
 import net from 'node:net';
 import { hostname } from 'node:os';
 import { errorText, LiteFsError } from '../errors.ts';
+import { VERSION } from '../version.ts';
 import { isProof, proof } from './auth.ts';
 import { FRAME_TYPES, type Frame } from './frame.ts';
 import { decodeHello, decodeReject, encodeHello, type Hello, NONCE_BYTES } from './messages.ts';
@@ -75,7 +76,8 @@ export function greet(options: GreetOptions): Promise<Greeting> {
       connected = true;
       const about = { clusterId: '', term: 0, role: 'replica', hostname: hostname() } as const;
       const nothing = { advertiseUrl: '', features: 0, primaryHostname: '', primaryProxy: '' };
-      transport.send('HELLO', encodeHello({ nodeId, nonce, ...about, ...nothing }));
+      const hello = { nodeId, nonce, release: VERSION, ...about, ...nothing };
+      transport.send('HELLO', encodeHello(hello));
     });
   });
 }

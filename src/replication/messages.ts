@@ -33,9 +33,11 @@ export interface Hello extends PeerFacts {
    * reached; '' when there is none.
    */
   readonly primaryProxy: string;
+  /** Of the program; '' from one that does not say it. */
+  readonly release: string;
 }
 
-/** magic u32, version u16, features u32, role u8, node id u64, cluster id u64, term u64, nonce, four texts. */
+/** magic u32, version u16, features u32, role u8, node id u64, cluster id u64, term u64, nonce, five texts. */
 export function encodeHello(hello: Hello): Buffer {
   return new PayloadWriter()
     .u32(MAGIC)
@@ -50,6 +52,7 @@ export function encodeHello(hello: Hello): Buffer {
     .text(hello.primaryHostname)
     .text(hello.advertiseUrl)
     .text(hello.primaryProxy)
+    .text(hello.release)
     .done();
 }
 
@@ -89,6 +92,7 @@ export function decodeHello(payload: Buffer): Hello {
     primaryHostname: reader.text(),
     advertiseUrl: reader.text(),
     primaryProxy: reader.text(),
+    release: reader.isAtEnd ? '' : reader.text(),
   };
 }
 

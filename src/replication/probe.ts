@@ -2,8 +2,10 @@
  * A primary asks the node at an address who it is: with a static lease two nodes may claim the role by mistake, and
  * nothing else would bring them together. HELLO both ways, and goodbye.
  */
+
 import net from 'node:net';
 import { judgePeer, type PeerFacts, type Verdict } from '../lease/judge.ts';
+import { VERSION } from '../version.ts';
 import { proof } from './auth.ts';
 import { FRAME_TYPES } from './frame.ts';
 import { decodeHello, encodeHello, NONCE_BYTES } from './messages.ts';
@@ -67,6 +69,7 @@ export function probePrimary(options: ProbeOptions): Promise<Verdict | undefined
           nonce,
           primaryHostname: '',
           primaryProxy: '',
+          release: VERSION,
         }),
       );
     });

@@ -13,11 +13,13 @@
  *     HALT, ENTRY…, UNHALT           →
  *                      ←             HALTED, COMMITTED
  */
+
 import { LiteFsError } from '../errors.ts';
 import { judgePeer, type Verdict } from '../lease/judge.ts';
 import type { Position } from '../ltx/position.ts';
 import { nameMatcher } from '../patterns.ts';
 import type { LogEntry } from '../store/log-entry.ts';
+import { VERSION } from '../version.ts';
 import { isProof, proof } from './auth.ts';
 import { DatabaseFeed } from './feed.ts';
 import { FRAME_TYPES, type Frame, frameName } from './frame.ts';
@@ -56,6 +58,8 @@ import type { FrameTransport } from './transport.ts';
 export interface ReplicaInfo {
   readonly nodeId: string;
   readonly hostname: string;
+  /** Of its program; '' when it does not say it. */
+  readonly release: string;
   readonly address: string;
   readonly connectedAtMs: number;
   /** For how long it has not had everything, ms; 0 when it has. */
@@ -139,12 +143,13 @@ export class ServerSession {
 
   info(): ReplicaInfo | undefined {
     if (this.#state !== 'subscribed' || !this.#peer) return undefined;
-    const { nodeId, hostname } = this.#peer;
+    const { nodeId, hostname, release } = this.#peer;
     const { address, clock } = this.#parts;
     const behindMs = this.#isCurrent() ? 0 : clock.monotonicMs() - this.#currentMs;
     return {
       nodeId,
       hostname,
+      release,
       address,
       connectedAtMs: this.#connectedAtMs,
       behindMs,
@@ -204,6 +209,7 @@ export class ServerSession {
         nonce,
         primaryHostname: this.#parts.upstream().hostname,
         primaryProxy: this.#parts.upstream().proxy,
+        release: VERSION,
       }),
     );
   }

@@ -55,10 +55,17 @@ function checkDatabases({ databases }: NodeReport): Finding {
     : warn('databases', text.join('\n'), 'Wait: litefs-lite status --watch');
 }
 
-function checkReplicas({ replicas, isPrimary }: NodeReport): Finding[] {
+function checkReplicas({ replicas, isPrimary, version: ours }: NodeReport): Finding[] {
   if (replicas.length === 0) return isPrimary ? [ok('replicas', 'none follows this node')] : [];
-  return replicas.map(({ hostname, address, behindMs }) => {
+  return replicas.map(({ hostname, address, behindMs, version }) => {
     const who = `${hostname} (${address})`;
+    if (version !== '' && version !== ours) {
+      return warn(
+        'replicas',
+        `${who} is version ${version}, this node ${ours}`,
+        'Install the same release on both.',
+      );
+    }
     return behindMs > BEHIND_MS_MAX
       ? warn(
           'replicas',

@@ -84,12 +84,12 @@ export function clockAhead(
   return Number.isNaN(theirs) ? undefined : theirs + 500 - (sentMs + receivedMs) / 2;
 }
 
-/** `theirs`: undefined when the primary's API is not open to us. */
+/** `theirs`: undefined when the primary does not say it. */
 export function checkVersion(ours: string, theirs: string | undefined): Finding {
   if (theirs === undefined) {
     return ok(
       'version',
-      `${ours} here; the primary's API is not open to the network, but the protocol is the same`,
+      `${ours} here; the primary does not say which it is, but the protocol is the same`,
     );
   }
   if (ours === theirs) return ok('version', `${ours} on both`);

@@ -174,7 +174,7 @@ describe('the node', () => {
     path: '/litefs',
     version: '1',
     databases: [{ name: 'app.db', state: 'ok' }],
-    replicas: [{ hostname: 'box2', address: '10.0.0.2:5', behindMs: 0 }],
+    replicas: [{ hostname: 'box2', version: '1', address: '10.0.0.2:5', behindMs: 0 }],
     upstream: null,
     warnings: [],
   } as unknown as NodeReport;
@@ -199,10 +199,12 @@ describe('the node', () => {
     assert.deepEqual(verdicts({ warnings: ['two primaries'] }), ['ok', 'ok', 'ok', 'warn']);
   });
 
-  it('runs an earlier version, has a replica far behind, does not run, or is another', () => {
+  it('runs an earlier version, has a replica that does, or is far behind, does not run, or is another', () => {
     assert.equal(verdicts({ version: '0' })[0], 'warn');
-    const replicas = [{ hostname: 'box2', address: 'x', behindMs: 60_000 }];
+    const replicas = [{ hostname: 'box2', version: '', address: 'x', behindMs: 60_000 }];
     assert.deepEqual(verdicts({ replicas }), ['ok', 'ok', 'warn']);
+    const older = [{ hostname: 'box2', version: '0', address: 'x', behindMs: 0 }];
+    assert.deepEqual(verdicts({ replicas: older }), ['ok', 'ok', 'warn']);
     assert.equal(verdict(checkAbsentNode('http://x', 'refused')), 'warn');
     assert.equal(verdict(checkForeignNode('http://x', '/other', report)), 'fail');
   });
@@ -220,6 +222,7 @@ describe('the primary', () => {
     primaryHostname: '',
     advertiseUrl: '',
     primaryProxy: '',
+    release: '1',
   };
   const ours = {
     ...server,

@@ -42,6 +42,7 @@ const PRIMARY: NodeReport = {
 const UPSTREAM: UpstreamReport = {
   address: 'box1:20204',
   hostname: 'box1',
+  version: '0',
   connected: true,
   since: '2026-11-24T02:43:22.099Z',
   refused: false,
@@ -119,6 +120,7 @@ describe('status', () => {
         {
           nodeId: '2',
           hostname: 'box2',
+          version: '0',
           address: '10.0.0.2:5',
           connectedAt: '2030-01-01T00:00:00.000Z',
           behindMs: 0,

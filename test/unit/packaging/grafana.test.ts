@@ -194,11 +194,12 @@ function everything(): NodeMetrics {
         log: { bytes: 1, files: 1, firstTxid: '0000000000000001' },
       },
     ],
-    replicas: [{ ...node, connectedAt: '' }],
+    replicas: [{ ...node, version: '', connectedAt: '' }],
     absent: [{ ...node, nodeId: '3', goneAt: '' }],
     upstream: {
       address: '',
       hostname: 'box0',
+      version: '',
       connected: true,
       since: '',
       refused: false,

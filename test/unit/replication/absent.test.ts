@@ -16,6 +16,7 @@ describe('absent nodes', () => {
   const node = (nodeId: string, more: Partial<ReplicaInfo> = {}): ReplicaInfo => ({
     nodeId,
     hostname: `box${nodeId}`,
+    release: '1',
     address: '10.0.0.2:1',
     connectedAtMs: 0,
     behindMs: 0,

@@ -142,6 +142,7 @@ describe('a stranger', () => {
       nonce: Buffer.alloc(32),
       primaryHostname: '',
       primaryProxy: '',
+      release: '1',
     });
     hello.writeUInt16BE(9, 4);
     transport.send('HELLO', hello);

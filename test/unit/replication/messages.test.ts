@@ -53,6 +53,7 @@ const CODECS: Codec[] = [
       primaryHostname: text,
       advertiseUrl: text,
       primaryProxy: text,
+      release: text,
     }),
     encode: messages.encodeHello,
     decode: messages.decodeHello,
@@ -229,9 +230,12 @@ test('the HELLO in docs/protocol.md is ours', () => {
     primaryHostname: '',
     advertiseUrl: 'http://box1:20202/',
     primaryProxy: '',
+    release: '0.1.0',
   };
   assert.equal(messages.encodeHello(hello).toString('hex'), payload.toString('hex'));
   assert.deepEqual(messages.decodeHello(payload), hello);
+  const before = payload.subarray(0, payload.length - 2 - hello.release.length);
+  assert.deepEqual(messages.decodeHello(before), { ...hello, release: '' });
 });
 
 function isRefusal(error: unknown): boolean {

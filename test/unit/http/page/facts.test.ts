@@ -35,6 +35,7 @@ const DATABASE: DatabaseReport = {
 const REPLICA: ReplicaReport = {
   nodeId: '2',
   hostname: 'box2',
+  version: '0',
   address: '10.0.0.2:1',
   connectedAt: GONE_AT,
   behindMs: 0,
@@ -51,6 +52,7 @@ const ABSENT: AbsentReport = {
 const UPSTREAM: UpstreamReport = {
   address: '10.0.0.1:20204',
   hostname: 'box1',
+  version: '0',
   connected: true,
   since: GONE_AT,
   refused: false,
