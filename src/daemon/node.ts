@@ -285,9 +285,10 @@ async function takeDown(running: Running, options: NodeOptions, force: AbortSign
   };
   const { engine, mount, device, mountDir } = running;
   await attempt('proxy', () => running.proxy?.close());
+  // Before HTTP, where somebody may wait for a snapshot.
+  await attempt('snapshots', () => running.snapshots?.close());
   await attempt('http', () => running.http?.close());
   running.api?.close();
-  await attempt('snapshots', () => running.snapshots?.close());
   await attempt('replication', () => running.replication?.close());
   if (engine) await attempt('engine', () => engine.client.callIfAlive('detach', {}));
   if (mountDir !== undefined && !options.skipUnmount) {

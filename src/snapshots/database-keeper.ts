@@ -48,6 +48,7 @@ export class DatabaseKeeper {
   /** The newest snapshot, and its position if we have cut it. */
   #snapshot: { file: ArchiveFile; position: Position | undefined } | undefined;
   #opened = false;
+  #isAbandoned = false;
   /** Everything that is done to the archive, one after the other. */
   #queue: Promise<unknown> = Promise.resolve();
 
@@ -56,6 +57,11 @@ export class DatabaseKeeper {
     this.database = database;
     this.#archive = archive;
     this.#parts = parts;
+  }
+
+  /** Gives up a snapshot that is being cut now: the node stops. */
+  abandon(): void {
+    this.#isAbandoned = true;
   }
 
   /** The newest snapshot, as far as is known. */
@@ -224,7 +230,9 @@ export class DatabaseKeeper {
     const buffers = [new SharedArrayBuffer(PAGES_BYTES), new SharedArrayBuffer(PAGES_BYTES)];
     let bytes = 0;
     let written: Promise<unknown> = Promise.resolve();
+    this.#isAbandoned = false;
     for (let turn = 0; ; turn++) {
+      if (this.#isAbandoned) throw new LiteFsError('WRONG_STATE', 'the node is stopping');
       const into = buffers[turn % buffers.length];
       const length = await cut.nextInto(into);
       await written;

@@ -83,9 +83,10 @@ export class SnapshotKeeper {
     void this.#catchUp();
   }
 
-  /** Writes what is due, and ends. */
+  /** Writes the increments that are due, and ends. A snapshot that is being cut is given up. */
   async close(): Promise<void> {
     this.#closed = true;
+    for (const keeper of this.#keepers.values()) keeper.abandon();
     this.#schedule?.close();
     clearInterval(this.#tidyTimer);
     this.#stopListening?.();
@@ -250,6 +251,7 @@ export class SnapshotKeeper {
     const unchanged: string[] = [];
     const errors: string[] = [];
     for (const database of databases) {
+      if (this.#closed) break;
       const done = await this.#attempt(database, async () => {
         this.#checkDir();
         const file = await this.#keeper(database).snapshot();

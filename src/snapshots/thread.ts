@@ -47,12 +47,15 @@ export class SnapshotThread {
   #worker: Worker | undefined;
   #idle: NodeJS.Timeout | undefined;
   #nextId = 1;
+  #closed = false;
 
   constructor(start: () => Worker) {
     this.#start = start;
   }
 
   readonly run: RunTask = (task, args, transfer = []) => {
+    // A run that goes on while the node stops must not start it anew: the process would not end.
+    if (this.#closed) return Promise.reject(ended());
     clearTimeout(this.#idle);
     this.#worker ??= this.#begin();
     const id = this.#nextId++;
@@ -66,6 +69,7 @@ export class SnapshotThread {
 
   /** Ends it at once: files that were being written keep their temporary names. */
   async close(): Promise<void> {
+    this.#closed = true;
     clearTimeout(this.#idle);
     await this.#worker?.terminate();
   }
@@ -76,7 +80,7 @@ export class SnapshotThread {
     worker.on('error', (error) => this.#fail(error as Error));
     worker.on('exit', () => {
       this.#worker = undefined;
-      this.#fail(new LiteFsError('WRONG_STATE', 'the snapshot thread has ended'));
+      this.#fail(ended());
     });
     return worker;
   }
@@ -95,4 +99,8 @@ export class SnapshotThread {
     for (const { reject } of this.#pending.values()) reject(error);
     this.#pending.clear();
   }
+}
+
+function ended(): LiteFsError {
+  return new LiteFsError('WRONG_STATE', 'the snapshot thread has ended');
 }

@@ -16,6 +16,9 @@ import { SeededRandom } from '../harness/random.ts';
 
 const FULL = { check: 'full', force: true } as const;
 
+/** Without what is being done: the thread of the archives is kept for a minute. */
+const STOP_MS_MAX = 15_000;
+
 describe('snapshots', () => {
   let cluster: Cluster;
   let dir: string;
@@ -233,6 +236,27 @@ describe('snapshots', () => {
     assert.deepEqual(fs.readdirSync(dir), ['app.db'], 'no scratch file is left');
     assert.equal(await replica.stop(), 0);
     assert.equal(await primary.stop(), 0);
+  });
+
+  test('that are being cut do not keep the node from stopping', async () => {
+    const primary = await node({ increments: 'off', rate: '1MiB', compress: false });
+    for (const name of ['a.db', 'b.db']) {
+      sqlite3(primary.file(name), 'CREATE TABLE t AS SELECT randomblob(8000000)');
+    }
+    const asked = fetch(`http://127.0.0.1:${primary.httpPort}/snapshot`, { method: 'POST' }).catch(
+      () => undefined,
+    );
+    await until('one is begun', () =>
+      fs.readdirSync(dir, { recursive: true }).some((name) => String(name).endsWith('.tmp')),
+    );
+    const startedMs = performance.now();
+    assert.equal(await primary.stop(), 0);
+    assert(performance.now() - startedMs < STOP_MS_MAX, primary.logText());
+    await asked;
+    assert.deepEqual(
+      fs.readdirSync(dir, { recursive: true }).filter((name) => String(name).endsWith('.ltx')),
+      [],
+    );
   });
 
   test('are read again by verify, which names what is damaged', async () => {
