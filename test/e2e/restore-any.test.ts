@@ -178,13 +178,19 @@ async function changeAndKill(
     const safe = databases.filter(({ mode }) => mode !== 'memory');
     for (;;) for (const database of safe) database.change();
   } catch (error) {
-    const isGone = error instanceof Sqlite.SqliteError || (error as { code?: string }).code;
-    if (!isGone || error instanceof LiteFsError) throw error;
+    if (!isOfDeadMount(error)) throw error;
   }
   await primary.exited;
   execFileSync('umount', ['-l', primary.mount]);
   await primary.start();
   for (const database of databases) database.recover();
+}
+
+/** Some errors of fs.rmSync have no code. */
+function isOfDeadMount(error: unknown): boolean {
+  if (error instanceof LiteFsError) return false;
+  if (error instanceof Sqlite.SqliteError || (error as { code?: string }).code) return true;
+  return /Transport endpoint is not connected|connection abort/.test(String(error));
 }
 
 /** What each database is now, once that is in its archive. */
