@@ -63,6 +63,8 @@ export class MountEvents {
         resume({ token: operation.token, errno: 0 }, answer);
         if (error !== undefined) throw error;
       },
+      // What rests may wait for the lock of the application that waits here.
+      this.#parts.captures(),
     );
   }
 

@@ -5,6 +5,9 @@
  * number of milliseconds to rest. Tasks of one lane (a database) run one after the other, in the
  * order in which they came; lanes take turns. So a scan of ten gigabytes delays no commit of
  * another database by more than one step.
+ *
+ * A task that rests waits for somebody, who may wait for a task behind it: a writer holds its lock until the end of its
+ * journal is captured. So a task may be added as one that goes ahead of those that rest.
  */
 
 /** What a task yields: nothing, or how many ms to rest. */
@@ -29,13 +32,16 @@ function isTask<T>(value: Task<T> | T): value is Task<T> {
 interface Job {
   readonly start: () => Task;
   readonly done: TaskDone<unknown>;
+  readonly goesAhead: boolean;
   running: Task | undefined;
+  /** Not to be stepped before this time, in ms of the clock. */
+  restUntilMs: number;
 }
 
 interface Lane {
   readonly jobs: Job[];
-  /** Not to be stepped before this time, in ms of the clock. */
-  restUntilMs: number;
+  /** One of them that has begun though the first one, which rests, has not ended. */
+  guest: Job | undefined;
 }
 
 export class Scheduler {
@@ -47,14 +53,18 @@ export class Scheduler {
     this.#now = now;
   }
 
-  /** Adds a task to a lane. `done` is called from within step(), never from here. */
-  add<T>(lane: string, start: () => Task<T>, done: TaskDone<T>): void {
+  /**
+   * Adds a task to a lane. `done` is called from within step(), never from here. `goesAhead`: when the first of the lane
+   * rests, this one may begin and end before that goes on.
+   */
+  add<T>(lane: string, start: () => Task<T>, done: TaskDone<T>, goesAhead = false): void {
     let entry = this.#lanes.get(lane);
     if (!entry) {
-      entry = { jobs: [], restUntilMs: 0 };
+      entry = { jobs: [], guest: undefined };
       this.#lanes.set(lane, entry);
     }
-    entry.jobs.push({ start, done: done as TaskDone<unknown>, running: undefined });
+    const rest = { running: undefined, restUntilMs: 0 };
+    entry.jobs.push({ start, done: done as TaskDone<unknown>, goesAhead, ...rest });
   }
 
   isBusy(lane: string): boolean {
@@ -68,17 +78,17 @@ export class Scheduler {
   /** Lets a lane that rests go on at once: what it waits for may have come. */
   wake(lane: string): void {
     const entry = this.#lanes.get(lane);
-    if (entry) entry.restUntilMs = 0;
+    if (entry) for (const job of entry.jobs) job.restUntilMs = 0;
   }
 
   /** Gives every lane that is not resting one step. Returns how many it gave. */
   step(): number {
     let steps = 0;
     for (const [name, lane] of this.#lanes) {
-      if (lane.restUntilMs > this.#now()) continue;
-      lane.restUntilMs = 0;
+      const job = turnOf(lane, this.#now());
+      if (job.restUntilMs > this.#now()) continue;
       steps++;
-      this.#stepLane(lane);
+      this.#stepJob(lane, job);
       if (lane.jobs.length === 0) this.#lanes.delete(name);
     }
     return steps;
@@ -89,28 +99,37 @@ export class Scheduler {
     let next: number | undefined;
     const now = this.#now();
     for (const lane of this.#lanes.values()) {
-      const wait = Math.max(0, lane.restUntilMs - now);
+      const wait = Math.max(0, turnOf(lane, now).restUntilMs - now);
       if (next === undefined || wait < next) next = wait;
     }
     return next;
   }
 
-  #stepLane(lane: Lane): void {
-    const job = lane.jobs[0];
+  #stepJob(lane: Lane, job: Job): void {
+    lane.guest = job === lane.jobs[0] ? undefined : job;
     let error: unknown;
     let result: unknown;
     try {
       job.running ??= job.start();
       const step = job.running.next();
       if (!step.done) {
-        if (typeof step.value === 'number') lane.restUntilMs = this.#now() + step.value;
+        job.restUntilMs = typeof step.value === 'number' ? this.#now() + step.value : 0;
         return;
       }
       result = step.value;
     } catch (thrown) {
       error = thrown ?? new Error('a task threw nothing');
     }
-    lane.jobs.shift();
+    lane.guest = undefined;
+    lane.jobs.splice(lane.jobs.indexOf(job), 1);
     job.done(error, result);
   }
+}
+
+/** Whose step is next in a lane that has jobs. A guest that has begun ends first: it may be in the middle of something. */
+function turnOf({ jobs, guest }: Lane, nowMs: number): Job {
+  if (guest) return guest;
+  const first = jobs[0];
+  if (first.restUntilMs <= nowMs) return first;
+  return jobs.find(({ goesAhead }, index) => goesAhead && index > 0) ?? first;
 }

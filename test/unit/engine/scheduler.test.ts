@@ -9,7 +9,7 @@ function stand() {
   const clock = { nowMs: 0 };
   const diary: string[] = [];
   const scheduler = new Scheduler(() => clock.nowMs);
-  const add = (lane: string, name: string, pauses: readonly Pause[]) =>
+  const add = (lane: string, name: string, pauses: readonly Pause[], goesAhead = false) =>
     scheduler.add(
       lane,
       function* () {
@@ -20,6 +20,7 @@ function stand() {
         diary.push(`${name}.`);
       },
       () => {},
+      goesAhead,
     );
   return { clock, diary, scheduler, add };
 }
@@ -31,6 +32,23 @@ test('tasks of one lane run one after the other, lanes take turns', () => {
   add('y', 'c', [undefined]);
   while (!scheduler.isIdle) scheduler.step();
   assert.deepEqual(diary, ['a0', 'c0', 'a1', 'c.', 'a.', 'b0', 'b.']);
+});
+
+test('a task that goes ahead begins and ends while the first of its lane rests, and only then', () => {
+  const { clock, diary, scheduler, add } = stand();
+  add('x', 'a', [undefined, 50, undefined]);
+  add('x', 'b', [undefined]);
+  add('x', 'c', [undefined, 10], true);
+  scheduler.step();
+  assert.deepEqual(diary, ['a0'], 'in its order while the first does not rest');
+  for (let i = 0; i < 3; i++) scheduler.step();
+  assert.deepEqual(diary, ['a0', 'a1', 'c0', 'c1']);
+  assert.equal(scheduler.nextInMs(), 10);
+  clock.nowMs = 60;
+  scheduler.step();
+  assert.deepEqual(diary, ['a0', 'a1', 'c0', 'c1', 'c.'], 'it ends first');
+  while (!scheduler.isIdle) scheduler.step();
+  assert.deepEqual(diary.slice(5), ['a2', 'a.', 'b0', 'b.']);
 });
 
 test('any lanes of any tasks: each lane in its order, and no lane waits more than one step', () => {
