@@ -118,6 +118,7 @@ function* appendBatch(
   let failure: { error: unknown } | undefined;
   let stoppedBy: CheckedEntry | undefined;
   let pageCount = db.pageCount;
+  db.shown = db.position;
   try {
     for (const pending of batch) {
       const checked = yield* check(db, pending.input);
@@ -143,6 +144,7 @@ function* appendBatch(
   }
   if (taken.length === 0) appender.abort();
   else yield* publish(ctx, db, appender, pageCount);
+  db.shown = undefined;
   for (const { emit } of taken) emit();
   try {
     if (taken.length > 0) yield* verifyStrictly(ctx, db);

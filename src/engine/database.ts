@@ -57,6 +57,8 @@ export class Database {
   /** On a replica: page 1 asks for a rollback journal, but readers keep the -wal in use. */
   leavesWal = false;
   position: Position = ZERO_POSITION;
+  /** What readers see, while transactions that the position has are not shown yet. */
+  shown: Position | undefined;
   /** 0 while the database is empty or dropped. */
   pageSize = 0;
   status: DatabaseStatus = { state: 'ok' };

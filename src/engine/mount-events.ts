@@ -59,12 +59,13 @@ export class MountEvents {
       db.name,
       () => this.#serve(db, operation),
       (error) => {
-        const answer = operation.kind === 'open' ? `${formatPosition(db.position)}\n` : undefined;
+        const shown = formatPosition(db.shown ?? db.position);
+        const answer = operation.kind === 'open' ? `${shown}\n` : undefined;
         resume({ token: operation.token, errno: 0 }, answer);
         if (error !== undefined) throw error;
       },
       // What rests may wait for the lock of the application that waits here.
-      this.#parts.captures(),
+      true,
     );
   }
 
