@@ -64,10 +64,6 @@ export class PayloadReader {
     this.#payload = payload;
   }
 
-  get isAtEnd(): boolean {
-    return this.#at === this.#payload.length;
-  }
-
   u8(): number {
     return this.bytes(1)[0];
   }

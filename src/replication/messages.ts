@@ -92,7 +92,7 @@ export function decodeHello(payload: Buffer): Hello {
     primaryHostname: reader.text(),
     advertiseUrl: reader.text(),
     primaryProxy: reader.text(),
-    release: reader.isAtEnd ? '' : reader.text(),
+    release: reader.text(),
   };
 }
 
