@@ -42,6 +42,8 @@ export function* captureJournal(
   const { pageSize } = header;
   const pageCount = databasePageCount(header, db.files.size('db'));
   if (!journal.reliable || pageSize !== db.pageSize || pageCount === 0) return 'compare';
+  // It began with another database: this one was removed, and made anew.
+  if (journal.originalPageCount !== db.pageCount) return 'compare';
   if (db.pageCount > 0 && hasGap(db.changeCounter, header.changeCounter)) return 'compare';
 
   const candidates = candidatePages(journal.pageNumbers, db.pageCount, pageCount);

@@ -219,7 +219,11 @@ export class MountEvents {
       () =>
         asTask(() => {
           db.files.closeReplaced();
-          if (db.files.exists('db') || db.pageCount === 0) return;
+          if (db.files.exists('db')) {
+            this.#replaced(db.name);
+            return;
+          }
+          if (db.pageCount === 0) return;
           db.forgetWal();
           db.suspect = false;
           follower.forget(db);

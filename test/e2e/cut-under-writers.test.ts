@@ -8,28 +8,32 @@ import fs from 'node:fs';
 import path from 'node:path';
 import readline from 'node:readline';
 import { test } from 'node:test';
+import Sqlite from 'better-sqlite3';
 import { sqlite3 } from '../harness/app.ts';
-import { startCluster } from '../harness/cluster.ts';
+import { Cluster, type TestNode, until } from '../harness/cluster.ts';
+import { databaseImage, positionOf } from '../harness/image.ts';
 
 const WRITER = path.resolve(import.meta.dirname, '../harness/page-writer.ts');
 const ROUNDS = 8;
 /** A commit takes some ms; one that waits for a cut to give up, a minute. */
 const COMMIT_MS_MAX = 5000;
 
+/** A primary that cuts snapshots when it is asked to. */
+async function withSnapshots(): Promise<{ cluster: Cluster; primary: TestNode }> {
+  const cluster = new Cluster();
+  const dir = path.join(cluster.dir, 'backups');
+  fs.mkdirSync(dir);
+  const snapshots = { dir, schedule: '0 3 1 1 *', increments: 'off', verify: 'quick' };
+  const settings = { candidate: true, passthrough: 'auto', config: { snapshots } } as const;
+  const primary = await cluster.add('primary', settings);
+  await primary.start();
+  return { cluster, primary };
+}
+
 for (const mode of ['delete', 'wal']) {
   test(`snapshots and verify hold up no commit in mode ${mode}, and are right`, async () => {
-    const { cluster, primary } = await startCluster('auto', {
-      replicas: 0,
-      config: {
-        snapshots: { dir: '/nowhere', schedule: '0 3 1 1 *', increments: 'off', verify: 'quick' },
-      },
-    });
+    const { cluster, primary } = await withSnapshots();
     try {
-      await primary.stop();
-      const dir = path.join(cluster.dir, 'backups');
-      fs.mkdirSync(dir);
-      Object.assign(primary.settings.config?.snapshots as object, { dir });
-      await primary.start();
       const file = primary.file('app.db');
       sqlite3(
         file,
@@ -63,3 +67,39 @@ for (const mode of ['delete', 'wal']) {
     }
   });
 }
+
+test('a database that is made anew while a snapshot waits is captured as what it is now', async () => {
+  const { cluster, primary } = await withSnapshots();
+  try {
+    const file = primary.file('anew.db');
+    // As many pages and as high a change counter as its successor will have: nothing but the content tells them apart.
+    const sql = (letter: string) =>
+      `PRAGMA journal_mode=persist; CREATE TABLE t AS SELECT value, hex(zeroblob(1000)) || '${letter}' AS x FROM generate_series(1, 100)`;
+    sqlite3(file, sql('a'));
+    const app = new Sqlite(file);
+    try {
+      app.exec("PRAGMA cache_size = 5; BEGIN; UPDATE t SET x = 'not committed yet' || x");
+      const asked = fetch(`http://127.0.0.1:${primary.httpPort}/snapshot?name=anew.db`, {
+        method: 'POST',
+      });
+      asked.catch(() => {});
+      await until('the snapshot is begun', () =>
+        fs
+          .readdirSync(path.join(cluster.dir, 'backups'), { recursive: true })
+          .some((name) => String(name).endsWith('.tmp')),
+      );
+      fs.rmSync(file);
+      fs.rmSync(`${file}-journal`);
+      sqlite3(file, sql('b'));
+      const position = await primary.position('anew.db');
+      const image = databaseImage(file);
+      assert.equal(positionOf(Number.parseInt(position, 16), image), position);
+      assert.equal((await asked).status, 200);
+      assert.equal(await primary.position('anew.db'), position);
+    } finally {
+      app.close();
+    }
+  } finally {
+    await cluster.close();
+  }
+});

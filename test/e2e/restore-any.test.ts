@@ -11,14 +11,12 @@ import path from 'node:path';
 import { test } from 'node:test';
 import Sqlite from 'better-sqlite3';
 import { LiteFsError } from '../../src/errors.ts';
-import { CHECKSUM_FLAG, pageChecksum } from '../../src/kernels/checksum.ts';
-import { formatPosition } from '../../src/ltx/position.ts';
 import { Archive, archiveOf } from '../../src/snapshots/archive.ts';
 import { restorePoints } from '../../src/snapshots/plan.ts';
 import { restore } from '../../src/snapshots/restore.ts';
 import { snapshotTasks } from '../../src/snapshots/tasks.ts';
 import { Cluster, type TestNode, until } from '../harness/cluster.ts';
-import { databaseImage } from '../harness/image.ts';
+import { databaseImage, positionOf } from '../harness/image.ts';
 import { SeededRandom } from '../harness/random.ts';
 
 const STATES = Number(process.env.LITEFS_LITE_RESTORE_STATES ?? 144);
@@ -227,16 +225,6 @@ async function record(
     states.push({ inode: ino, txid, image });
   }
   return states;
-}
-
-/** The position that a database of this content has. */
-function positionOf(txid: number, image: Buffer): string {
-  const pageSize = image.readUInt16BE(16) === 1 ? 65536 : image.readUInt16BE(16);
-  let xor = 0n;
-  for (let at = 0; at < image.length; at += pageSize) {
-    xor ^= pageChecksum(at / pageSize + 1, image.subarray(at, at + pageSize));
-  }
-  return formatPosition({ txid, checksum: xor | CHECKSUM_FLAG });
 }
 
 function rootsOf(dir: string): Map<number, string> {

@@ -3,6 +3,8 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import Sqlite from 'better-sqlite3';
+import { CHECKSUM_FLAG, pageChecksum } from '../../src/kernels/checksum.ts';
+import { formatPosition } from '../../src/ltx/position.ts';
 
 /** Copies database and -wal, checkpoints the copy and returns the bytes of the file. */
 export function databaseImage(file: string): Buffer {
@@ -20,4 +22,14 @@ export function databaseImage(file: string): Buffer {
   } finally {
     fs.rmSync(dir, { recursive: true, force: true });
   }
+}
+
+/** The position, as its -pos file has it but for the end of the line, of a database with this content. */
+export function positionOf(txid: number, image: Buffer): string {
+  const pageSize = image.readUInt16BE(16) === 1 ? 65536 : image.readUInt16BE(16);
+  let xor = 0n;
+  for (let at = 0; at < image.length; at += pageSize) {
+    xor ^= pageChecksum(at / pageSize + 1, image.subarray(at, at + pageSize));
+  }
+  return formatPosition({ txid, checksum: xor | CHECKSUM_FLAG });
 }
