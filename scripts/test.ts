@@ -1,6 +1,6 @@
 /**
  * `npm test`: the unit tests, then the end-to-end tests (real mounts, real sqlite3), two files at a time. The nodes of the
- * whole suite are the executable, as it is shipped, made first; it also starts in a tenth of the time.
+ * whole suite are the executable, as it is shipped, made first; it also starts in a fifth of the time.
  * Arguments narrow it: `npm test -- wal` runs the files whose path contains "wal", with nodes from the sources, or with
  * those of the executable at $LITEFS_LITE_EXECUTABLE.
  */

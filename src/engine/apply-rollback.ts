@@ -2,11 +2,13 @@
  * Writing a replica's database file itself, under SQLite's locks: the rollback-journal modes, and what
  * cannot be appended to a -wal. There is no journal: the entry is in the log already, and is redone from there.
  */
+
 import { parseDbHeader } from '../sqlite/db-header.ts';
 import { PENDING_BYTE, SHARED_FIRST, SHARED_SIZE } from '../sqlite/locks.ts';
 import { checkpointAll } from './checkpoint.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
+import { rest } from './rest.ts';
 import type { Task } from './scheduler.ts';
 
 export interface PageWrites {
@@ -60,8 +62,8 @@ export function* lockExclusive(ctx: EngineContext, db: Database): Task<() => voi
     ctx.log('warn', `${db.name}: a transaction waits for readers to finish`, { database: db.name });
     return LOCK_REST_MS;
   };
-  while (!db.files.lock('db', 'write', PENDING_BYTE, 1)) yield wait();
-  while (!db.files.lock('db', 'write', PENDING_BYTE, LOCK_BYTES)) yield wait();
+  while (!db.files.lock('db', 'write', PENDING_BYTE, 1)) yield* rest(ctx, wait());
+  while (!db.files.lock('db', 'write', PENDING_BYTE, LOCK_BYTES)) yield* rest(ctx, wait());
   return () => {
     if (!db.lent) {
       db.files.lock('db', 'unlock', PENDING_BYTE, LOCK_BYTES);

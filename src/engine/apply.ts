@@ -3,6 +3,7 @@
  * (received.ts), stored in the log, which is the redo log as well, and made visible the way the database's
  * journal mode asks for: appended to the -wal, or written to the file under SQLite's locks.
  */
+
 import assert from 'node:assert';
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
@@ -20,6 +21,7 @@ import { readCurrentPage } from './current-page.ts';
 import type { Database } from './database.ts';
 import { type LtxInput, withLtxInput } from './ltx-input.ts';
 import { type CheckedEntry, checkEntry } from './received.ts';
+import { rest } from './rest.ts';
 import type { Task } from './scheduler.ts';
 import { verifyStrictly } from './verify.ts';
 import { ensureWal, WalAppender } from './wal-appender.ts';
@@ -186,7 +188,7 @@ function* publish(
       if (!isOutsideFault(error)) throw error;
       const text = `${db.name}-wal cannot be written, and is tried again: ${errorText(error)}`;
       if (!isTold) ctx.log('error', text, { database: db.name });
-      yield FULL_REST_MS;
+      yield* rest(ctx, FULL_REST_MS);
     }
   }
   appender.publish(pageCount);
@@ -207,7 +209,7 @@ function* beginAppend(ctx: EngineContext, db: Database): Task<WalAppender> {
   for (;;) {
     const appender = WalAppender.begin(ctx, db, db.pageSize);
     if (appender) return appender;
-    yield LOCK_REST_MS;
+    yield* rest(ctx, LOCK_REST_MS);
   }
 }
 

@@ -17,6 +17,8 @@ export interface EngineContext {
   /** Monotonic ms. */
   clockMs(): number;
   random32(): number;
+  /** Whether the mount is being left: nothing may be opened in it any more. */
+  isDetached(): boolean;
   /** A captured or applied entry; `bytes` when it is small. */
   emitEntry(database: Database, entry: StoredEntry, bytes: Uint8Array | undefined): void;
   /** The position moved without an entry: after a resync, or at start. */

@@ -75,6 +75,7 @@ export class Engine {
       wallClockMs: () => Date.now(),
       clockMs: () => performance.now(),
       random32: () => randomInt(2 ** 32),
+      isDetached: () => this.#state === 'detached' || this.#state === 'stopped',
       emitEntry: (db, entry, bytes) => this.#emitEntry(db, entry, bytes),
       emitPosition: (db) => {
         post({ kind: 'position', database: db.name, position: db.position });

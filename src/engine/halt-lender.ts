@@ -5,6 +5,7 @@
  * WAL mode: the write slot of the -shm, and SHARED on the file through a descriptor of its own, which keeps the last
  * connection from taking -wal and -shm away. Rollback-journal modes: RESERVED. Readers go on.
  */
+
 import fs from 'node:fs';
 import { LiteFsError } from '../errors.ts';
 import type { Position } from '../ltx/position.ts';
@@ -34,6 +35,7 @@ import { readCurrentPage } from './current-page.ts';
 import type { Database } from './database.ts';
 import { OpenWouldBlock } from './files.ts';
 import type { LtxInput } from './ltx-input.ts';
+import { rest } from './rest.ts';
 import type { Scheduler, Task } from './scheduler.ts';
 
 export interface LendOptions {
@@ -80,7 +82,7 @@ export function* lend(ctx: EngineContext, db: Database, options: LendOptions): T
         `${db.name}: an application on the primary keeps it locked`,
       );
     }
-    yield REST_MS;
+    yield* rest(ctx, REST_MS);
   }
 }
 

@@ -12,7 +12,7 @@ export function writeMarkers(ctx: EngineContext, registry: Iterable<Database>): 
     if (db.pageCount === 0) continue;
     savePageSums(db.sumsFile, db.sums, db.position, db.pageSize);
     const database = lookAt(db.files.backingPath('db'));
-    if (db.suspect || db.status.state !== 'ok' || !database) {
+    if (db.suspect || db.shown || db.status.state !== 'ok' || !database) {
       ctx.log('info', `${db.name} will be compared page by page at the next start`, {
         database: db.name,
       });

@@ -1,4 +1,5 @@
 /** What main may ask of the engine (protocol.ts): for each call the lane it runs in and the task that serves it. */
+
 import { LiteFsError } from '../errors.ts';
 import { decodeSums, encodeSums } from '../store/page-sums.ts';
 import type { PendingApply } from './apply.ts';
@@ -12,6 +13,7 @@ import { untilReadOnly } from './halt-writer.ts';
 import { databaseInfo } from './info.ts';
 import type { Maintenance } from './maintenance.ts';
 import type { EngineCalls } from './protocol.ts';
+import { rest } from './rest.ts';
 import { ResyncTask } from './resync.ts';
 import type { Task } from './scheduler.ts';
 import { verifyDatabase } from './verify.ts';
@@ -94,7 +96,7 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
         for (const db of targets) {
           while ((yield* follower.flush(db, { locked: false })) === 'busy') {
             if (ctx.clockMs() >= untilMs) break;
-            yield BUSY_REST_MS;
+            yield* rest(ctx, BUSY_REST_MS);
           }
         }
         return null;

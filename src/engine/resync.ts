@@ -3,6 +3,7 @@
  * committed meanwhile. Everything is staged in a file laid out like the database; only when all of it is there
  * and its checksum is right does it become visible, at once.
  */
+
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -19,6 +20,7 @@ import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import { keepReplaced } from './divergence.ts';
 import { type LtxInput, withLtxInput } from './ltx-input.ts';
+import { rest } from './rest.ts';
 import type { Task } from './scheduler.ts';
 import { StagedImage } from './staged-image.ts';
 import { ensureWal, WalAppender } from './wal-appender.ts';
@@ -171,7 +173,7 @@ export class ResyncTask {
     const { pageSize } = this.#image;
     let appender = WalAppender.begin(this.#ctx, this.#db, pageSize);
     while (!appender) {
-      yield LOCK_REST_MS;
+      yield* rest(this.#ctx, LOCK_REST_MS);
       appender = WalAppender.begin(this.#ctx, this.#db, pageSize);
     }
     let left = this.#image.countUpTo(this.#pageCount);

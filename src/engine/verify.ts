@@ -2,6 +2,7 @@
  * Recomputes the checksum of every page from what a reader would see. On a primary its apps go on writing: a page that
  * does not match may be newer than what has been captured, so it is captured and looked at again.
  */
+
 import { LiteFsError } from '../errors.ts';
 import { pageChecksum } from '../kernels/checksum.ts';
 import { lockPageNumber } from '../sqlite/db-header.ts';
@@ -10,6 +11,7 @@ import type { EngineContext } from './context.ts';
 import { readCurrentPage } from './current-page.ts';
 import type { Database } from './database.ts';
 import type { VerifyResult } from './protocol.ts';
+import { rest } from './rest.ts';
 import type { Task } from './scheduler.ts';
 
 const PAGES_PER_STEP = 512;
@@ -36,7 +38,7 @@ export function* verifyDatabase(
   db: Database,
   flush?: FlushStep,
 ): Task<VerifyResult> {
-  const { checked, bad } = yield* checkPages(db, flush);
+  const { checked, bad } = yield* checkPages(ctx, db, flush);
   const { name, position } = db;
   const badPages = [...bad.keys()].slice(0, BAD_PAGES_REPORTED_MAX);
   if (bad.size === 0) return { name, position, pagesChecked: checked, badPages, ok: true };
@@ -59,7 +61,11 @@ export function* verifyStrictly(ctx: EngineContext, db: Database, flush?: FlushS
   });
 }
 
-function* checkPages(db: Database, flush: FlushStep | undefined): Task<Findings> {
+function* checkPages(
+  ctx: EngineContext,
+  db: Database,
+  flush: FlushStep | undefined,
+): Task<Findings> {
   const { pageSize } = db;
   const lockPage = lockPageNumber(pageSize);
   const page = Buffer.allocUnsafe(pageSize);
@@ -76,7 +82,7 @@ function* checkPages(db: Database, flush: FlushStep | undefined): Task<Findings>
         bad.set(pgno, sum);
         break;
       }
-      if (look > 0) yield SECOND_LOOK_REST_MS;
+      if (look > 0) yield* rest(ctx, SECOND_LOOK_REST_MS);
       yield* flush();
       if (db.pageSize !== pageSize) {
         throw new LiteFsError('DATABASE_BUSY', `${db.name} was replaced while it was read`);

@@ -77,10 +77,18 @@ export class Transfers {
     }
   }
 
+  #start(): ChildProcess {
+    try {
+      return this.#parts.startProcess(TRANSFER_COMMAND);
+    } catch (error) {
+      throw notStarted(error);
+    }
+  }
+
   /** Ends with the process: then nothing of it is open in the mount. */
   async #run(job: TransferJob, signal: AbortSignal): Promise<number> {
     signal.throwIfAborted();
-    const child = this.#parts.startProcess(TRANSFER_COMMAND);
+    const child = this.#start();
     const kill = () => void child.kill('SIGKILL');
     signal.addEventListener('abort', kill, { once: true });
     try {
@@ -95,6 +103,15 @@ export class Transfers {
   }
 }
 
+/** Most reasons come as an event, some are thrown. */
+function notStarted(error: unknown): LiteFsError {
+  return new LiteFsError(
+    'WRONG_STATE',
+    `no process can be started for the transfer: ${errorText(error)}`,
+    { hint: 'Is the machine out of memory or of processes? Try again.', cause: error },
+  );
+}
+
 /** Gives a process its job; resolves with what it says of it, once it has ended. */
 function endOf(child: ChildProcess, job: TransferJob): Promise<TransferEnd> {
   return new Promise((resolve, reject) => {
@@ -103,18 +120,18 @@ function endOf(child: ChildProcess, job: TransferJob): Promise<TransferEnd> {
       end = message;
     });
     child.on('error', (error) => {
-      // Also when the job cannot be sent, as the process has ended: then its exit is what counts.
-      if (child.pid !== undefined) return;
-      const text = `no process can be started for the transfer: ${errorText(error)}`;
-      reject(new LiteFsError('WRONG_STATE', text, { cause: error }));
+      // Also when the job cannot be sent, as the process has ended: then its end is what counts.
+      if (child.pid === undefined) reject(notStarted(error));
     });
-    child.on('exit', (status, signal) => {
+    // Not `exit`: its last message may still be on its way then.
+    child.on('close', (status, signal) => {
       if (end) return resolve(end);
       const how = signal ? `by ${signal}` : `with status ${status}`;
       const text = `the transfer's process was ended ${how}`;
       reject(new LiteFsError('WRONG_STATE', text, { hint: 'Try again; the log may say more.' }));
     });
-    child.send(job, () => {});
+    // Without a process there is no channel either.
+    child.send?.(job, () => {});
   });
 }
 

@@ -10,6 +10,9 @@ import Sqlite from 'better-sqlite3';
 import { mountAt } from '../../src/os/mounts.ts';
 import { Cluster, inSync, startCluster, type TestNode, until } from '../harness/cluster.ts';
 
+/** Half of what an unmount waits for those who use it. */
+const STOP_MS_MAX = 5000;
+
 async function withCluster(run: (cluster: Cluster) => Promise<void>): Promise<void> {
   const cluster = new Cluster();
   try {
@@ -176,6 +179,38 @@ test('an app that holds a file when the daemon stops is named', () =>
       holder.kill('SIGKILL');
     }
   }));
+
+test('a replica whose transaction waits for a reader stops once that reader has left', async () => {
+  const { cluster, primary, replica } = await startCluster('auto');
+  const reader = spawn('sqlite3', ['-batch', replica.file('app.db')], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  try {
+    const db = new Sqlite(primary.file('app.db'));
+    db.exec('PRAGMA journal_mode = delete; CREATE TABLE t(x); INSERT INTO t VALUES(1)');
+    await inSync(primary, replica, 'app.db');
+    reader.stdin.write('BEGIN; SELECT count(*) FROM t;\n');
+    await once(reader.stdout, 'data');
+    db.exec('INSERT INTO t VALUES(2)');
+    db.close();
+    await replica.logged(/a transaction waits for readers/);
+    const stopped = replica.stop();
+    await replica.logged(/is still in use by sqlite3/);
+    const leftMs = performance.now();
+    reader.stdin.end('COMMIT;\n');
+    assert.equal(await stopped, 0);
+    const ms = performance.now() - leftMs;
+    assert(ms < STOP_MS_MAX, `${Math.round(ms)} ms\n${replica.logText()}`);
+    assert.doesNotMatch(replica.logText(), /unmounted .* under those who use it/);
+    await replica.start();
+    const copy = new Sqlite(replica.file('app.db'), { readonly: true });
+    assert.equal(copy.prepare('SELECT count(*) FROM t').pluck().get(), 2);
+    copy.close();
+  } finally {
+    reader.kill('SIGKILL');
+    await cluster.close();
+  }
+});
 
 test('a full disk degrades the database, and it catches up when there is space again', async () => {
   const cluster = new Cluster();

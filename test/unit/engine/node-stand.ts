@@ -37,6 +37,7 @@ export class NodeStand {
       wallClockMs: () => 1_700_000_000_000,
       clockMs: () => 0,
       random32: () => random++,
+      isDetached: () => false,
       emitEntry: (_, { path: file, offset, length }) => {
         this.entries.push(fs.readFileSync(file).subarray(offset, offset + length));
       },
