@@ -219,12 +219,7 @@ test('a full disk degrades the database, and it catches up when there is space a
     fs.mkdirSync(primary.data, { recursive: true });
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', primary.data]);
     await primary.start();
-    const replica = await cluster.add('replica', {
-      candidate: false,
-      passthrough: 'auto',
-      primaryPort: primary.replicationPort,
-    });
-    await replica.start();
+    const replica = await cluster.follow(primary);
     const db = new Sqlite(primary.file('app.db'));
     db.exec('PRAGMA journal_mode = wal; CREATE TABLE t(id INTEGER PRIMARY KEY, x)');
     const insert = db.prepare('INSERT INTO t(x) VALUES(?)');

@@ -92,12 +92,7 @@ for (const passthrough of ['auto', 'off'] as Passthrough[]) {
           const db = (await primary.info()).databases.find(({ name }) => name === 'app.db');
           return Number.parseInt(db?.log.firstTxid ?? '0', 16) > 400;
         });
-        const replica = await cluster.add('replica', {
-          candidate: false,
-          passthrough,
-          primaryPort: primary.replicationPort,
-        });
-        await replica.start();
+        const replica = await cluster.follow(primary);
         await assertSame(primary, replica, 'app.db');
         await assertSame(primary, replica, 'sub/other.db');
       } finally {

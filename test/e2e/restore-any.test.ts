@@ -187,11 +187,12 @@ async function changeAndKill(
   for (const database of databases) database.recover();
 }
 
-/** Some errors of fs.rmSync have no code. */
+/** Some errors of fs.rmSync have no code, and better-sqlite3 looks for the directory first. */
 function isOfDeadMount(error: unknown): boolean {
   if (error instanceof LiteFsError) return false;
   if (error instanceof Sqlite.SqliteError || (error as { code?: string }).code) return true;
-  return /Transport endpoint is not connected|connection abort/.test(String(error));
+  const text = /Transport endpoint is not connected|connection abort|directory does not exist/;
+  return text.test(String(error));
 }
 
 /** What each database is now, once that is in its archive. */

@@ -51,12 +51,7 @@ describe('a restore in place', () => {
           config: { snapshots: { dir, increments: '1s', schedule: '0 3 1 1 *' } },
         });
         await primary.start();
-        const replica = await cluster.add('replica', {
-          candidate: false,
-          passthrough: 'auto',
-          primaryPort: primary.replicationPort,
-        });
-        await replica.start();
+        const replica = await cluster.follow(primary);
         const file = primary.file('app.db');
         sqlite3(
           file,

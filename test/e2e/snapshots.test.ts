@@ -176,12 +176,7 @@ describe('snapshots', () => {
 
   test('are restored in place under open connections, of which only what differs is kept', async () => {
     const primary = await node();
-    const replica = await cluster.add('replica', {
-      candidate: false,
-      passthrough: 'auto',
-      primaryPort: primary.replicationPort,
-    });
-    await replica.start();
+    const replica = await cluster.follow(primary);
     const file = primary.file('app.db');
     sqlite3(
       file,
@@ -304,13 +299,9 @@ describe('snapshots', () => {
   test('are cut on a replica when the config says so, and on request', async () => {
     const primary = await cluster.add('primary', { candidate: true, passthrough: 'auto' });
     await primary.start();
-    const replica = await cluster.add('replica', {
-      candidate: false,
-      passthrough: 'auto',
-      primaryPort: primary.replicationPort,
-      config: { snapshots: { dir, on: 'replica', increments: '1s', schedule: '0 3 1 1 *' } },
+    const replica = await cluster.follow(primary, {
+      snapshots: { dir, on: 'replica', increments: '1s', schedule: '0 3 1 1 *' },
     });
-    await replica.start();
     sqlite3(primary.file('app.db'), 'PRAGMA journal_mode=wal; CREATE TABLE t(x)');
     await until('replicated', async () => (await replica.position('app.db')) !== '');
     const url = `http://127.0.0.1:${replica.httpPort}`;

@@ -244,6 +244,18 @@ export class Cluster {
     return node;
   }
 
+  /** A replica of a node of this cluster, in sync. */
+  async follow(primary: TestNode, config?: Record<string, unknown>): Promise<TestNode> {
+    const replica = await this.add('replica', {
+      candidate: false,
+      passthrough: primary.settings.passthrough,
+      primaryPort: primary.replicationPort,
+      config,
+    });
+    await replica.start();
+    return replica;
+  }
+
   async close(): Promise<void> {
     await Promise.all([...this.nodes].reverse().map((node) => node.kill()));
     for (const node of this.nodes) unmount(node.mount, { detach: true });
