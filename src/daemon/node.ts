@@ -2,7 +2,6 @@
  * A running node, from start to stop: the story in the order in which it happens. What each part does
  * is in its own folder; here they are made, connected, and taken down again.
  */
-
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';

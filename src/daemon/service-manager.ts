@@ -2,7 +2,6 @@
  * What systemd is told: that the node is ready, what it waits for, that it is alive, that it stops (sd_notify(3)).
  * Without systemd all of it does nothing.
  */
-
 import { errorText } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { sendDatagram } from '../os/unix-datagram.ts';

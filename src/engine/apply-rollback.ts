@@ -2,7 +2,6 @@
  * Writing a replica's database file itself, under SQLite's locks: the rollback-journal modes, and what
  * cannot be appended to a -wal. There is no journal: the entry is in the log already, and is redone from there.
  */
-
 import { parseDbHeader } from '../sqlite/db-header.ts';
 import { PENDING_BYTE, SHARED_FIRST, SHARED_SIZE } from '../sqlite/locks.ts';
 import { checkpointAll } from './checkpoint.ts';

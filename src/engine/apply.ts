@@ -3,7 +3,6 @@
  * (received.ts), stored in the log, which is the redo log as well, and made visible the way the database's
  * journal mode asks for: appended to the -wal, or written to the file under SQLite's locks.
  */
-
 import assert from 'node:assert';
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';

@@ -5,7 +5,6 @@
  * WAL mode: the write slot of the -shm, and SHARED on the file through a descriptor of its own, which keeps the last
  * connection from taking -wal and -shm away. Rollback-journal modes: RESERVED. Readers go on.
  */
-
 import fs from 'node:fs';
 import { LiteFsError } from '../errors.ts';
 import type { Position } from '../ltx/position.ts';

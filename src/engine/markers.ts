@@ -1,5 +1,4 @@
 /** What a clean stop leaves behind: page checksums and, for each database, the marker that they are true. */
-
 import { lookAt, saveMarker } from '../store/marker.ts';
 import { savePageSums } from '../store/page-sums-file.ts';
 import type { EngineContext } from './context.ts';

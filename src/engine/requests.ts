@@ -1,5 +1,4 @@
 /** What main may ask of the engine (protocol.ts): for each call the lane it runs in and the task that serves it. */
-
 import { LiteFsError } from '../errors.ts';
 import { decodeSums, encodeSums } from '../store/page-sums.ts';
 import type { PendingApply } from './apply.ts';

@@ -3,7 +3,6 @@
  * committed meanwhile. Everything is staged in a file laid out like the database; only when all of it is there
  * and its checksum is right does it become visible, at once.
  */
-
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';

@@ -2,7 +2,6 @@
  * Recomputes the checksum of every page from what a reader would see. On a primary its apps go on writing: a page that
  * does not match may be newer than what has been captured, so it is captured and looked at again.
  */
-
 import { LiteFsError } from '../errors.ts';
 import { pageChecksum } from '../kernels/checksum.ts';
 import { lockPageNumber } from '../sqlite/db-header.ts';

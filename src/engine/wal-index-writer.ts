@@ -1,5 +1,4 @@
 /** Writing the wal-index of a replica's database: what its readers find their pages by. */
-
 import type { WalCursor } from '../sqlite/wal.ts';
 import {
   buildIndex,

@@ -1,5 +1,4 @@
 /** inotify on every directory of the backing tree: tells which databases were written to. */
-
 import { fileRole } from '../mount/names.ts';
 import {
   IN_CREATE,

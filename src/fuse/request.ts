@@ -1,5 +1,4 @@
 /** The request that is being handled: a view of one buffer that every read from the device fills. */
-
 import type { Caller } from './policy.ts';
 import { IN_HEADER, MAX_TRANSFER } from './protocol.ts';
 

@@ -7,7 +7,6 @@
  *                 when those are for the primary
  *   read          the rest
  */
-
 import { textMatcher } from '../patterns.ts';
 
 export type RequestKind = 'health' | 'passthrough' | 'write' | 'read';

@@ -2,7 +2,6 @@
  * One connection of a replica to the node that it follows: handshake (see server-session.ts), then everything
  * that comes is handed to the receiver of its database.
  */
-
 import { LiteFsError } from '../errors.ts';
 import { judgePeer } from '../lease/judge.ts';
 import type { Position } from '../ltx/position.ts';

@@ -2,7 +2,6 @@
  * Whether a node would let us follow it, asked as a replica that nobody knows: the whole handshake, and goodbye before
  * anything is subscribed to. Nothing on the other side changes, not even the list of its replicas.
  */
-
 import net from 'node:net';
 import { hostname } from 'node:os';
 import { errorText, LiteFsError } from '../errors.ts';

@@ -2,7 +2,6 @@
  * A primary asks the node at an address who it is: with a static lease two nodes may claim the role by mistake, and
  * nothing else would bring them together. HELLO both ways, and goodbye.
  */
-
 import net from 'node:net';
 import { judgePeer, type PeerFacts, type Verdict } from '../lease/judge.ts';
 import { VERSION } from '../version.ts';

@@ -13,7 +13,6 @@
  *     HALT, ENTRY…, UNHALT           →
  *                      ←             HALTED, COMMITTED
  */
-
 import { LiteFsError } from '../errors.ts';
 import { judgePeer, type Verdict } from '../lease/judge.ts';
 import type { Position } from '../ltx/position.ts';
