@@ -58,8 +58,7 @@ export class Snapshots {
       // A thread that reads a large snapshot back hears of nothing: what is not written then comes at the next start.
       const over = new AbortController();
       const late = setTimeout(CLOSE_MS_MAX, undefined, { signal: over.signal }).catch(() => {});
-      await Promise.race([this.#keeper.close(), late]);
-      over.abort();
+      await Promise.race([this.#keeper.close(), late]).finally(() => over.abort());
     }
     await this.#thread.close();
   }
