@@ -79,10 +79,10 @@ export class DatabaseFiles {
   }
 
   /** Another descriptor of the file in the mount, with locks of its own: the caller closes it. */
-  openAgain(kind: FileKind): number | undefined {
+  openAgain(kind: FileKind, flags: 'r' | 'r+' = 'r'): number | undefined {
     const fd = this.fd(kind);
     // By descriptor, no directory is searched.
-    return fd === undefined ? undefined : fs.openSync(`/proc/self/fd/${fd}`, 'r');
+    return fd === undefined ? undefined : fs.openSync(`/proc/self/fd/${fd}`, flags);
   }
 
   /** As fd(), but the file is made when it is absent, and its directory. */

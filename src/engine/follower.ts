@@ -9,6 +9,7 @@ import type { EngineContext } from './context.ts';
 import type { Database, DatabaseStatus } from './database.ts';
 import { OpenWouldBlock } from './files.ts';
 import type { Scheduler, Task } from './scheduler.ts';
+import { tellSize } from './tell-size.ts';
 import { verifyStrictly } from './verify.ts';
 
 /** While commits come one after the other: how long to let them gather. */
@@ -22,6 +23,9 @@ const HOT_MS = 20;
 const LOOK_UP_MS = 1;
 /** How long a lock may keep us from reading before the status says so. */
 const BUSY_PATIENCE_MS = 1000;
+/** For readers to pause, or an application to make its wal-index: doubled each time. */
+const TELL_SIZE_MS = 1;
+const TELL_SIZE_TRIES = 12;
 /** Writes that no journal explains are compared once they pause. */
 const QUIET_MS = 5;
 
@@ -31,6 +35,8 @@ interface Watch {
   pollMs: number;
   queued: boolean;
   busySinceMs: number | undefined;
+  /** How often readers could not be told the size of the database since something happened to it. */
+  sizeTries: number;
   /** The database file itself was written. */
   fileWritten: boolean;
 }
@@ -63,6 +69,7 @@ export class Follower {
   /** Something happened to its -wal or -shm. */
   touched(db: Database): void {
     const watch = this.#watch(db);
+    watch.sizeTries = 0;
     if (watch.nextMs === undefined && !watch.queued) this.#enqueue(db, watch);
   }
 
@@ -115,10 +122,13 @@ export class Follower {
     }
     const before = db.position.txid;
     let outcome: CaptureOutcome;
+    let readersKnow = true;
     try {
       outcome = yield* capture(this.#ctx, db, options);
       if (db.position.txid !== before) {
         yield* verifyStrictly(this.#ctx, db, () => capture(this.#ctx, db, options));
+      } else if (outcome === 'done' && watch.sizeTries < TELL_SIZE_TRIES) {
+        readersKnow = tellSize(db) === 'told';
       }
     } catch (error) {
       if (error instanceof OpenWouldBlock) {
@@ -129,6 +139,7 @@ export class Follower {
       return 'busy';
     }
     this.#settle(db, watch, outcome, db.position.txid - before);
+    if (!readersKnow) watch.nextMs ??= this.#ctx.clockMs() + TELL_SIZE_MS * 2 ** watch.sizeTries++;
     return outcome;
   }
 
@@ -159,6 +170,7 @@ export class Follower {
         pollMs: GATHER_MS,
         queued: false,
         busySinceMs: undefined,
+        sizeTries: 0,
         fileWritten: false,
       };
       this.#watches.set(db, watch);
