@@ -7,6 +7,7 @@ import { PENDING_BYTE, SHARED_FIRST, SHARED_SIZE } from '../sqlite/locks.ts';
 import { checkpointAll } from './checkpoint.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
+import { insist } from './insist.ts';
 import { rest } from './rest.ts';
 import type { Task } from './scheduler.ts';
 
@@ -14,9 +15,9 @@ export interface PageWrites {
   readonly pageSize: number;
   /** Size of the database afterwards; not 0. */
   readonly pageCount: number;
-  /** Calls `write` for each page. */
+  /** Calls `write` for each page; once more when the disk was full. */
   pages(write: (pgno: number, data: Uint8Array) => void): Task<void>;
-  /** Called when the locks are held, before the first write: may throw, then nothing has happened. */
+  /** Called once, when the locks are held, before the first write: may throw, then nothing has happened. */
   beforeWriting(): void;
 }
 
@@ -37,17 +38,22 @@ export function* writePages(
   const unlock = yield* lockExclusive(ctx, db);
   try {
     writes.beforeWriting();
-    yield* writes.pages((pgno, data) => {
-      db.files.write('db', data, (pgno - 1) * writes.pageSize);
-    });
-    const bytes = writes.pageCount * writes.pageSize;
-    if (db.files.size('db') !== bytes) db.files.truncate('db', bytes);
+    // A half-written file would be worse than readers who wait.
+    yield* insist(ctx, db, () => writeOver(db, writes));
     const head = Buffer.alloc(100);
     db.files.read('db', head, 0);
     return { walMode: parseDbHeader(head)?.writeVersion === 2 };
   } finally {
     unlock();
   }
+}
+
+function* writeOver(db: Database, { pages, pageSize, pageCount }: PageWrites): Task<void> {
+  yield* pages((pgno, data) => {
+    db.files.write('db', data, (pgno - 1) * pageSize);
+  });
+  const bytes = pageCount * pageSize;
+  if (db.files.size('db') !== bytes) db.files.truncate('db', bytes);
 }
 
 /** As a writer that commits: PENDING keeps new readers out, then EXCLUSIVE when the last has left. */

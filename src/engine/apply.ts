@@ -7,7 +7,7 @@ import assert from 'node:assert';
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
-import { errorText, isOutsideFault, LiteFsError } from '../errors.ts';
+import { LiteFsError } from '../errors.ts';
 import { LtxDecoder } from '../ltx/decoder.ts';
 import { decodeHeader, HEADER_BYTES } from '../ltx/header.ts';
 import type { Position } from '../ltx/position.ts';
@@ -18,10 +18,12 @@ import { checkpointIfLarge } from './checkpoint.ts';
 import type { EngineContext } from './context.ts';
 import { readCurrentPage } from './current-page.ts';
 import type { Database } from './database.ts';
+import { insist } from './insist.ts';
 import { type LtxInput, withLtxInput } from './ltx-input.ts';
 import { type CheckedEntry, checkEntry } from './received.ts';
 import { rest } from './rest.ts';
-import type { Task } from './scheduler.ts';
+import { asTask, type Task } from './scheduler.ts';
+import { forgetUnfinished, noteUnfinished } from './unfinished.ts';
 import { verifyStrictly } from './verify.ts';
 import { ensureWal, WalAppender } from './wal-appender.ts';
 
@@ -34,7 +36,6 @@ export interface PendingApply {
 const BATCH_ENTRIES_MAX = 256;
 const PAGES_PER_STEP = 256;
 const LOCK_REST_MS = 1;
-const FULL_REST_MS = 500;
 
 /** Applies the whole queue, in order. After a failure what follows it is refused with the same error. */
 export function* applyQueue(ctx: EngineContext, db: Database, queue: PendingApply[]): Task<void> {
@@ -144,7 +145,7 @@ function* appendBatch(
     failure = { error };
   }
   if (taken.length === 0) appender.abort();
-  else yield* publish(ctx, db, appender, pageCount);
+  else yield* insist(ctx, db, () => asTask(() => appender.publish(pageCount)));
   db.shown = undefined;
   for (const { emit } of taken) emit();
   try {
@@ -167,30 +168,6 @@ function* appendBatch(
   if (taken.some(({ checked }) => checked.pgnos[0] === 1)) db.leavesWal = saysRollback(db);
   if (db.leavesWal) yield* tryLeaveWalMode(db);
   return taken.length;
-}
-
-/**
- * The log has these transactions, and the position says them: they are shown, however long the disk is full. Until then
- * nobody is told of them, and nothing else is done with the database.
- */
-function* publish(
-  ctx: EngineContext,
-  db: Database,
-  appender: WalAppender,
-  pageCount: number,
-): Task<void> {
-  for (let isTold = false; ; isTold = true) {
-    try {
-      appender.write();
-      break;
-    } catch (error) {
-      if (!isOutsideFault(error)) throw error;
-      const text = `${db.name}-wal cannot be written, and is tried again: ${errorText(error)}`;
-      if (!isTold) ctx.log('error', text, { database: db.name });
-      yield* rest(ctx, FULL_REST_MS);
-    }
-  }
-  appender.publish(pageCount);
 }
 
 function* check(db: Database, input: LtxInput): Task<CheckedEntry> {
@@ -267,10 +244,18 @@ function* applyAlone(ctx: EngineContext, db: Database, pending: PendingApply): T
       });
     },
     beforeWriting() {
+      const before = db.position;
+      if (db.lent) noteUnfinished(db, header.maxTxid);
       emit = record(ctx, db, pending.input, checked);
+      db.shown = before;
+      if (db.lent) db.log.sync();
     },
   });
-  if (input.walMode) ensureWal(ctx, db, header.pageSize);
+  if (db.lent) yield* insist(ctx, db, () => asTask(() => forgetUnfinished(db)));
+  if (input.walMode) {
+    yield* insist(ctx, db, () => asTask(() => ensureWal(ctx, db, header.pageSize)));
+  }
+  db.shown = undefined;
   emit();
   yield* verifyStrictly(ctx, db);
   pending.done(undefined, db.position);

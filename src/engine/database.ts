@@ -84,10 +84,12 @@ export class Database {
     this.index = new ReplicaIndex(this.files);
     this.sumsFile = path.join(layout.state, `${encoded}.sums`);
     this.markerFile = path.join(layout.state, `${encoded}.json`);
+    this.unfinishedFile = path.join(layout.state, `${encoded}.unfinished`);
   }
 
   readonly sumsFile: string;
   readonly markerFile: string;
+  readonly unfinishedFile: string;
 
   get pageCount(): number {
     return this.sums.pageCount;

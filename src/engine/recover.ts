@@ -30,6 +30,7 @@ import type { Database } from './database.ts';
 import { captureDifference } from './diff.ts';
 import type { Role } from './protocol.ts';
 import type { Task } from './scheduler.ts';
+import { finishUnfinished } from './unfinished.ts';
 
 /** A database above this that has no history is not copied into the log: replicas get its pages. */
 const ADOPT_BYTES_MIN = 16 << 20;
@@ -51,6 +52,7 @@ export function* recoverDatabase(
     marker !== undefined &&
     sameLook(marker.database, lookAt(file)) &&
     sameLook(marker.wal, lookAt(db.files.backingPath('wal')));
+  finishUnfinished(db);
   finishSqliteRecovery(db);
   let known = restoreSums(db);
   if (known && clean && marker.position.txid === db.position.txid) {

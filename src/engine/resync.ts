@@ -18,9 +18,10 @@ import { checkpointIfLarge } from './checkpoint.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import { keepReplaced } from './divergence.ts';
+import { insist } from './insist.ts';
 import { type LtxInput, withLtxInput } from './ltx-input.ts';
 import { rest } from './rest.ts';
-import type { Task } from './scheduler.ts';
+import { asTask, type Task } from './scheduler.ts';
 import { StagedImage } from './staged-image.ts';
 import { ensureWal, WalAppender } from './wal-appender.ts';
 
@@ -78,8 +79,9 @@ export class ResyncTask {
     if (this.#base.diverged) {
       keepReplaced(this.#ctx, db, this.#image, this.#pageCount, position);
     }
-    // A crash from here on must not take the old table for the new content.
+    // Neither a crash from here on, nor a stop, must take the old table for the new content.
     fs.rmSync(db.sumsFile, { force: true });
+    db.shown = db.position;
     db.log.reset();
     if (this.#pageCount === 0) dropFiles(db);
     else if (!db.files.exists('db')) yield* this.#moveIntoPlace();
@@ -141,14 +143,21 @@ export class ResyncTask {
     db.pageSize = this.#image.pageSize;
     const head = Buffer.alloc(100);
     db.files.read('db', head, 0);
-    if (parseDbHeader(head)?.writeVersion === 2) ensureWal(this.#ctx, db, this.#image.pageSize);
+    if (parseDbHeader(head)?.writeVersion === 2) yield* this.#ensureWal();
+  }
+
+  #ensureWal(): Task<void> {
+    const { pageSize } = this.#image;
+    return insist(this.#ctx, this.#db, () =>
+      asTask(() => ensureWal(this.#ctx, this.#db, pageSize)),
+    );
   }
 
   *#writeOver(): Task<void> {
     const db = this.#db;
     const { pageSize } = this.#image;
     if (db.wal.cursor && db.pageSize === pageSize) {
-      yield* this.#append();
+      yield* insist(this.#ctx, db, () => this.#append());
       return;
     }
     if (db.wal.cursor) yield* leaveWalMode(this.#ctx, db);
@@ -165,7 +174,7 @@ export class ResyncTask {
         }
       },
     });
-    if (walMode) ensureWal(this.#ctx, db, pageSize);
+    if (walMode) yield* this.#ensureWal();
   }
 
   *#append(): Task<void> {
@@ -175,17 +184,24 @@ export class ResyncTask {
       yield* rest(this.#ctx, LOCK_REST_MS);
       appender = WalAppender.begin(this.#ctx, this.#db, pageSize);
     }
-    let left = this.#image.countUpTo(this.#pageCount);
-    if (left === 0) {
-      appender.repeatFirstPage(this.#pageCount);
+    try {
+      yield* this.#fill(appender);
+      appender.publish(this.#pageCount);
+    } catch (error) {
+      appender.abort();
+      throw error;
     }
+  }
+
+  *#fill(appender: WalAppender): Task<void> {
+    let left = this.#image.countUpTo(this.#pageCount);
+    if (left === 0) appender.repeatFirstPage(this.#pageCount);
     for (const { pgno, data } of this.#image.pages()) {
       if (pgno > this.#pageCount) break;
       left--;
       appender.frame(pgno, data, left === 0 ? this.#pageCount : 0);
       if (left % PAGES_PER_STEP === 0) yield;
     }
-    appender.publish(this.#pageCount);
   }
 
   #adopt(position: Position): void {
@@ -199,6 +215,7 @@ export class ResyncTask {
       for (const listener of db.changeListeners) listener.changed(pgno);
     }
     db.position = position;
+    db.shown = undefined;
     db.status = { state: 'ok' };
     // The log is empty now: the table alone carries the position.
     savePageSums(db.sumsFile, db.sums, position, db.pageSize);

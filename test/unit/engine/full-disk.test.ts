@@ -1,25 +1,47 @@
-/** A replica whose disk is full in the middle of a batch: what readers see is what its position says. */
+/** A node whose disk is full, or that ends, in the middle of an apply: what readers see is what its position says. */
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { applyQueue } from '../../../src/engine/apply.ts';
+import type { FileKind } from '../../../src/engine/files.ts';
+import { writeMarkers } from '../../../src/engine/markers.ts';
+import { recoverDatabase } from '../../../src/engine/recover.ts';
 import { LiteFsError } from '../../../src/errors.ts';
+import { sqlite3 } from '../../harness/app.ts';
 import { databaseImage } from '../../harness/image.ts';
 import { withFolder } from '../os/folder.ts';
-import { NodeStand } from './node-stand.ts';
+import { finish, NodeStand } from './node-stand.ts';
 
 const STATEMENTS = ['CREATE TABLE t(x);', 'INSERT INTO t VALUES(1);', 'INSERT INTO t VALUES(2);'];
 
+/** The next `refusals` writes of such a file find the disk full. Tells how many of them are left. */
+function refuse(replica: NodeStand, what: FileKind, refusals: number): () => number {
+  const { files } = replica.db;
+  const write = files.write.bind(files);
+  let left = refusals;
+  files.write = (kind, ...where) => {
+    if (kind === what && left > 0) {
+      left--;
+      throw new LiteFsError('DISK', 'the disk is full');
+    }
+    write(kind, ...where);
+  };
+  return () => left;
+}
+
 /** A replica that has the first of three transactions, the other two, and what the database is after each. */
 function inTheMiddle(
+  mode: 'wal' | 'delete',
   test: (replica: NodeStand, rest: readonly Buffer[], images: readonly Buffer[]) => void,
-): void {
-  withFolder((folder) => {
+): Promise<void> {
+  return withFolder((folder) => {
     const primary = new NodeStand(path.join(folder, 'primary'));
     const replica = new NodeStand(path.join(folder, 'replica'));
     try {
       const images = STATEMENTS.map((statement) => {
-        primary.sql(`PRAGMA journal_mode=wal;\n${statement}`);
-        primary.capture();
+        primary.sql(`PRAGMA journal_mode=${mode};\n${statement}`);
+        primary.capture(mode !== 'wal');
         return databaseImage(primary.file);
       });
       const [first, ...rest] = primary.entries;
@@ -33,7 +55,7 @@ function inTheMiddle(
 }
 
 test('a transaction that could not be kept is not shown', () =>
-  inTheMiddle((replica, rest, images) => {
+  inTheMiddle('wal', (replica, rest, images) => {
     const { log } = replica.db;
     const append = log.append.bind(log);
     let left = 1;
@@ -52,20 +74,56 @@ test('a transaction that could not be kept is not shown', () =>
     assert(databaseImage(replica.file).equals(images[2]));
   }));
 
-test('transactions that are kept, and for which the -wal has no room, are shown once it has', () =>
-  inTheMiddle((replica, rest, images) => {
-    const { files } = replica.db;
+for (const kind of ['wal', 'shm'] as const) {
+  test(`a transaction that is kept, and for which the -${kind} has no room, is shown once it has`, () =>
+    inTheMiddle('wal', (replica, rest, images) => {
+      replica.apply(rest[0]);
+      const left = refuse(replica, kind, 3);
+      const [applied] = replica.apply(rest[1]);
+      assert.equal(applied.error, undefined);
+      assert.equal(left(), 0);
+      assert(databaseImage(replica.file).equals(images[2]));
+      const rows = sqlite3(`file:${replica.file}?mode=ro`, 'SELECT group_concat(x) FROM t');
+      assert.equal(rows, '1,2');
+    }));
+}
+
+test('a transaction that is kept is written over the file once there is room', () =>
+  inTheMiddle('delete', (replica, rest, images) => {
+    const left = refuse(replica, 'db', 3);
+    const [applied] = replica.apply(rest[0]);
+    assert.equal(applied.error, undefined);
+    assert.equal(left(), 0);
+    assert(databaseImage(replica.file).equals(images[1]));
+  }));
+
+test('a stop in the middle of a transaction leaves no marker of a clean one', () =>
+  inTheMiddle('delete', (replica, rest) => {
+    const { ctx, db } = replica;
+    refuse(replica, 'db', 1);
+    const task = applyQueue(ctx, db, [{ input: { bytes: rest[0] }, done: assert.fail }]);
+    while (!task.next().value);
+    writeMarkers(ctx, [db]);
+    assert(!fs.existsSync(db.markerFile));
+  }));
+
+test('a primary that ends while it writes a transaction of a node with its halt lock finishes it at its start', () =>
+  inTheMiddle('delete', (node, rest, images) => {
+    const { files, position } = node.db;
     const write = files.write.bind(files);
-    let refusals = 3;
-    files.write = (kind, ...what) => {
-      if (kind === 'wal' && refusals-- > 0) throw new LiteFsError('DISK', 'the disk is full');
-      write(kind, ...what);
+    node.db.lent = true;
+    let writes = 0;
+    files.write = (...what) => {
+      if (++writes === 2) throw new Error('killed');
+      write(...what);
     };
-    const applied = replica.apply(...rest);
-    assert.deepEqual(
-      applied.map(({ error }) => error),
-      [undefined, undefined],
-    );
-    assert(refusals < 0);
-    assert(databaseImage(replica.file).equals(images[2]));
+    assert.equal(`${node.apply(rest[0])[0].error}`, 'Error: killed');
+    assert(!databaseImage(node.file).equals(images[1]), 'it is half written');
+    node.close();
+
+    const again = node.startedAgain();
+    finish(recoverDatabase(again.ctx, again.db, { role: 'primary', formerRole: 'primary' }));
+    assert.equal(again.db.position.txid, position.txid + 1);
+    assert(databaseImage(again.file).equals(images[1]));
+    again.close();
   }));

@@ -18,6 +18,7 @@ export interface Applied {
 }
 
 export class NodeStand {
+  readonly #dir: string;
   readonly ctx: EngineContext;
   readonly db: Database;
   /** The database for SQLite. */
@@ -26,6 +27,7 @@ export class NodeStand {
   readonly entries: Buffer[] = [];
 
   constructor(dir: string) {
+    this.#dir = dir;
     const layout = layoutOf(dir);
     createLayout(layout);
     let random = 1;
@@ -73,6 +75,11 @@ export class NodeStand {
     }));
     finish(applyQueue(this.ctx, this.db, queue));
     return outcomes;
+  }
+
+  /** The same files as a process finds them that begins anew. To be closed by the caller. */
+  startedAgain(): NodeStand {
+    return new NodeStand(this.#dir);
   }
 
   close(): void {

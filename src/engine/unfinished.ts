@@ -1,0 +1,46 @@
+/**
+ * A transaction of another node, under its halt lock, that a primary writes into a database file. There is no journal, and
+ * the next start of a primary takes what is in the file for what was committed. So a note is made of it beforehand, and
+ * what the note names is written once more from the log, should the node end in the middle.
+ */
+import fs from 'node:fs';
+import { LtxDecoder } from '../ltx/decoder.ts';
+import { fileSource } from '../ltx/sources.ts';
+import type { Database } from './database.ts';
+
+/** Before the entry is put into the log. */
+export function noteUnfinished(db: Database, txid: number): void {
+  fs.writeFileSync(db.unfinishedFile, `${txid}\n`, { mode: 0o600, flush: true });
+}
+
+/** The file has all of it. */
+export function forgetUnfinished(db: Database): void {
+  db.files.sync('db');
+  fs.rmSync(db.unfinishedFile, { force: true });
+}
+
+/** Before anybody opens the file. What the log does not have was not begun. */
+export function finishUnfinished(db: Database): void {
+  let txid: number;
+  try {
+    txid = Number(fs.readFileSync(db.unfinishedFile, 'utf8'));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    throw error;
+  }
+  const entry = db.log.entriesAfter(0).find(({ maxTxid }) => maxTxid === txid);
+  if (entry) {
+    const fd = fs.openSync(entry.path, 'r');
+    try {
+      const decoder = new LtxDecoder(fileSource(fd, entry.offset, entry.length));
+      const { pageSize, commit } = decoder.header;
+      for (let page = decoder.next(); page; page = decoder.next()) {
+        db.files.write('db', page.data, (page.pgno - 1) * pageSize);
+      }
+      db.files.truncate('db', commit * pageSize);
+    } finally {
+      fs.closeSync(fd);
+    }
+  }
+  forgetUnfinished(db);
+}
