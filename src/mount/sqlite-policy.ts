@@ -163,7 +163,8 @@ export class SqlitePolicy implements TreePolicy {
     const refused = this.#refuseOnReplica(path, caller);
     if (refused !== 0) return refused;
     const { companion } = fileRole(path);
-    return (companion === 'wal' || companion === 'journal') && size === 0 ? 'defer' : 0;
+    // With a journal_size_limit, what is cut off a -wal may be the end of a generation.
+    return companion === 'wal' || (companion === 'journal' && size === 0) ? 'defer' : 0;
   }
 
   unlink(path: string, caller: Caller): Verdict {

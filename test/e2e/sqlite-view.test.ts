@@ -140,6 +140,18 @@ describePair('one application', (pair) => {
     await assertReplicated(pair, 'restarts.db');
   });
 
+  test('has the log cut back when it starts over, with synchronous=OFF', async (t) => {
+    const db = open(t, pair.primary.file('cut.db'));
+    db.exec('PRAGMA journal_mode = wal; PRAGMA synchronous = OFF; PRAGMA journal_size_limit = 0');
+    createTable(db);
+    insertRows(db, 1000);
+    const update = db.prepare('UPDATE t SET data = ? WHERE id = ?');
+    for (let round = 0; round < 2; round++) {
+      for (let i = 0; i < 8000; i++) update.run(Buffer.alloc(500, i + round), (i % 1000) + 1);
+      await assertReplicated(pair, 'cut.db');
+    }
+  });
+
   test('changes the page size', async (t) => {
     const db = open(t, pair.primary.file('page-size.db'));
     const insert = createTable(db);

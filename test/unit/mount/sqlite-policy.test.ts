@@ -62,7 +62,7 @@ const TABLE: [name: string, operation: Operation, primary: Verdict, replica: Ver
   ['chmod app.db-shm', (p, c) => p.setattr('app.db-shm', c), 0, 0],
   ['chmod notes.txt', (p, c) => p.setattr('notes.txt', c), 0, 0],
   ['truncate app.db-wal to 0', (p, c) => p.truncate('app.db-wal', 0, c), 'defer', EROFS],
-  ['truncate app.db-wal to 32', (p, c) => p.truncate('app.db-wal', 32, c), 0, EROFS],
+  ['truncate app.db-wal to 32', (p, c) => p.truncate('app.db-wal', 32, c), 'defer', EROFS],
   ['truncate app.db-journal to 0', (p, c) => p.truncate('app.db-journal', 0, c), 'defer', EROFS],
   ['truncate app.db-shm', (p, c) => p.truncate('app.db-shm', 0, c), 0, 0],
   ['truncate app.db', (p, c) => p.truncate('app.db', 0, c), 0, EROFS],
