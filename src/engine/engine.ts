@@ -35,6 +35,10 @@ import { ensureWal } from './wal-appender.ts';
 import { TreeWatcher } from './watcher.ts';
 import { wireEntry } from './wire-entry.ts';
 
+/** How long what is under way at a stop may take to end by itself. */
+const DETACH_MS_MAX = 3000;
+const WAIT_MS = 1;
+
 /** Sends news to main; what is in `transfer` is given away with it. */
 export type PostNews = (news: EngineNews, transfer?: ArrayBuffer[]) => void;
 
@@ -176,14 +180,46 @@ export class Engine {
 
   /** Captures the last of it and closes all that is open in the mount. */
   *detach(): Task<void> {
-    if (this.captures) {
-      for (const db of this.registry) yield* this.follower.flush(db, { locked: false });
-    }
+    if (this.captures) yield* this.flushAll(0, DETACH_MS_MAX);
     this.halts.detach();
     this.#state = 'detached';
+    yield* this.#endTasks();
     this.#watcher?.close();
     this.#watcher = undefined;
     for (const db of this.registry) db.files.close();
+  }
+
+  /**
+   * Captures every database, in its own lane, behind what is done there. `patienceMs`: for locks that keep us from reading;
+   * `waitMs`: for all of it.
+   */
+  *flushAll(patienceMs: number, waitMs = Number.POSITIVE_INFINITY): Task<void> {
+    const waiting = new Set(this.registry);
+    const startedMs = this.ctx.clockMs();
+    const untilMs = startedMs + patienceMs;
+    for (const db of waiting) {
+      this.scheduler.add(
+        db.name,
+        () => this.follower.flushPatiently(db, untilMs),
+        (error) => {
+          waiting.delete(db);
+          if (error !== undefined) throw error;
+        },
+        true,
+      );
+    }
+    while (waiting.size > 0 && this.ctx.clockMs() - startedMs < waitMs) yield WAIT_MS;
+  }
+
+  /** What goes on would open files of the mount anew. Readers lose nothing, and a half-written file is known as one. */
+  *#endTasks(): Task<void> {
+    const untilMs = this.ctx.clockMs() + DETACH_MS_MAX;
+    const lanes = [...this.registry].map(({ name }) => name);
+    for (const lane of lanes) this.scheduler.wake(lane);
+    while (lanes.some((lane) => this.scheduler.isBusy(lane)) && this.ctx.clockMs() < untilMs) {
+      yield WAIT_MS;
+    }
+    for (const lane of lanes) this.scheduler.leaveOff(lane);
   }
 
   /** After the unmount: leaves the markers of a clean stop. */
@@ -252,11 +288,11 @@ export class Engine {
       },
     });
     this.#maintenance.poll();
-    this.follower.poll();
+    if (this.captures) this.follower.poll();
     this.scheduler.step();
     // Asked after the step: a capture that has just ended says when to look again.
     const waits = [
-      this.follower.nextInMs(),
+      this.captures ? this.follower.nextInMs() : undefined,
       this.scheduler.nextInMs(),
       this.#maintenance.nextInMs(),
     ];

@@ -8,6 +8,7 @@ import { type CaptureOutcome, capture, isUnexplainedWrite } from './capture.ts';
 import type { EngineContext } from './context.ts';
 import type { Database, DatabaseStatus } from './database.ts';
 import { OpenWouldBlock } from './files.ts';
+import { rest } from './rest.ts';
 import type { Scheduler, Task } from './scheduler.ts';
 import { tellSize } from './tell-size.ts';
 import { verifyStrictly } from './verify.ts';
@@ -26,6 +27,7 @@ const BUSY_PATIENCE_MS = 1000;
 /** For readers to pause, or an application to make its wal-index: doubled each time. */
 const TELL_SIZE_MS = 1;
 const TELL_SIZE_TRIES = 12;
+const BUSY_REST_MS = 1;
 /** Writes that no journal explains are compared once they pause. */
 const QUIET_MS = 5;
 
@@ -115,6 +117,8 @@ export class Follower {
 
   /** Captures now, as a step of another task of the same lane. */
   *flush(db: Database, options: { locked: boolean }): Task<CaptureOutcome> {
+    // Too late: it would open files of the mount anew.
+    if (this.#ctx.isDetached()) return 'busy';
     const watch = this.#watch(db);
     if (watch.fileWritten) {
       watch.fileWritten = false;
@@ -141,6 +145,15 @@ export class Follower {
     this.#settle(db, watch, outcome, db.position.txid - before);
     if (!readersKnow) watch.nextMs ??= this.#ctx.clockMs() + TELL_SIZE_MS * 2 ** watch.sizeTries++;
     return outcome;
+  }
+
+  /** The same, again and again as long as locks keep us from reading, until that time of the clock. */
+  *flushPatiently(db: Database, untilMs: number): Task<CaptureOutcome> {
+    for (;;) {
+      const outcome = yield* this.flush(db, { locked: false });
+      if (outcome !== 'busy' || this.#ctx.clockMs() >= untilMs) return outcome;
+      yield* rest(this.#ctx, BUSY_REST_MS);
+    }
   }
 
   /**

@@ -12,7 +12,6 @@ import { untilReadOnly } from './halt-writer.ts';
 import { databaseInfo } from './info.ts';
 import type { Maintenance } from './maintenance.ts';
 import type { EngineCalls } from './protocol.ts';
-import { rest } from './rest.ts';
 import { ResyncTask } from './resync.ts';
 import type { Task } from './scheduler.ts';
 import { verifyDatabase } from './verify.ts';
@@ -31,6 +30,8 @@ export type Handlers = {
 
 /** The lane of what concerns no single database. */
 const GENERAL_LANE = '';
+/** Waits for the lanes of all databases. */
+const FLUSH_LANE = '\0flush';
 /** How long a flush waits for a lock that keeps it from reading. */
 const FLUSH_PATIENCE_MS = 2000;
 const BUSY_REST_MS = 1;
@@ -87,16 +88,13 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
       },
     },
     flush: {
-      lane: (args) => args.database ?? GENERAL_LANE,
+      lane: (args) => args.database ?? FLUSH_LANE,
       *run({ database }) {
         if (!engine.captures) return null;
-        const targets = database === undefined ? [...registry] : [known(database)];
-        const untilMs = ctx.clockMs() + FLUSH_PATIENCE_MS;
-        for (const db of targets) {
-          while ((yield* follower.flush(db, { locked: false })) === 'busy') {
-            if (ctx.clockMs() >= untilMs) break;
-            yield* rest(ctx, BUSY_REST_MS);
-          }
+        if (database === undefined) {
+          yield* engine.flushAll(FLUSH_PATIENCE_MS);
+        } else {
+          yield* follower.flushPatiently(known(database), ctx.clockMs() + FLUSH_PATIENCE_MS);
         }
         return null;
       },

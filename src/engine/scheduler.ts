@@ -75,6 +75,19 @@ export class Scheduler {
     return this.#lanes.size === 0;
   }
 
+  /**
+   * Leaves off what a lane has, as it stands: without its end, and without `done`. What goes ahead and has not begun stays,
+   * since somebody waits for its end.
+   */
+  leaveOff(lane: string): void {
+    const entry = this.#lanes.get(lane);
+    if (!entry) return;
+    entry.guest = undefined;
+    const left = entry.jobs.filter(({ goesAhead, running }) => goesAhead && !running);
+    entry.jobs.splice(0, entry.jobs.length, ...left);
+    if (left.length === 0) this.#lanes.delete(lane);
+  }
+
   /** Lets a lane that rests go on at once: what it waits for may have come. */
   wake(lane: string): void {
     const entry = this.#lanes.get(lane);
