@@ -24,6 +24,8 @@ export class FrameTransport {
   #compressor: zlib.ZstdCompress | undefined;
   #decompressor: zlib.ZstdDecompress | undefined;
   #corked = false;
+  /** The owner wants no more frames. */
+  #paused = false;
   #closed = false;
   #error: Error | undefined;
   #waiting: (() => void)[] = [];
@@ -91,18 +93,25 @@ export class FrameTransport {
     this.#compressor.on('data', (chunk: Buffer) => this.#socket.write(chunk));
     this.#decompressor = zlib.createZstdDecompress();
     this.#decompressor.on('data', (chunk: Buffer) => this.#parse(chunk));
+    this.#decompressor.on('drain', () => this.#readOn());
     this.#decompressor.on('error', (error) => this.destroy(error));
     this.#compressor.on('error', (error) => this.destroy(error));
     // What came together with the last plain frame is compressed already.
     this.#decompressor.write(this.#parser.takeRest());
   }
 
+  /** Delivers no more, but for the rest of a chunk that is being cut into frames. */
   pause(): void {
+    this.#paused = true;
     this.#socket.pause();
+    // A few kilobytes in it may be gigabytes of pages.
+    this.#decompressor?.pause();
   }
 
   resume(): void {
-    this.#socket.resume();
+    this.#paused = false;
+    this.#decompressor?.resume();
+    this.#readOn();
   }
 
   /** Sends what is pending, then closes. */
@@ -118,8 +127,13 @@ export class FrameTransport {
 
   #received(chunk: Buffer): void {
     this.bytesReceived += chunk.length;
-    if (this.#decompressor) this.#decompressor.write(chunk);
-    else this.#parse(chunk);
+    if (!this.#decompressor) this.#parse(chunk);
+    else if (!this.#decompressor.write(chunk)) this.#socket.pause();
+  }
+
+  /** Reads from the socket, unless the owner or the decompressor has enough. */
+  #readOn(): void {
+    if (!this.#paused && !this.#decompressor?.writableNeedDrain) this.#socket.resume();
   }
 
   #parse(chunk: Buffer): void {
@@ -145,7 +159,9 @@ export class FrameTransport {
     });
   }
 
+  /** What waits in send() goes on, once there is room; the socket's drain comes when there is none yet. */
   #wake(): void {
+    if (!this.#closed && this.pendingBytes >= PENDING_BYTES_MAX) return;
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
