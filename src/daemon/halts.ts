@@ -178,14 +178,25 @@ export class Halts implements HaltHost {
     const position = await client.halt(database, id, WRITER_MS_MAX);
     try {
       await this.#reached(database, position);
-      if (this.#table.get(database)?.id !== id) {
-        throw new LiteFsError('PEER_UNREACHABLE', 'the connection to the primary was lost');
-      }
+      this.#expectStill(database, id);
       await engine.call('haltBegin', { database, position });
+      try {
+        this.#expectStill(database, id);
+      } catch (error) {
+        // It was asked to end before it had begun, and would hold up what the primary sends for ever.
+        await engine.call('haltEnd', { database, reason: errorText(error) });
+        throw error;
+      }
     } catch (error) {
       client.unhalt(database, id);
       throw error;
     }
+  }
+
+  /** Throws PEER_UNREACHABLE when the lock went with the connection meanwhile. */
+  #expectStill(database: string, id: number): void {
+    if (this.#table.get(database)?.id === id) return;
+    throw new LiteFsError('PEER_UNREACHABLE', 'the connection to the primary was lost');
   }
 
   #reached(database: string, position: Position): Promise<void> {

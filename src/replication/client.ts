@@ -128,12 +128,13 @@ export class ReplicationClient {
   }
 
   unhalt(database: string, id: number): void {
-    this.#session?.halts.release(database, id);
+    // A lock goes with its connection; in the handshake of another one the frame would be out of order.
+    if (this.#session?.lendsHalts) this.#session.halts.release(database, id);
   }
 
   /** Has the primary commit a transaction under the halt lock. */
   async commit(entry: ReceivedEntry): Promise<void> {
-    if (!this.#session) {
+    if (!this.#session?.lendsHalts) {
       throw new LiteFsError('PEER_UNREACHABLE', 'the connection to the primary was lost');
     }
     await this.#session.halts.commit(entry);
