@@ -53,6 +53,8 @@ export interface ClientState {
 
 const CONNECT_MS_MAX = 10_000;
 const RECONNECT_MS_MAX = 15_000;
+/** A connection in sync that lasted for so long was a good one: what ended it is not expected to end the next. */
+const HEALTHY_MS = 2000;
 /** Somebody has to change something first. */
 const REFUSED_MS = 30_000;
 /** Between two heartbeats nothing is known; so much is not counted as lag. */
@@ -69,6 +71,8 @@ export class ReplicationClient {
   #server: Hello | undefined;
   #connected = false;
   #sinceMs: number;
+  /** The same, monotonic ms. */
+  #connectedMs = 0;
   /** The server has told where it stood when we subscribed. */
   #subscribed = false;
   #everSynced = false;
@@ -179,7 +183,7 @@ export class ReplicationClient {
         connected: (server) => {
           this.#connected = true;
           this.#sinceMs = clock.wallMs();
-          this.#failures = 0;
+          this.#connectedMs = clock.monotonicMs();
           this.#refused = false;
           this.#error = undefined;
           this.#loggedError = undefined;
@@ -243,6 +247,7 @@ export class ReplicationClient {
   #disconnected(error: Error | undefined): void {
     const { log, reconnectDelayMs, random } = this.#options;
     const wasConnected = this.#connected;
+    const wasHealthy = this.#isHealthy();
     const drained = this.#session?.drained();
     this.#connected = false;
     if (wasConnected) this.#sinceMs = this.#options.clock.wallMs();
@@ -253,7 +258,7 @@ export class ReplicationClient {
     if (this.#closed) return;
     this.#error = error ? describe(error) : 'the connection was closed';
     this.#refused = error instanceof LiteFsError && error.code === 'PEER_REJECTED';
-    this.#failures++;
+    this.#failures = wasHealthy ? 0 : this.#failures + 1;
     if (wasConnected || this.#error !== this.#loggedError) {
       this.#loggedError = this.#error;
       const what = this.#refused
@@ -269,11 +274,21 @@ export class ReplicationClient {
     }
     const grown = Math.min(RECONNECT_MS_MAX, reconnectDelayMs * 2 ** (this.#failures - 1));
     const jitter = 0.5 + random(1)[0] / 512;
-    const wait = this.#refused ? REFUSED_MS * jitter : wasConnected ? 0 : grown * jitter;
+    const wait = this.#refused ? REFUSED_MS * jitter : wasHealthy ? 0 : grown * jitter;
     this.#timer = setTimeout(async () => {
       await drained;
       if (!this.#closed) this.#connect();
     }, wait);
+  }
+
+  /**
+   * Whether a connection that ends now may be made anew at once. One that fails over one database fails again, within
+   * milliseconds or when the disk is full again.
+   */
+  #isHealthy(): boolean {
+    const lastedMs = this.#options.clock.monotonicMs() - this.#connectedMs;
+    const isSynced = this.#subscribed && this.#targets === undefined;
+    return this.#connected && lastedMs >= (isSynced ? HEALTHY_MS : RECONNECT_MS_MAX);
   }
 
   #address(): string {

@@ -46,7 +46,7 @@ export const NO_HALTS: HaltHost = {
   takeBack() {},
 };
 
-const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
+export const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
 
 export function connect(
   client: SideOptions & { readonly patterns?: readonly string[] },

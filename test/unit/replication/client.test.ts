@@ -1,0 +1,61 @@
+/** Connecting, and connecting again, over sockets of this machine. */
+import assert from 'node:assert/strict';
+import net from 'node:net';
+import { afterEach, beforeEach, describe, it, mock } from 'node:test';
+import { LiteFsError } from '../../../src/errors.ts';
+import { MemoryStore } from './memory-store.ts';
+import { settle } from './stand.ts';
+import { type Following, follow } from './tcp-stand.ts';
+
+let connect: { readonly mock: { callCount(): number } };
+let primary: MemoryStore;
+let link: Following | undefined;
+
+beforeEach(() => {
+  mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
+  connect = mock.method(net, 'connect');
+  primary = new MemoryStore();
+  primary.commit('a.db', new Map([[1, 1n]]));
+});
+afterEach(async () => {
+  await link?.close();
+  mock.timers.reset();
+  mock.restoreAll();
+});
+
+/** Lets time pass in the client, and tells how often it has dialled by then. */
+async function dialled(ms: number): Promise<number> {
+  mock.timers.tick(ms);
+  await settle(4);
+  return connect.mock.callCount();
+}
+
+describe('a replica that was welcomed, and has lost the connection', () => {
+  it('waits longer and longer when it was lost at once', async () => {
+    primary.readLog = () => Promise.reject(new LiteFsError('DISK', 'the log cannot be read'));
+    link = await follow(new MemoryStore(), primary);
+    await link.lost();
+    assert.equal(await dialled(499), 1);
+    assert.equal(await dialled(501), 2);
+    await link.lost();
+    assert.equal(await dialled(999), 2);
+    assert.equal(await dialled(1001), 3);
+    await link.lost();
+    assert.equal(await dialled(1999), 3);
+  });
+
+  it('connects at once when all was well for a while, whatever was before', async () => {
+    const replica = new MemoryStore();
+    link = await follow(replica, primary);
+    await link.synced();
+    link.cut();
+    await link.lost();
+    assert.equal(await dialled(499), 1);
+    assert.equal(await dialled(501), 2);
+    await link.synced();
+    link.pass(3000);
+    link.cut();
+    await link.lost();
+    assert.equal(await dialled(1), 3);
+  });
+});

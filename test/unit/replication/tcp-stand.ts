@@ -1,0 +1,99 @@
+/** A replica that follows a primary over TCP on this machine, both with databases in memory. */
+import net from 'node:net';
+import { ReplicationClient } from '../../../src/replication/client.ts';
+import { ServerSession } from '../../../src/replication/server-session.ts';
+import { FrameTransport } from '../../../src/replication/transport.ts';
+import type { MemoryStore } from './memory-store.ts';
+import { NO_HALTS, PRIMARY, REPLICA, SILENT } from './stand.ts';
+
+export interface Following {
+  readonly client: ReplicationClient;
+  /** The clock of both goes on; no timer runs. */
+  pass(ms: number): void;
+  /** Resolves when the client has everything, on the connection that it has or makes next. */
+  synced(): Promise<void>;
+  /** Resolves when the client has lost a connection, once for each. */
+  lost(): Promise<void>;
+  /** Ends the connections. */
+  cut(): void;
+  close(): Promise<void>;
+}
+
+/** What happens from time to time, to be waited for once for each time. */
+class Happening {
+  #count = 0;
+  #waiting: (() => void)[] = [];
+
+  happened(): void {
+    const first = this.#waiting.shift();
+    if (first) first();
+    else this.#count++;
+  }
+
+  async wait(): Promise<void> {
+    if (this.#count > 0) this.#count--;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+}
+
+export async function follow(replica: MemoryStore, primary: MemoryStore): Promise<Following> {
+  let nowMs = 1;
+  const clock = { wallMs: () => nowMs, monotonicMs: () => nowMs };
+  const sockets = new Set<net.Socket>();
+  const server = net.createServer((socket) => {
+    sockets.add(socket);
+    new ServerSession({
+      transport: new FrameTransport(socket),
+      address: 'test',
+      compress: false,
+      store: primary,
+      local: () => PRIMARY,
+      secret: undefined,
+      nonce: Buffer.alloc(32, 2),
+      clock,
+      log: SILENT,
+      halts: NO_HALTS,
+      mayWrite: true,
+      upstream: () => ({ hostname: PRIMARY.hostname, proxy: '', lagMs: 0 }),
+      events: {
+        authenticated() {},
+        welcomed() {},
+        refused() {},
+        acked() {},
+        closed: () => sockets.delete(socket),
+      },
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const [synced, lost] = [new Happening(), new Happening()];
+  const client = new ReplicationClient({
+    store: replica,
+    local: () => REPLICA,
+    secret: undefined,
+    log: SILENT,
+    clock,
+    random: (bytes) => Buffer.alloc(bytes, 1),
+    target: { host: '127.0.0.1', port: (server.address() as net.AddressInfo).port },
+    reconnectDelayMs: 1000,
+    patterns: undefined,
+    events: { met() {}, lost: () => lost.happened(), synced: () => synced.happened() },
+  });
+  const link: Following = {
+    client,
+    pass(ms) {
+      nowMs += ms;
+    },
+    synced: () => synced.wait(),
+    lost: () => lost.wait(),
+    cut() {
+      for (const socket of sockets) socket.destroy();
+    },
+    async close() {
+      client.close();
+      link.cut();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+  client.start();
+  return link;
+}
