@@ -1,7 +1,7 @@
 /** Following another node: connects, connects again, and knows how far behind this node is. */
 import net from 'node:net';
 import { errorText, LiteFsError } from '../errors.ts';
-import type { Position } from '../ltx/position.ts';
+import { type Position, samePosition } from '../ltx/position.ts';
 import { ClientSession } from './client-session.ts';
 import { type Heartbeat, type Hello, NONCE_BYTES } from './messages.ts';
 import type { Clock, LocalNode, ReplicationLogger } from './parts.ts';
@@ -200,7 +200,11 @@ export class ReplicationClient {
           this.#clockAheadMs = heartbeat.clockMs - clock.wallMs();
           this.#checkCurrent();
         },
-        applied: () => this.#checkCurrent(),
+        applied: (database, position) => {
+          const target = this.#targets?.get(database);
+          if (target && position.txid >= target.txid) this.#targets?.delete(database);
+          this.#checkCurrent();
+        },
         dropped: (database) => {
           this.#theirs.delete(database);
           this.#targets?.delete(database);
@@ -226,7 +230,9 @@ export class ReplicationClient {
     const reached = (name: string, { txid }: Position) => (ours.get(name)?.txid ?? 0) >= txid;
     if (this.#targets) {
       for (const [name, position] of this.#targets) {
-        if (reached(name, position)) this.#targets.delete(name);
+        // What we had before may be of another history, however far that goes. What was applied is of the server's.
+        const our = ours.get(name);
+        if (our && samePosition(our, position)) this.#targets.delete(name);
       }
       if (this.#targets.size > 0) return;
       this.#targets = undefined;

@@ -4,7 +4,7 @@ import net from 'node:net';
 import { afterEach, beforeEach, describe, it, mock } from 'node:test';
 import { LiteFsError } from '../../../src/errors.ts';
 import { MemoryStore } from './memory-store.ts';
-import { settle } from './stand.ts';
+import { settle, until } from './stand.ts';
 import { type Following, follow } from './tcp-stand.ts';
 
 let connect: { readonly mock: { callCount(): number } };
@@ -57,5 +57,27 @@ describe('a replica that was welcomed, and has lost the connection', () => {
     link.cut();
     await link.lost();
     assert.equal(await dialled(1), 3);
+  });
+});
+
+describe('a replica that was a primary, and has what nobody else has', () => {
+  it('is not in sync before that is replaced, however far it goes', async () => {
+    const replica = new MemoryStore();
+    for (let i = 0; i < 5; i++) replica.commit('a.db', new Map([[1, BigInt(10 + i)]]));
+    const cut = Promise.withResolvers<void>();
+    const cutPages = primary.cutPages.bind(primary);
+    primary.cutPages = async (...args) => {
+      await cut.promise;
+      return cutPages(...args);
+    };
+    link = await follow(replica, primary);
+    const { client } = link;
+    await until(() => client.state().positions.size > 0);
+    assert.equal(client.state().inSync, false);
+    assert.equal(client.state().lagMs, undefined);
+    cut.resolve();
+    await link.synced();
+    assert.equal(client.state().inSync, true);
+    assert.deepEqual(replica.positions(), primary.positions());
   });
 });

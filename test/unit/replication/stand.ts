@@ -1,4 +1,5 @@
 /** Both ends of a replication connection in one process, over a pair of streams that can be cut. */
+import assert from 'node:assert/strict';
 import { type Duplex, duplexPair } from 'node:stream';
 import { ClientSession } from '../../../src/replication/client-session.ts';
 import type { Hello } from '../../../src/replication/messages.ts';
@@ -109,4 +110,12 @@ export function connect(
 /** Lets everything happen that can without the clock. */
 export async function settle(turns = 40): Promise<void> {
   for (let i = 0; i < turns; i++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Waits for what depends on sockets too, without the clock. */
+export async function until(condition: () => boolean): Promise<void> {
+  for (let turns = 0; !condition(); turns++) {
+    assert(turns < 100_000, 'what was waited for has not come');
+    await settle(1);
+  }
 }
