@@ -58,7 +58,8 @@ export class Replication {
         hostname: this.primaryHostname ?? '',
         // Those that follow us reach the primary by another host than ours.
         proxy: identity.role === 'primary' ? this.#proxyText() : (this.primaryProxyUrl ?? ''),
-        lagMs: this.#client?.state().lagMs ?? 0,
+        knowsAll: this.lagMs !== undefined,
+        lagMs: this.lagMs ?? 0,
       }),
       onRefused: (verdict, peer) =>
         this.#warnings.set(`${verdict.code} ${peer.nodeId}`, verdict.text),

@@ -13,6 +13,8 @@ export interface Upstream {
   readonly hostname: string;
   /** Of its proxy, as in Hello. */
   readonly proxy: string;
+  /** Whether this node has had, since it started, everything that the primary has: what it lacks is gone, not to come. */
+  readonly knowsAll: boolean;
   /** How far behind it this node is, ms. */
   readonly lagMs: number;
 }

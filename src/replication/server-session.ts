@@ -244,6 +244,11 @@ export class ServerSession {
       this.#refuse('not-yet', `${me.hostname} has not met its primary yet`);
       return;
     }
+    if (!this.#parts.upstream().knowsAll) {
+      // Databases that are still on their way here would be taken for dropped.
+      this.#refuse('not-yet', `${me.hostname} has not caught up with its primary yet`);
+      return;
+    }
     transport.send('WELCOME');
     if (compress && (peer.features & FEATURE_ZSTD) !== 0) transport.compress();
     this.#state = 'welcomed';

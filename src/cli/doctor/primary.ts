@@ -48,7 +48,7 @@ const HINTS: Readonly<Record<string, string>> = {
   'same-node': 'Stop this node, remove node.json in its data.dir, start it.',
   'other-cluster': 'Stop this node, move its data.dir away, start it: it gets everything anew.',
   version: 'Install the same release on both.',
-  'not-yet': 'Wait until it has met its own primary.',
+  'not-yet': 'Wait until it has caught up with its own primary.',
 };
 
 function checkRefusal({ code, text }: { code: string; text: string }): Finding {

@@ -23,11 +23,16 @@ afterEach(() => mock.timers.reset());
 describe('two nodes', () => {
   const meet = async (
     replica: Partial<LocalNode> & { secret?: string },
-    primary: Partial<LocalNode> & { secret?: string },
+    primary: Partial<LocalNode> & { secret?: string; knowsAll?: boolean },
   ) => {
     const link = connect(
       { store: new MemoryStore(), local: { ...REPLICA, ...replica }, secret: replica.secret },
-      { store: new MemoryStore(), local: { ...PRIMARY, ...primary }, secret: primary.secret },
+      {
+        store: new MemoryStore(),
+        local: { ...PRIMARY, ...primary },
+        secret: primary.secret,
+        knowsAll: primary.knowsAll,
+      },
       clock,
     );
     await settle();
@@ -64,6 +69,13 @@ describe('two nodes', () => {
       { role: 'replica', clusterId: '' },
       'PEER_UNREACHABLE',
       /box1 has not met its primary yet/,
+    ],
+    [
+      'one that may be about to get what it lacks',
+      {},
+      { role: 'replica', knowsAll: false },
+      'PEER_UNREACHABLE',
+      /box1 has not caught up with its primary yet/,
     ],
   ] as const) {
     it(`${what}: refused, with the reason`, async () => {
@@ -119,7 +131,7 @@ describe('a stranger', () => {
       log: { debug: record, info: record, warn: record, error: record },
       halts: NO_HALTS,
       mayWrite: true,
-      upstream: () => ({ hostname: '', proxy: '', lagMs: 0 }),
+      upstream: () => ({ hostname: '', proxy: '', knowsAll: true, lagMs: 0 }),
       events: {
         authenticated: () => assert.fail('authenticated'),
         welcomed: () => assert.fail('welcomed'),

@@ -12,6 +12,8 @@ export interface SideOptions {
   readonly store: MemoryStore;
   readonly local: LocalNode;
   readonly secret?: string;
+  /** See Upstream. */
+  readonly knowsAll?: boolean;
 }
 
 export interface Connection {
@@ -57,6 +59,7 @@ export function connect(
   const [near, far] = duplexPair() as [Duplex, Duplex];
   let ended: Error | null | undefined;
   let met: Hello | undefined;
+  const { knowsAll = true } = server;
   const serverSession = new ServerSession({
     transport: new FrameTransport(far),
     address: 'test',
@@ -69,7 +72,7 @@ export function connect(
     log: SILENT,
     halts: NO_HALTS,
     mayWrite: true,
-    upstream: () => ({ hostname: server.local.hostname, proxy: '', lagMs: 0 }),
+    upstream: () => ({ hostname: server.local.hostname, proxy: '', knowsAll, lagMs: 0 }),
     events: { authenticated() {}, welcomed() {}, refused() {}, acked() {}, closed() {} },
   });
   const clientSession = new ClientSession({

@@ -54,7 +54,7 @@ export async function follow(replica: MemoryStore, primary: MemoryStore): Promis
       log: SILENT,
       halts: NO_HALTS,
       mayWrite: true,
-      upstream: () => ({ hostname: PRIMARY.hostname, proxy: '', lagMs: 0 }),
+      upstream: () => ({ hostname: PRIMARY.hostname, proxy: '', knowsAll: true, lagMs: 0 }),
       events: {
         authenticated() {},
         welcomed() {},
