@@ -71,14 +71,21 @@ export class HaltLender {
         this.#commit({ database, source: { bytes } });
         return true;
       }
-      case FRAME_TYPES.ENTRY_BEGIN:
-        this.#spools.begin(decodeEntryBegin(payload));
+      case FRAME_TYPES.ENTRY_BEGIN: {
+        const begin = decodeEntryBegin(payload);
+        // Nothing is kept for who must not write.
+        if (this.#expectOne(begin.database)) this.#spools.begin(begin);
         return true;
+      }
       case FRAME_TYPES.ENTRY_CHUNK:
         this.#spools.chunk(decodeNamed(payload));
         return true;
       case FRAME_TYPES.ENTRY_END: {
         const database = decodeName(payload);
+        if (!this.#expectOne(database)) {
+          this.#refuse(database);
+          return true;
+        }
         const path = this.#spools.end(database);
         if (path !== undefined) this.#commit({ database, source: { path } });
         return true;
@@ -91,6 +98,20 @@ export class HaltLender {
   /** Whether an entry that comes from the engine now is one that the replica has made. */
   isCommitting(database: string): boolean {
     return this.#committing.has(database);
+  }
+
+  /** Whether a transaction of it may come now. Throws PROTOCOL when one is not answered yet. */
+  #expectOne(database: string): boolean {
+    if (this.#committing.has(database)) {
+      throw new LiteFsError('PROTOCOL', 'a transaction before the one before it was answered');
+    }
+    return this.#locks.get(database)?.granted === true;
+  }
+
+  #refuse(database: string): void {
+    const error = `the halt lock of ${database} is not held`;
+    const refusal = encodeCommitted({ database, position: ZERO_POSITION, error });
+    this.#transport.send('COMMITTED', refusal);
   }
 
   #ask({ database, id, waitMs }: Halt, holder: string): void {
@@ -125,6 +146,7 @@ export class HaltLender {
     const lock = this.#locks.get(database);
     if (lock?.id !== id) return;
     this.#locks.delete(database);
+    this.#spools.drop(database);
     if (lock.granted) this.#host.takeBack(database, id);
   }
 
@@ -136,8 +158,8 @@ export class HaltLender {
       this.#transport.send('COMMITTED', encodeCommitted({ database, ...committed }));
     };
     const lock = this.#locks.get(database);
-    if (!lock?.granted) {
-      answer({ position: ZERO_POSITION, error: `the halt lock of ${database} is not held` });
+    if (!lock || !this.#expectOne(database)) {
+      this.#refuse(database);
       return;
     }
     this.#committing.add(database);
