@@ -194,7 +194,7 @@ export class EngineClient implements ReplicationStore {
       return await this.call('apply', { database: entry.database, source }, transfer);
     } finally {
       // The log has a name of its own for it.
-      if ('path' in source) await fs.promises.rm(source.path, { force: true });
+      await removeSpool(source);
     }
   }
 
@@ -216,7 +216,11 @@ export class EngineClient implements ReplicationStore {
       },
       entry: async (entry) => {
         const { source, transfer } = ownSource(entry.source);
-        await this.call('resyncEntry', { resync, source }, transfer);
+        try {
+          await this.call('resyncEntry', { resync, source }, transfer);
+        } finally {
+          await removeSpool(source);
+        }
       },
       finish: async (position) => {
         await this.call('resyncFinish', { resync, position });
@@ -254,6 +258,10 @@ export class EngineClient implements ReplicationStore {
     if (error) pending.reject(fromWire(error));
     else pending.resolve(result);
   }
+}
+
+async function removeSpool(source: ReceivedEntry['source']): Promise<void> {
+  if ('path' in source) await fs.promises.rm(source.path, { force: true });
 }
 
 /** A copy that can be given away: a view of a larger buffer would be sent with all of it. */

@@ -207,9 +207,11 @@ export class ClientSession {
         this.#take(database, bytes.length)?.entry({ bytes }, bytes.length);
         break;
       }
-      case FRAME_TYPES.ENTRY_BEGIN:
-        this.#spools.begin(decodeEntryBegin(payload));
+      case FRAME_TYPES.ENTRY_BEGIN: {
+        const begin = decodeEntryBegin(payload);
+        if (this.#wanted(begin.database)) this.#spools.begin(begin);
         break;
+      }
       case FRAME_TYPES.ENTRY_CHUNK:
         this.#spools.chunk(decodeNamed(payload));
         break;
@@ -310,6 +312,7 @@ export class ClientSession {
         transport.send('REQUEST', encodeRequest(name, position, pages));
       },
       released: (bytes) => this.#released(bytes),
+      discarded: (path) => this.#spools.discard(path),
     });
     this.#receivers.set(database, receiver);
     return receiver;

@@ -69,6 +69,11 @@ export class EntrySpools {
     fs.rmSync(spool.path, { force: true });
   }
 
+  /** Removes a file that end() has given away. */
+  discard(path: string): void {
+    fs.rmSync(path, { force: true });
+  }
+
   dropAll(): void {
     for (const database of [...this.#spools.keys()]) this.drop(database);
   }

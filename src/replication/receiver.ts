@@ -17,6 +17,8 @@ export interface ReceiverEvents {
   request(database: string, position: Position, pages: boolean): void;
   /** What was taken in is done with (for flow control). */
   released(bytes: number): void;
+  /** A spool file is of no use. */
+  discarded(path: string): void;
 }
 
 export class DatabaseReceiver {
@@ -53,10 +55,11 @@ export class DatabaseReceiver {
   entry(source: ReceivedEntry['source'], bytes: number): void {
     const entry: ReceivedEntry = { database: this.#database, source };
     if (this.#resync) {
-      this.#step((resync) => resync.entry(entry), bytes);
+      this.#step((resync) => resync.entry(entry), bytes, source);
       return;
     }
     if (this.#failed) {
+      this.#discard(source);
       this.#events.released(bytes);
       return;
     }
@@ -140,15 +143,28 @@ export class DatabaseReceiver {
     await Promise.all([this.#lastApply, this.#chain]);
   }
 
-  #step(run: (resync: Resync) => Promise<void>, bytes: number): void {
+  #discard(source: ReceivedEntry['source']): void {
+    if ('path' in source) this.#events.discarded(source.path);
+  }
+
+  #step(
+    run: (resync: Resync) => Promise<void>,
+    bytes: number,
+    source?: ReceivedEntry['source'],
+  ): void {
     const pending = this.#resync as Promise<Resync>;
+    let isTaken = false;
     this.#steps++;
     this.#chain = this.#chain
       .then(async () => {
-        if (!this.#failed) await run(await pending);
+        if (this.#failed) return;
+        const resync = await pending;
+        isTaken = true;
+        await run(resync);
       })
       .catch((error) => this.#fail(error))
       .finally(() => {
+        if (source && !isTaken) this.#discard(source);
         this.#steps--;
         this.#events.released(bytes);
       });
