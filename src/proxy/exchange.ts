@@ -253,7 +253,12 @@ export class Exchanges {
     const method = request.method ?? 'GET';
     const hasBody = request.headers['transfer-encoding'] !== undefined || lengthOf(request) > 0;
     const head = { method, path: request.url ?? '/', headers: framed(headers, request, sent) };
-    const mayRepeat = isRepeatable(method) && !hasBody;
+    // What is replayed is a write to the application, whatever it looks like; and so may be what another node forwards.
+    const mayRepeat =
+      !sent &&
+      !hasBody &&
+      request.headers[FORWARDED_BY] === undefined &&
+      isRepeatable(this.kindOf(request), method);
     for (let fresh = !mayRepeat; ; fresh = true) {
       const upward = await upstream.open(head, { retryMs, fresh, client });
       const answered = answerOf(upward);

@@ -53,9 +53,9 @@ export class Rules {
   }
 }
 
-/** Whether sending such a request again does what sending it once does. */
-export function isRepeatable(method: string): boolean {
-  return SAFE_METHODS.has(method);
+/** Whether sending such a request again does what sending it once does. What is forwarded as a write may be one. */
+export function isRepeatable(kind: RequestKind, method: string): boolean {
+  return kind !== 'write' && SAFE_METHODS.has(method);
 }
 
 /**
