@@ -1,6 +1,7 @@
 /** One request and its answer: decided (decide.ts), sent where it belongs, and streamed back. */
 import type http from 'node:http';
 import { errorText } from '../errors.ts';
+import { RequestBody } from './body.ts';
 import { formatTxids, parseTxids, txidSetCookie } from './cookie.ts';
 import { type Decision, type DecisionSettings, decide, type Refusal, refuse } from './decide.ts';
 import {
@@ -14,7 +15,7 @@ import {
 } from './headers.ts';
 import type { ProxyNode } from './node.ts';
 import { ClientGone, type Presence } from './presence.ts';
-import { KeptBody, replayWish } from './replay.ts';
+import { type KeptBody, replayWish } from './replay.ts';
 import { isRepeatable, type RequestKind, type RuleSettings, Rules } from './rules.ts';
 import { answerOf, isConnectError, Upstream } from './upstream.ts';
 
@@ -47,7 +48,14 @@ export interface ProxyHealth {
 
 /** An application that is just being started is waited for. */
 const TARGET_RETRY_MS = 5000;
-const EXPECT_CONTINUE = '100-continue';
+
+/** A request and its answer, and what all steps need of them. */
+interface Visit {
+  readonly request: http.IncomingMessage;
+  readonly response: http.ServerResponse;
+  readonly body: RequestBody;
+  readonly client: Presence;
+}
 
 export class Exchanges {
   readonly node: ProxyNode;
@@ -113,7 +121,8 @@ export class Exchanges {
     }
     try {
       const decision = await this.decide(request, client);
-      await this.#follow(decision, request, response, client);
+      const body = new RequestBody(request, response);
+      await this.#follow(decision, { request, response, body, client });
       return { kind, way: decision.to };
     } catch (error) {
       if (response.headersSent || client.gone) response.destroy();
@@ -122,17 +131,13 @@ export class Exchanges {
     }
   }
 
-  #follow(
-    decision: Decision,
-    request: http.IncomingMessage,
-    response: http.ServerResponse,
-    client: Presence,
-  ): Promise<void> | void {
+  #follow(decision: Decision, visit: Visit): Promise<void> | void {
+    const { request, response } = visit;
     switch (decision.to) {
       case 'target':
-        return this.#toTarget(decision, request, response, client);
+        return this.#toTarget(decision, visit);
       case 'primary':
-        return this.#toPrimary(decision.url, request, response, client, undefined);
+        return this.#toPrimary(decision.url, visit, undefined);
       case 'redirect':
         return this.#end(request, response, 307, ['Location', decision.location], '');
       case 'fly-replay':
@@ -150,21 +155,16 @@ export class Exchanges {
     }
   }
 
-  async #toTarget(
-    decision: Extract<Decision, { to: 'target' }>,
-    request: http.IncomingMessage,
-    response: http.ServerResponse,
-    client: Presence,
-  ): Promise<void> {
+  async #toTarget(decision: Extract<Decision, { to: 'target' }>, visit: Visit): Promise<void> {
+    const { request, response, body, client } = visit;
     // The primary has nowhere to send it again.
     const keptBytesMax = this.node.facts().isPrimary ? 0 : this.settings.replayBodyBytesMax;
-    const kept = decision.marked ? new KeptBody(keptBytesMax) : undefined;
+    const kept = decision.marked ? body.keep(keptBytesMax) : undefined;
     let answer: http.IncomingMessage;
     try {
-      answer = await this.#ask(this.target, request, response, client, {
+      answer = await this.#ask(this.target, visit, {
         headers: requestHeaders(request.rawHeaders, clientOf(request)),
         retryMs: TARGET_RETRY_MS,
-        kept,
       });
     } catch (error) {
       client.assert();
@@ -176,9 +176,7 @@ export class Exchanges {
       return this.#relay(answer, response, responseHeaders(answer.rawHeaders, { keepOurs: false }));
     }
     const wish = headerValue(answer.rawHeaders, 'fly-replay');
-    if (kept && wish !== undefined) {
-      return this.#replay(wish, answer, kept, request, response, client);
-    }
+    if (kept && wish !== undefined) return this.#replay(wish, answer, kept, visit);
     const txids = decision.cookie ? await this.node.flush() : this.node.facts().txids;
     const headers = responseHeaders(answer.rawHeaders, { keepOurs: false });
     if (decision.cookie && txids.size > 0) {
@@ -189,18 +187,13 @@ export class Exchanges {
   }
 
   /** `kept`: the body, when it has been read already. */
-  async #toPrimary(
-    url: string,
-    request: http.IncomingMessage,
-    response: http.ServerResponse,
-    client: Presence,
-    kept: KeptBody | undefined,
-  ): Promise<void> {
+  async #toPrimary(url: string, visit: Visit, kept: KeptBody | undefined): Promise<void> {
+    const { request, response, client } = visit;
     const { primaryMs } = this.settings;
     const { hostname } = this.node.facts();
     let answer: http.IncomingMessage;
     try {
-      answer = await this.#ask(this.upstreamOf(url), request, response, client, {
+      answer = await this.#ask(this.upstreamOf(url), visit, {
         headers: requestHeaders(request.rawHeaders, clientOf(request), hostname),
         retryMs: primaryMs,
         sent: kept,
@@ -218,10 +211,9 @@ export class Exchanges {
     wish: string,
     answer: http.IncomingMessage,
     kept: KeptBody,
-    request: http.IncomingMessage,
-    response: http.ServerResponse,
-    client: Presence,
+    visit: Visit,
   ): Promise<void> {
+    const { request, response, client } = visit;
     answer.resume();
     const facts = this.node.facts();
     const meant = replayWish(wish, facts);
@@ -238,33 +230,30 @@ export class Exchanges {
       const text = `the application asks for a replay, and the body is larger than ${kept.bytesMax} bytes (proxy.replay-body)`;
       return this.#refuse(request, response, refuse(502, text));
     }
-    return this.#toPrimary(facts.primaryUrl, request, response, client, kept);
+    return this.#toPrimary(facts.primaryUrl, visit, kept);
   }
 
-  /** Sends the request. `kept` gets the body as it goes by; `sent` is what is sent in its place. */
+  /** Sends the request; `sent`: in the place of its body. */
   async #ask(
     upstream: Upstream,
-    request: http.IncomingMessage,
-    response: http.ServerResponse,
-    client: Presence,
-    options: { headers: string[]; retryMs: number; kept?: KeptBody; sent?: KeptBody },
+    { request, body, client }: Visit,
+    options: { headers: string[]; retryMs: number; sent?: KeptBody },
   ): Promise<http.IncomingMessage> {
-    const { headers, retryMs, kept, sent } = options;
+    const { headers, retryMs, sent } = options;
     const method = request.method ?? 'GET';
-    const hasBody = request.headers['transfer-encoding'] !== undefined || lengthOf(request) > 0;
     const head = { method, path: request.url ?? '/', headers: framed(headers, request, sent) };
     // What is replayed is a write to the application, whatever it looks like; and so may be what another node forwards.
     const mayRepeat =
       !sent &&
-      !hasBody &&
+      !body.exists &&
       request.headers[FORWARDED_BY] === undefined &&
       isRepeatable(this.kindOf(request), method);
     for (let fresh = !mayRepeat; ; fresh = true) {
       const upward = await upstream.open(head, { retryMs, fresh, client });
       const answered = answerOf(upward);
       if (sent) for (const chunk of sent.chunks) upward.write(chunk);
-      if (sent || !hasBody) upward.end();
-      else sendBody(request, response, upward, kept);
+      if (sent || !body.exists) upward.end();
+      else body.sendTo(upward);
       try {
         return await answered;
       } catch (error) {
@@ -394,10 +383,6 @@ function clientOf(request: http.IncomingMessage) {
   };
 }
 
-function lengthOf(request: http.IncomingMessage): number {
-  return Number(request.headers['content-length'] ?? 0);
-}
-
 /** With the framing of the body that is sent: what came in chunks goes on in chunks, what is kept has its length. */
 function framed(
   headers: readonly string[],
@@ -411,30 +396,6 @@ function framed(
   }
   if (request.headers['transfer-encoding'] === undefined) return [...headers];
   return [...headers, 'Transfer-Encoding', 'chunked'];
-}
-
-/** Streams the body, after the other side has asked for it when the client waits for that. */
-function sendBody(
-  request: http.IncomingMessage,
-  response: http.ServerResponse,
-  upward: http.ClientRequest,
-  kept: KeptBody | undefined,
-): void {
-  const begin = () => {
-    if (kept) request.on('data', (chunk: Buffer) => kept.add(chunk));
-    request.on('error', () => upward.destroy());
-    request.on('aborted', () => upward.destroy());
-    request.pipe(upward);
-  };
-  if (request.headers.expect?.toLowerCase() !== EXPECT_CONTINUE) {
-    begin();
-    return;
-  }
-  upward.flushHeaders();
-  upward.once('continue', () => {
-    response.writeContinue();
-    begin();
-  });
 }
 
 function ended(request: http.IncomingMessage, client: Presence): Promise<void> {

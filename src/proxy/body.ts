@@ -1,0 +1,72 @@
+/** The body of a request on its way from the client to the other side. */
+import type http from 'node:http';
+import { KeptBody } from './replay.ts';
+
+/**
+ * A client that has sent `Expect: 100-continue` holds its body back until it is asked for it. A server that knows
+ * nothing of that waits for the body: after so long it gets it without having asked.
+ */
+const CONTINUE_MS = 1000;
+
+export class RequestBody {
+  /** Whether there is one. */
+  readonly exists: boolean;
+  readonly #request: http.IncomingMessage;
+  readonly #response: http.ServerResponse;
+  #kept: KeptBody | undefined;
+  #held: boolean;
+
+  constructor(request: http.IncomingMessage, response: http.ServerResponse) {
+    const { headers, httpVersion } = request;
+    this.#request = request;
+    this.#response = response;
+    this.exists =
+      headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+    // HTTP/1.0 does not know it.
+    this.#held =
+      this.exists && httpVersion === '1.1' && headers.expect?.toLowerCase() === '100-continue';
+  }
+
+  /** Keeps what goes by from now on, up to a limit. */
+  keep(bytesMax: number): KeptBody {
+    this.#kept = new KeptBody(bytesMax);
+    return this.#kept;
+  }
+
+  /** Streams it, as soon as the client sends it. */
+  sendTo(upward: http.ClientRequest): void {
+    if (!this.#held) {
+      this.#pipe(upward);
+      return;
+    }
+    upward.flushHeaders();
+    const begin = (ask: boolean) => {
+      stop();
+      this.#held = false;
+      if (ask) this.#response.writeContinue();
+      this.#pipe(upward);
+    };
+    const onAsked = () => begin(true);
+    // Some clients do not wait for ever, and some not at all.
+    const onBody = () => begin(false);
+    const timer = setTimeout(onAsked, CONTINUE_MS);
+    // It has its answer: whether it still sends a body is up to the client.
+    const onAnswer = () => clearTimeout(timer);
+    const stop = () => {
+      clearTimeout(timer);
+      this.#request.off('readable', onBody);
+      upward.off('continue', onAsked).off('response', onAnswer).off('close', stop);
+    };
+    this.#request.on('readable', onBody);
+    upward.on('continue', onAsked).on('response', onAnswer).on('close', stop);
+  }
+
+  #pipe(upward: http.ClientRequest): void {
+    const request = this.#request;
+    const kept = this.#kept;
+    if (kept) request.on('data', (chunk: Buffer) => kept.add(chunk));
+    request.on('error', () => upward.destroy());
+    request.on('aborted', () => upward.destroy());
+    request.pipe(upward);
+  }
+}
