@@ -27,6 +27,11 @@ export class RequestBody {
       this.exists && httpVersion === '1.1' && headers.expect?.toLowerCase() === '100-continue';
   }
 
+  /** Whether the client has not been asked for it yet, and waits for that. */
+  get held(): boolean {
+    return this.#held;
+  }
+
   /** Keeps what goes by from now on, up to a limit. */
   keep(bytesMax: number): KeptBody {
     this.#kept = new KeptBody(bytesMax);
@@ -61,10 +66,27 @@ export class RequestBody {
     upward.on('continue', onAsked).on('response', onAnswer).on('close', stop);
   }
 
+  /**
+   * Reads what is left of it, though the other side takes no more: a client that sends first and reads then would never
+   * come to its answer.
+   */
+  drain(): void {
+    if (this.#held) {
+      this.#held = false;
+      this.#response.writeContinue();
+      this.#keepFromHere();
+    }
+    this.#request.unpipe().resume();
+  }
+
+  #keepFromHere(): void {
+    const kept = this.#kept;
+    if (kept) this.#request.on('data', (chunk: Buffer) => kept.add(chunk));
+  }
+
   #pipe(upward: http.ClientRequest): void {
     const request = this.#request;
-    const kept = this.#kept;
-    if (kept) request.on('data', (chunk: Buffer) => kept.add(chunk));
+    this.#keepFromHere();
     request.on('error', () => upward.destroy());
     request.on('aborted', () => upward.destroy());
     request.pipe(upward);

@@ -173,7 +173,7 @@ export class Exchanges {
       return this.#refuse(request, response, refuse(502, text));
     }
     if (!decision.marked) {
-      return this.#relay(answer, response, responseHeaders(answer.rawHeaders, { keepOurs: false }));
+      return this.#relay(answer, visit, responseHeaders(answer.rawHeaders, { keepOurs: false }));
     }
     const wish = headerValue(answer.rawHeaders, 'fly-replay');
     if (kept && wish !== undefined) return this.#replay(wish, answer, kept, visit);
@@ -183,7 +183,7 @@ export class Exchanges {
       headers.push('Set-Cookie', txidSetCookie(txids, Date.now()));
     }
     headers.push(...this.#ownHeaders(formatTxids(txids)));
-    return this.#relay(answer, response, relaxTxnumCookie(headers));
+    return this.#relay(answer, visit, relaxTxnumCookie(headers));
   }
 
   /** `kept`: the body, when it has been read already. */
@@ -203,7 +203,7 @@ export class Exchanges {
       const text = `the primary's proxy at ${url} does not answer: ${errorText(error)}`;
       return this.#refuse(request, response, refuse(isConnectError(error) ? 503 : 502, text));
     }
-    await this.#relay(answer, response, responseHeaders(answer.rawHeaders, { keepOurs: true }));
+    await this.#relay(answer, visit, responseHeaders(answer.rawHeaders, { keepOurs: true }));
   }
 
   /** The application wants another node to answer. Its own answer is dropped. */
@@ -213,7 +213,7 @@ export class Exchanges {
     kept: KeptBody,
     visit: Visit,
   ): Promise<void> {
-    const { request, response, client } = visit;
+    const { request, response, body, client } = visit;
     answer.resume();
     const facts = this.node.facts();
     const meant = replayWish(wish, facts);
@@ -225,7 +225,11 @@ export class Exchanges {
       const text = `${facts.hostname} does not know where the proxy of ${name} is`;
       return this.#refuse(request, response, refuse(503, text));
     }
-    if (!request.complete) await ended(request, client);
+    // `complete` is when it has come, also with a part of it that nobody has read.
+    if (body.exists && !request.readableEnded) {
+      body.drain();
+      await ended(request, client);
+    }
     if (!kept.complete) {
       const text = `the application asks for a replay, and the body is larger than ${kept.bytesMax} bytes (proxy.replay-body)`;
       return this.#refuse(request, response, refuse(502, text));
@@ -266,7 +270,7 @@ export class Exchanges {
   /** Streams an answer to the client. */
   async #relay(
     answer: http.IncomingMessage,
-    response: http.ServerResponse,
+    { request, response, body }: Visit,
     headers: readonly string[],
   ): Promise<void> {
     response.sendDate = false;
@@ -284,6 +288,8 @@ export class Exchanges {
         begun = true;
         if (answer.rawTrailers.length > 0) response.addTrailers(trailerPairs(answer.rawTrailers));
         response.end();
+        // One that is still held back is not wanted: Node ends the connection.
+        if (body.exists && !request.readableEnded && !body.held) body.drain();
       });
       response.on('close', () => {
         if (!answer.complete) answer.destroy();

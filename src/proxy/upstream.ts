@@ -1,5 +1,6 @@
 /** Connections to the application and to the primary's proxy. */
 import http from 'node:http';
+import net from 'node:net';
 import { setTimeout } from 'node:timers/promises';
 import type { Presence } from './presence.ts';
 
@@ -28,8 +29,42 @@ const CONNECT_ERRORS = new Set([
   'ETIMEDOUT',
 ]);
 
+/** Errors of writing to a connection that the other side has closed. */
+const CLOSED_ERRORS = new Set(['EPIPE', 'ECONNRESET']);
+
+type Done = (error?: Error | null) => void;
+
+/**
+ * A connection whose end is what reading says. A server that does not want a body answers and closes: writing fails then
+ * while its answer still waits to be read, and a plain socket would drop it.
+ */
+class PatientSocket extends net.Socket {
+  override _write(chunk: unknown, encoding: BufferEncoding, done: Done): void {
+    super._write(chunk, encoding, unlessClosed(done));
+  }
+
+  override _writev(chunks: { chunk: unknown; encoding: BufferEncoding }[], done: Done): void {
+    super._writev?.(chunks, unlessClosed(done));
+  }
+}
+
+function unlessClosed(done: Done): Done {
+  return (error) => {
+    const { code = '' } = (error ?? {}) as NodeJS.ErrnoException;
+    done(CLOSED_ERRORS.has(code) ? null : error);
+  };
+}
+
+/** Connections for one request each, which may have a body. */
+class FreshAgent extends http.Agent {
+  override createConnection(options: http.ClientRequestArgs): net.Socket {
+    return new PatientSocket().connect(options as net.TcpNetConnectOpts);
+  }
+}
+
 export class Upstream {
   readonly origin: Origin;
+  readonly #fresh = new FreshAgent();
   readonly #agent = new http.Agent({ keepAlive: true, maxFreeSockets: IDLE_SOCKETS_MAX });
 
   constructor(origin: Origin) {
@@ -54,7 +89,7 @@ export class Upstream {
         method: head.method,
         path: head.path,
         headers: head.headers,
-        agent: fresh ? false : this.#agent,
+        agent: fresh ? this.#fresh : this.#agent,
         setHost: false,
       });
       client.onLeave = () => request.destroy();
@@ -71,6 +106,7 @@ export class Upstream {
 
   close(): void {
     this.#agent.destroy();
+    this.#fresh.destroy();
   }
 }
 

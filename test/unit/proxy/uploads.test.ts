@@ -20,7 +20,7 @@ function oldApp(): net.Server {
 
 /** A request with `Expect: 100-continue`, of which the head has been sent. */
 function held(port: number): http.ClientRequest {
-  const headers = { expect: '100-continue', 'content-length': 5 };
+  const headers = { expect: '100-continue', 'content-length': 5, connection: 'keep-alive' };
   const options = { host: '127.0.0.1', port, method: 'POST', headers, agent: false } as const;
   const request = http.request(options);
   request.on('error', () => {});
@@ -70,5 +70,112 @@ describe('a body that the client holds back', () => {
       request.on('continue', () => assert.fail('it was asked for'));
       assert.deepEqual(await answerTo(request), [417, 'no']);
     });
+  });
+});
+
+describe('a body that the application does not want', () => {
+  const bytes = 8 * 2 ** 20;
+  const tooLarge = (connection: string) =>
+    `HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: ${connection}\r\n\r\nno`;
+
+  /** Uploads all of it, and asks for something else on the same connection: both statuses. */
+  async function uploadAndGoOn(port: number): Promise<number[]> {
+    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+    const options = { host: '127.0.0.1', port, agent };
+    try {
+      const upload = http.request({
+        ...options,
+        method: 'POST',
+        headers: { 'content-length': bytes },
+      });
+      upload.end(Buffer.alloc(bytes));
+      const [first] = await answerTo(upload);
+      const [second] = await answerTo(http.get({ ...options, path: '/next' }));
+      return [first ?? 0, second ?? 0];
+    } finally {
+      agent.destroy();
+    }
+  }
+
+  it('does not hide its answer, though it closes the connection at once', async () => {
+    // What it has not read makes the kernel reset the connection, while the proxy still writes to it.
+    const app: http.RequestListener = ({ url }, response) => {
+      if (url !== '/next') response.writeHead(413, { connection: 'close' });
+      response.end('no');
+    };
+    await withProxy(app, async (port) => {
+      for (let i = 0; i < 20; i++) assert.deepEqual(await uploadAndGoOn(port), [413, 200]);
+    });
+  });
+
+  it('does not hold the client up when the application leaves it and the connection alone', async () => {
+    const app = net.createServer((socket) => {
+      socket.once('data', (head) => {
+        const isNext = head.includes('/next');
+        socket.pause();
+        socket.write(isNext ? 'HTTP/1.1 204 Fine\r\n\r\n' : tooLarge('keep-alive'));
+      });
+    });
+    await withProxy(app, async (port) => {
+      assert.deepEqual(await uploadAndGoOn(port), [413, 204]);
+    });
+  });
+
+  it('says so when the application closes without an answer', async () => {
+    const app: http.RequestListener = ({ socket }) => socket.destroy();
+    await withProxy(app, async (port) => {
+      const request = http.request({ host: '127.0.0.1', port, method: 'POST', agent: false });
+      request.setHeader('content-length', 5);
+      request.end('hello');
+      const [status, text] = await answerTo(request);
+      assert.equal(status, 502);
+      assert.match(text, /^the application at 127\.0\.0\.1:\d+ does not answer/);
+    });
+  });
+
+  it('ends the connection of a client that still holds it back', async () => {
+    await withProxy(
+      net.createServer((socket) => socket.once('data', () => socket.end(tooLarge('close')))),
+      async (port) => {
+        const request = held(port);
+        const [answer] = (await soon(request, 'response')) as [http.IncomingMessage];
+        assert.equal(answer.statusCode, 413);
+        assert.equal(answer.headers.connection, 'close');
+        answer.resume();
+        await soon(request, 'close');
+      },
+    );
+  });
+
+  it('is read to its end when the application wants another node to answer', async () => {
+    const body = Buffer.alloc(2 ** 20, 'x');
+    let came = 0;
+    const primary: http.RequestListener = (request, response) => {
+      request.on('data', (chunk: Buffer) => (came += chunk.length));
+      request.on('end', () => response.end());
+    };
+    const replica: http.RequestListener = (_, response) => {
+      response.writeHead(200, { 'fly-replay': 'instance=box1', connection: 'close' }).end();
+    };
+    const both = (primaryPort: number) =>
+      withProxy(
+        replica,
+        async (port) => {
+          // Of methods that change nothing, the only ones that a replica's application gets.
+          const upload = http.request({ host: '127.0.0.1', port, method: 'GET', agent: false });
+          upload.setHeader('content-length', body.length);
+          upload.end(body);
+          assert.equal((await answerTo(upload))[0], 200);
+        },
+        {
+          facts: {
+            isPrimary: false,
+            primaryHostname: 'box1',
+            primaryUrl: `http://127.0.0.1:${primaryPort}`,
+          },
+        },
+      );
+    await withProxy(primary, both);
+    assert.equal(came, body.length);
   });
 });
