@@ -16,7 +16,7 @@ import {
 import type { ProxyNode } from './node.ts';
 import { ClientGone, type Presence } from './presence.ts';
 import { type KeptBody, replayWish } from './replay.ts';
-import { isRepeatable, type RequestKind, type RuleSettings, Rules } from './rules.ts';
+import { isRepeatable, isUpgrade, type RequestKind, type RuleSettings, Rules } from './rules.ts';
 import { answerOf, isConnectError, Upstream } from './upstream.ts';
 
 export interface ExchangeSettings extends DecisionSettings, RuleSettings {
@@ -80,7 +80,7 @@ export class Exchanges {
     return this.#rules.kindOf({
       method: request.method ?? 'GET',
       target: request.url ?? '/',
-      upgrade: request.headers.upgrade,
+      upgrade: isUpgrade(request.headers) ? request.headers.upgrade : undefined,
     });
   }
 

@@ -27,6 +27,13 @@ export interface RequestFacts {
   readonly upgrade: string | undefined;
 }
 
+/** What the headers say of a change of protocol, as node:http has them. */
+export interface UpgradeHeaders {
+  readonly upgrade?: string;
+  readonly 'content-length'?: string;
+  readonly 'transfer-encoding'?: string;
+}
+
 export const HEALTH_PATH = '/litefs/health';
 
 /** Methods that by definition change nothing. */
@@ -51,6 +58,20 @@ export class Rules {
     const isWebSocket = upgrade !== undefined && upgrade.toLowerCase() === 'websocket';
     return isWebSocket && this.#websocket === 'primary' ? 'write' : 'read';
   }
+}
+
+/** Offers to go on with another HTTP, or inside TLS: nobody has to take them. */
+const HTTP_OFFER = /^(?:h2c?|http|tls)(?:\/|$)/i;
+
+/**
+ * Whether the connection is to become something else after this request. One with a body is no such request, whatever it
+ * offers: its body comes first.
+ */
+export function isUpgrade(headers: UpgradeHeaders): boolean {
+  const { upgrade = '', 'content-length': length = '0' } = headers;
+  if (headers['transfer-encoding'] !== undefined || Number(length) > 0) return false;
+  const protocols = upgrade.split(',').map((protocol) => protocol.trim());
+  return protocols.some((protocol) => protocol !== '' && !HTTP_OFFER.test(protocol));
 }
 
 /** Whether sending such a request again does what sending it once does. What is forwarded as a write may be one. */

@@ -6,6 +6,7 @@ import { errorText, LiteFsError } from '../errors.ts';
 import { type ExchangeSettings, Exchanges, type Outcome } from './exchange.ts';
 import type { ProxyNode } from './node.ts';
 import { Presence } from './presence.ts';
+import { isUpgrade } from './rules.ts';
 import { passUpgrade } from './upgrade.ts';
 import { type Origin, Upstream } from './upstream.ts';
 
@@ -48,6 +49,8 @@ export function startProxy(
     requestTimeout: settings.requestMs,
     keepAliveTimeout: settings.idleMs,
     connectionsCheckingInterval: CHECK_MS,
+    // Without this the body of such a request would be taken for the new protocol's.
+    shouldUpgradeCallback: ({ headers }) => isUpgrade(headers),
   });
   const handle = (request: http.IncomingMessage, response: http.ServerResponse) => {
     const startedMs = performance.now();

@@ -77,6 +77,8 @@ async function pass(
   upward.on('response', (answer) => {
     const passed = responseHeaders(answer.rawHeaders, { keepOurs: true });
     socket.write(statusLine(answer, [...passed, 'Connection', 'close']));
+    // Where the end of the connection is the end of the answer, only a reset tells that it was cut off.
+    answer.on('error', () => request.socket.resetAndDestroy());
     answer.pipe(socket);
   });
   upward.end();

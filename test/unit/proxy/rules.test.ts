@@ -2,7 +2,13 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { textMatcher } from '../../../src/patterns.ts';
-import { pathOf, type RequestKind, Rules } from '../../../src/proxy/rules.ts';
+import {
+  isUpgrade,
+  pathOf,
+  type RequestKind,
+  Rules,
+  type UpgradeHeaders,
+} from '../../../src/proxy/rules.ts';
 
 describe('a pattern of paths', () => {
   const table: [pattern: string, path: string, fits: boolean][] = [
@@ -97,4 +103,21 @@ describe('a request', () => {
     assert.equal(forward.kindOf(request), 'write');
     assert.equal(forward.kindOf({ ...request, upgrade: 'other' }), 'read');
   });
+});
+
+describe('a change of protocol', () => {
+  const table: [what: string, headers: UpgradeHeaders, isOne: boolean][] = [
+    ['a WebSocket', { upgrade: 'websocket' }, true],
+    ['a protocol that we do not know', { upgrade: 'tcp', 'content-length': '0' }, true],
+    ['a WebSocket among others', { upgrade: 'h2c, websocket' }, true],
+    ['none', {}, false],
+    ['an empty offer', { upgrade: '' }, false],
+    ['an offer of HTTP/2', { upgrade: 'h2c' }, false],
+    ['an offer of HTTP and TLS', { upgrade: 'HTTP/2.0, TLS/1.3' }, false],
+    ['a request with a body', { upgrade: 'websocket', 'content-length': '5' }, false],
+    ['a request in chunks', { upgrade: 'tcp', 'transfer-encoding': 'chunked' }, false],
+  ];
+  for (const [what, headers, isOne] of table) {
+    it(`${isOne ? 'is' : 'is not'} ${what}`, () => assert.equal(isUpgrade(headers), isOne));
+  }
 });

@@ -51,10 +51,23 @@ export interface Got {
   readonly text: string;
 }
 
-/** The answer to a request, by a connection of its own. */
-export function get(port: number, path: string, options: http.RequestOptions = {}): Promise<Got> {
+/** The answer to a request, by a connection of its own. Rejects when none comes. */
+export function get(
+  port: number,
+  path: string,
+  options: http.RequestOptions = {},
+  body?: string,
+): Promise<Got> {
+  const signal = AbortSignal.timeout(10_000);
   return new Promise((resolve, reject) => {
-    const request = http.request({ host: '127.0.0.1', port, path, agent: false, ...options });
+    const request = http.request({
+      host: '127.0.0.1',
+      port,
+      path,
+      agent: false,
+      signal,
+      ...options,
+    });
     request.on('error', reject);
     request.on('response', (answer) => {
       const { statusCode: status = 0, headers } = answer;
@@ -63,7 +76,7 @@ export function get(port: number, path: string, options: http.RequestOptions = {
       answer.on('error', reject);
       answer.on('end', () => resolve({ status, headers, text }));
     });
-    request.end();
+    request.end(body);
   });
 }
 
