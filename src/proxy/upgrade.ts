@@ -66,7 +66,7 @@ async function pass(
   upward.on('upgrade', (answer, other, first) => {
     client.onLeave = () => other.destroy();
     other.on('error', () => other.destroy());
-    socket.write(statusLine(answer, answer.rawHeaders));
+    socket.write(statusLine(answer, answer.rawHeaders), 'latin1');
     if (first.length > 0) socket.write(first);
     if (head.length > 0) other.write(head);
     other.on('close', () => socket.destroy());
@@ -76,7 +76,7 @@ async function pass(
   // The other side does not want to: its answer is passed on, and the connection ends with it.
   upward.on('response', (answer) => {
     const passed = responseHeaders(answer.rawHeaders, { keepOurs: true });
-    socket.write(statusLine(answer, [...passed, 'Connection', 'close']));
+    socket.write(statusLine(answer, [...passed, 'Connection', 'close']), 'latin1');
     // Where the end of the connection is the end of the answer, only a reset tells that it was cut off.
     answer.on('error', () => request.socket.resetAndDestroy());
     answer.pipe(socket);
@@ -84,6 +84,7 @@ async function pass(
   upward.end();
 }
 
+/** In latin-1, as node:http has headers. */
 function statusLine(answer: http.IncomingMessage, headers: readonly string[]): string {
   const lines = [`HTTP/1.1 ${answer.statusCode} ${answer.statusMessage ?? ''}`];
   for (let i = 0; i < headers.length; i += 2) lines.push(`${headers[i]}: ${headers[i + 1]}`);

@@ -1,7 +1,7 @@
 /** Requests that offer another protocol: most are requests as any other. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import type http from 'node:http';
+import http from 'node:http';
 import net from 'node:net';
 import { describe, it } from 'node:test';
 import { type Got, get, withProxy } from './stand.ts';
@@ -37,6 +37,21 @@ describe('a request that offers another protocol', () => {
     await withProxy(counts, async (port) => {
       const { text, headers } = await get(port, '/', { headers: H2C });
       assert.deepEqual([text, headers['litefs-node']], ['got 0', 'box']);
+    });
+  });
+
+  it('gets the headers of its answer byte for byte', async () => {
+    const app = net.createServer((socket) => {
+      const head = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tcp';
+      socket.once('data', () => socket.end(`${head}\r\nX-City: K\xf6ln\r\n\r\n`, 'latin1'));
+    });
+    await withProxy(app, async (port) => {
+      const headers = { connection: 'Upgrade', upgrade: 'tcp' };
+      const request = http.get({ host: '127.0.0.1', port, headers, agent: false });
+      const signal = AbortSignal.timeout(10_000);
+      const [answer, socket] = await once(request, 'upgrade', { signal });
+      socket.destroy();
+      assert.equal(answer.headers['x-city'], 'K\xf6ln');
     });
   });
 
