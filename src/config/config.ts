@@ -172,6 +172,15 @@ export function contradictions(file: ConfigFile, config: Config): ConfigProblem[
       }
     }
   }
+  const { advertise, 'on-write': onWrite, 'on-stale': onStale } = file.proxy;
+  const isForBrowsersOnly = onWrite === 'redirect' && onStale === '504';
+  if (advertise?.startsWith('https:') && !isForBrowsersOnly) {
+    blame(
+      'proxy.advertise',
+      'is https, and nodes forward by plain HTTP: write "http://<this node>:<port of addr>"; ' +
+        'or on-write: redirect and on-stale: "504", so that only browsers go there',
+    );
+  }
   return problems;
 }
 

@@ -13,6 +13,7 @@ import {
   command,
   duration,
   flag,
+  hostname,
   httpUrl,
   listenAddress,
   peerAddress,
@@ -127,7 +128,7 @@ const lease = section({
   type: scalar(parseLeaseType, { type: 'string', enum: ['static'] })
     .prefault('static')
     .describe('How the primary is chosen: static, by lease.candidate.'),
-  hostname: text()
+  hostname: hostname()
     .optional()
     .describe(
       'The name of this node, which .primary shows on replicas. Default: the name of the machine.',

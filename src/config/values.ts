@@ -165,6 +165,14 @@ export const flag = () =>
 /** Text that must say something: an empty value is more often a variable that was not set. */
 export const text = () => z.string().min(1);
 
+/** A name that fits into .primary and into headers. */
+export const hostname = () =>
+  text()
+    .refine((name) => /^[!-~]*$/.test(name), {
+      error: 'is not a host name: write letters, digits, "-" and "."',
+    })
+    .meta({ pattern: '^[!-~]+$' });
+
 /** A command line, as its words (see words.ts). */
 export const command = () => scalar(parseCommand, { type: 'string', minLength: 1 });
 

@@ -25,7 +25,8 @@ export function startNodeProxy(parts: ProxyParts): Promise<RunningProxy> {
   const { config, log } = parts;
   return startProxy(new DaemonNode(parts), config, (request) => {
     parts.answered(request);
-    const { method, path, status, ms, kind, way } = request;
+    const { method, path, status, ms, kind, way, error } = request;
+    if (error) log.error({ err: error, method, path }, `the proxy failed at ${method} ${path}`);
     if (config.debug)
       log.info({ method, path, status, ms, kind, way }, `${method} ${path} ${status}`);
   });

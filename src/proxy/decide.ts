@@ -65,7 +65,7 @@ export function decide(
   if (missing.size === 0) return { to: 'target', cookie: false, marked: true };
   if (!waited) return { to: 'wait', txids: missing };
   if (settings.onStale === 'forward' && node.primaryUrl !== undefined) {
-    return { to: 'primary', url: node.primaryUrl };
+    return forwardTo(node.primaryUrl, node);
   }
   return refuse(504, `${node.hostname} has not received what this client has written`);
 }
@@ -83,11 +83,23 @@ function write(
   if (onWrite !== 'fly-replay' && primaryUrl !== undefined) {
     return onWrite === 'redirect'
       ? { to: 'redirect', location: locationAt(primaryUrl, input.target) }
-      : { to: 'primary', url: primaryUrl };
+      : forwardTo(primaryUrl, node);
   }
   if (!waited) return { to: 'wait-for-primary' };
   const unknown = primaryHostname ?? 'the primary';
   return refuse(503, `${node.hostname} does not know where the proxy of ${unknown} is`);
+}
+
+/** To the primary's proxy, at the URL that it tells. Nodes speak plain HTTP; what is meant for TLS never goes so. */
+export function forwardTo(
+  url: string,
+  node: NodeFacts,
+): Extract<Decision, { to: 'primary' | 'refuse' }> {
+  if (URL.parse(url)?.protocol === 'http:') return { to: 'primary', url };
+  return refuse(
+    502,
+    `${node.hostname} forwards to http:// only, and the primary's proxy is ${url}`,
+  );
 }
 
 export function refuse(status: Refusal['status'], reason: string): Refusal {

@@ -3,7 +3,14 @@ import type http from 'node:http';
 import { errorText } from '../errors.ts';
 import { RequestBody } from './body.ts';
 import { formatTxids, parseTxids, txidSetCookie } from './cookie.ts';
-import { type Decision, type DecisionSettings, decide, type Refusal, refuse } from './decide.ts';
+import {
+  type Decision,
+  type DecisionSettings,
+  decide,
+  forwardTo,
+  type Refusal,
+  refuse,
+} from './decide.ts';
 import {
   FORWARDED_BY,
   headerValue,
@@ -33,6 +40,8 @@ export interface Outcome {
   readonly kind: RequestKind;
   /** target, primary, or what it was answered with here. */
   readonly way: string;
+  /** What it failed of, when that is not the other side's doing: it has to be seen by somebody. */
+  readonly error?: unknown;
 }
 
 /** The answer to GET /litefs/health. */
@@ -115,19 +124,20 @@ export class Exchanges {
     client: Presence,
   ): Promise<Outcome> {
     const kind = this.kindOf(request);
-    if (kind === 'health') {
-      this.#health(response);
-      return { kind, way: 'health' };
-    }
     try {
+      if (kind === 'health') {
+        this.#health(response);
+        return { kind, way: 'health' };
+      }
       const decision = await this.decide(request, client);
       const body = new RequestBody(request, response);
       await this.#follow(decision, { request, response, body, client });
       return { kind, way: decision.to };
     } catch (error) {
       if (response.headersSent || client.gone) response.destroy();
-      else this.#refuse(request, response, refuse(502, `the proxy failed: ${errorText(error)}`));
-      return { kind, way: 'failed' };
+      // Without our own headers: it may be of one of them that it fails.
+      else end(request, response, 500, [], `the proxy failed: ${errorText(error)}\n`);
+      return { kind, way: 'failed', error: client.gone ? undefined : error };
     }
   }
 
@@ -225,6 +235,8 @@ export class Exchanges {
       const text = `${facts.hostname} does not know where the proxy of ${name} is`;
       return this.#refuse(request, response, refuse(503, text));
     }
+    const decision = forwardTo(facts.primaryUrl, facts);
+    if (decision.to === 'refuse') return this.#refuse(request, response, decision);
     // `complete` is when it has come, also with a part of it that nobody has read.
     if (body.exists && !request.readableEnded) {
       body.drain();
@@ -234,7 +246,7 @@ export class Exchanges {
       const text = `the application asks for a replay, and the body is larger than ${kept.bytesMax} bytes (proxy.replay-body)`;
       return this.#refuse(request, response, refuse(502, text));
     }
-    return this.#toPrimary(facts.primaryUrl, visit, kept);
+    return this.#toPrimary(decision.url, visit, kept);
   }
 
   /** Sends the request; `sent`: in the place of its body. */
@@ -364,21 +376,31 @@ export class Exchanges {
     headers: readonly string[],
     text: string,
   ): void {
-    // What is left of the body would be taken for the next request.
-    const close = request.complete ? [] : ['Connection', 'close'];
-    response.writeHead(status, [
-      'Content-Type',
-      'text/plain; charset=utf-8',
-      'Content-Length',
-      `${Buffer.byteLength(text)}`,
-      'Cache-Control',
-      'no-store',
-      ...headers,
-      ...close,
-      ...this.#ownHeaders(''),
-    ]);
-    response.end(text);
+    end(request, response, status, [...headers, ...this.#ownHeaders('')], text);
   }
+}
+
+/** An answer of our own. */
+function end(
+  request: http.IncomingMessage,
+  response: http.ServerResponse,
+  status: number,
+  headers: readonly string[],
+  text: string,
+): void {
+  // What is left of the body would be taken for the next request.
+  const close = request.complete ? [] : ['Connection', 'close'];
+  response.writeHead(status, [
+    'Content-Type',
+    'text/plain; charset=utf-8',
+    'Content-Length',
+    `${Buffer.byteLength(text)}`,
+    'Cache-Control',
+    'no-store',
+    ...headers,
+    ...close,
+  ]);
+  response.end(text);
 }
 
 function clientOf(request: http.IncomingMessage) {

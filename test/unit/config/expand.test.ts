@@ -56,7 +56,7 @@ for (const [source, what] of [
 
 test('problems behind a variable are shown where they are in the file', () => {
   const text = 'lease: {hostname: $LONG, candidate: 5}\n';
-  assert.deepEqual(problems(text, { LONG: 'a name that is longer than its variable' }), [
+  assert.deepEqual(problems(text, { LONG: 'a-name-that-is-longer-than-its-variable' }), [
     'f.yml:1:37: lease.candidate must be true or false',
   ]);
 });

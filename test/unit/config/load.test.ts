@@ -26,6 +26,9 @@ describe('mistakes', () => {
       'log: {format: jsno}',
       /^f\.yml:1:15: log\.format must be auto, text or json: did you mean json\?$/,
     ],
+    ['lease: {hostname: 東京}', /^f\.yml:1:19: lease\.hostname is not a host name: write letters/],
+    ['lease: {hostname: "a\\nb"}', /^f\.yml:1:19: lease\.hostname is not a host name/],
+    ['lease: {hostname: ""}', /^f\.yml:1:19: lease\.hostname is empty/],
     ['skip-sync: "true"', /must be true or false, without quotes$/],
     ['lease: {hostname: 5}', /must be text: put it in quotes$/],
     ['lease: {databases: a.db}', /must be a list/],
@@ -76,6 +79,11 @@ describe('contradictions', () => {
       'proxy: {addr: ":1", db: a.db}',
       /proxy\.addr needs proxy\.target/,
     ],
+    [
+      'a proxy that other nodes would have to reach by TLS',
+      'proxy:\n  advertise: https://box1\n  on-write: redirect',
+      /^f\.yml:2:14: proxy\.advertise is https, .* write "http:\/\//,
+    ],
   ] as const) {
     test(what, () => {
       const found = problems(text);
@@ -83,6 +91,11 @@ describe('contradictions', () => {
       assert.match(found[0], pattern);
     });
   }
+
+  test('a proxy by TLS is none where only browsers are sent to it', () => {
+    const proxy = 'proxy: {advertise: "https://box1", on-write: redirect, on-stale: "504"}';
+    assert.deepEqual(problems(proxy), []);
+  });
 
   test('one port on two addresses, and any free port twice, are none', () => {
     assert.deepEqual(problems('http: {addr: "10.0.0.1:1"}\nreplication: {addr: "10.0.0.2:1"}'), []);

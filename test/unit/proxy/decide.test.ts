@@ -21,6 +21,7 @@ const PRIMARY: NodeFacts = {
   txids: new Map([['a.db', 7]]),
 };
 const REPLICA: NodeFacts = { ...PRIMARY, isPrimary: false, hostname: 'box2', primaryUrl: URL };
+const BY_TLS: NodeFacts = { ...REPLICA, primaryUrl: 'https://box1/' };
 const LOST: NodeFacts = { ...REPLICA, primaryHostname: undefined, primaryUrl: undefined };
 const DEFAULTS: DecisionSettings = { onWrite: 'forward', onStale: 'forward' };
 
@@ -48,6 +49,16 @@ describe('where a request goes', () => {
       { ...here, cookie: true },
     ],
     ['a read on a replica', READ, REPLICA, {}, false, here],
+    ['a write when the primary is reached by TLS', WRITE, BY_TLS, {}, false, 502],
+    ['a read that is too far behind then', STALE, BY_TLS, {}, true, 502],
+    [
+      'a write that is redirected then',
+      WRITE,
+      BY_TLS,
+      { onWrite: 'redirect' },
+      false,
+      { to: 'redirect', location: 'https://box1/a?b' },
+    ],
     [
       'a read on a replica that is as far',
       { ...READ, wanted: new Map([['a.db', 7]]) },
