@@ -71,8 +71,8 @@ const data = section({
   'retention-bytes': size()
     .prefault('2GiB')
     .describe(
-      'The most that the log of one database may hold, also when a connected replica still needs ' +
-        'older transactions; 0 is no limit. The newest is always kept.',
+      'The most that the log of one database may hold, also when a connected replica or the archive of ' +
+        'snapshots still needs older transactions; 0 is no limit. The newest is always kept.',
     ),
   'retention-monitor-interval': duration()
     .prefault('1m')

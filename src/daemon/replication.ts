@@ -63,9 +63,7 @@ export class Replication {
       }),
       onRefused: (verdict, peer) =>
         this.#warnings.set(`${verdict.code} ${peer.nodeId}`, verdict.text),
-      onNeeds: (txids) => {
-        engine.client.callIfAlive('pin', { txids }).catch(() => {});
-      },
+      onNeeds: (txids) => engine.client.pin('replicas', txids),
     });
     engine.client.onCorrection((database) => this.#client?.compare(database));
     const target = config.replication.primary;

@@ -15,7 +15,14 @@ import type {
   Resync,
 } from '../replication/store.ts';
 import type { DatabaseStatus } from './database.ts';
-import type { EngineCalls, EngineNews, EngineRequest, WireEntry, WireError } from './protocol.ts';
+import type {
+  EngineCalls,
+  EngineNews,
+  EngineRequest,
+  Pinner,
+  WireEntry,
+  WireError,
+} from './protocol.ts';
 
 type Call = keyof EngineCalls;
 type Args<K extends Call> = EngineCalls[K]['args'];
@@ -153,6 +160,11 @@ export class EngineClient implements ReplicationStore {
   onDrop(listener: (database: string) => void): () => void {
     this.#dropListeners.add(listener);
     return () => this.#dropListeners.delete(listener);
+  }
+
+  /** Has the log keep what follows these transactions, as far as its own bounds go; nothing else for `by` any more. */
+  pin(by: Pinner, txids: Record<string, number>): void {
+    this.callIfAlive('pin', { by, txids }).catch(() => {});
   }
 
   readLog(database: string, after: Position, maxBytes: number): Promise<LogRead> {

@@ -11,7 +11,7 @@ import type { CompactionJob } from '../store/log.ts';
 import { savePageSums } from '../store/page-sums-file.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
-import type { EngineOptions } from './protocol.ts';
+import type { EngineOptions, Pinner } from './protocol.ts';
 import type { Registry } from './registry.ts';
 import type { Scheduler, Task } from './scheduler.ts';
 
@@ -33,7 +33,7 @@ export class Maintenance {
   #nextSyncMs = 0;
   #nextTrimMs = 0;
   #nextSumsMs: number;
-  #pinned: Record<string, number> = {};
+  readonly #pinned = new Map<Pinner, Record<string, number>>();
   #compacting = false;
 
   constructor(
@@ -50,9 +50,9 @@ export class Maintenance {
     this.#nextTrimMs = ctx.clockMs() + options.retentionCheckMs;
   }
 
-  /** Connected replicas still need what follows these transactions. */
-  pin(txids: Record<string, number>): void {
-    this.#pinned = txids;
+  /** What follows these transactions is still needed. */
+  pin(by: Pinner, txids: Record<string, number>): void {
+    this.#pinned.set(by, txids);
   }
 
   /** Does what is due. */
@@ -117,7 +117,8 @@ export class Maintenance {
       db.log.sealIfOlder(this.#ctx.clockMs(), this.#options.retentionMs);
       if (db.log.first && db.log.first.timestampMs < before) this.#saveSumsOf(db);
       // Never what the saved checksums still need, whatever its age.
-      const needed = Math.min(this.#pinned[db.name] ?? Number.MAX_SAFE_INTEGER, db.sumsSavedTxid);
+      const pins = [...this.#pinned.values()].map((txids) => txids[db.name] ?? Infinity);
+      const needed = Math.min(...pins, db.sumsSavedTxid);
       db.log.trim(before, needed, this.#options.logBytesMax, db.sumsSavedTxid);
     }
   }

@@ -74,6 +74,9 @@ export interface VerifyResult {
   readonly reason?: string;
 }
 
+/** Who needs what is in the logs: connected replicas, and the archives of this node. */
+export type Pinner = 'replicas' | 'snapshots';
+
 export interface WireEntry extends LogEntry {
   readonly pageSize: number;
   /** Size of the database in pages after it; 0 for a drop. */
@@ -157,8 +160,8 @@ export interface EngineCalls {
    * was written without a journal.
    */
   haltEnd: { args: { database: string; reason: string }; result: { undone: boolean } };
-  /** What connected replicas still need of the logs, by database: entries past these TXIDs stay. */
-  pin: { args: { txids: Record<string, number> }; result: null };
+  /** What is still needed of the logs, by database: entries past these TXIDs stay. */
+  pin: { args: { by: Pinner; txids: Record<string, number> }; result: null };
 }
 
 export type EngineRequest = {

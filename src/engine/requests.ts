@@ -337,8 +337,8 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
     },
     pin: {
       lane: () => GENERAL_LANE,
-      run({ txids }) {
-        maintenance.pin(txids);
+      run({ by, txids }) {
+        maintenance.pin(by, txids);
         return null;
       },
     },

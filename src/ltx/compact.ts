@@ -1,5 +1,5 @@
 /**
- * Merges neighbouring LTX files into one: of each page the newest image, nothing past the final size.
+ * Merges LTX files that follow one another into one: of each page the newest image, nothing past the final size.
  * The result takes a database from before the first to after the last in one step.
  */
 import assert from 'node:assert';
@@ -30,7 +30,7 @@ export interface CompactOptions {
 }
 
 /**
- * `inputs` oldest first, each following the one before. A generator that yields now and then, so that
+ * `inputs` oldest first; each may begin before the one before it ends, and ends behind it. A generator that yields now and then, so that
  * others can run; its result is the header of the merged file. Throws LTX_CORRUPT.
  */
 export function* compact(
@@ -103,8 +103,12 @@ function checkChain(inputs: readonly Input[]): void {
     const before = inputs[i - 1].decoder.header;
     const { header } = inputs[i].decoder;
     assert(canCompact(before, header), 'files that cannot be merged');
-    if (header.minTxid !== before.maxTxid + 1) {
+    if (header.minTxid > before.maxTxid + 1) {
       throw corrupt(`begins with transaction ${header.minTxid}, not ${before.maxTxid + 1}`);
+    }
+    // Its pages are taken for the newer ones.
+    if (header.maxTxid <= before.maxTxid) {
+      throw corrupt(`ends with transaction ${header.maxTxid}, not behind ${before.maxTxid}`);
     }
   }
 }

@@ -5,6 +5,7 @@ import { formatPosition, type Position, samePosition } from '../ltx/position.ts'
 import type { LtxSource } from '../store/log-entry.ts';
 import { type ArchiveFile, SNAPSHOT_LEVEL } from './archive-file.ts';
 import type { CheckLevel } from './image.ts';
+import type { LogPins } from './log-pins.ts';
 import type { KeepRules } from './retention.ts';
 import type { SnapshotSource, SourceCut } from './source.ts';
 import type { RunTask } from './thread.ts';
@@ -24,6 +25,7 @@ export interface KeeperParts {
   readonly source: SnapshotSource;
   readonly run: RunTask;
   readonly options: KeeperOptions;
+  readonly pins: LogPins;
   readonly clock: { wallMs(): number; monotonicMs(): number };
   readonly sleep: (ms: number) => Promise<void>;
   readonly log: Logger;
@@ -75,9 +77,13 @@ export class DatabaseKeeper {
    */
   increment(): Promise<void> {
     return this.#enqueue(async () => {
-      await this.#open();
-      if (this.#snapshot && this.#archived) await this.#follow();
-      else if (this.#parts.source.positions().has(this.database)) await this.#cut();
+      try {
+        await this.#open();
+        if (this.#snapshot && this.#archived) await this.#follow();
+        else if (this.#parts.source.positions().has(this.database)) await this.#cut();
+      } finally {
+        this.#parts.pins.set(this.database, 'archive', this.#archived?.txid);
+      }
     });
   }
 
@@ -185,12 +191,13 @@ export class DatabaseKeeper {
   }
 
   async #cut(): Promise<ArchiveFile> {
-    const { source, run, options, clock, log } = this.#parts;
+    const { source, run, options, pins, clock, log } = this.#parts;
     const startedMs = clock.monotonicMs();
     const cut = await source.cutPages(this.database, undefined);
     let snapshot: number | undefined;
     try {
       const { position, pageSize, pageCount } = cut;
+      pins.set(this.database, 'cut', position.txid);
       await this.#retireIfForeign(position);
       if (pageCount === 0) {
         throw new LiteFsError('DATABASE_NOT_FOUND', `${this.database} has no content yet`);
@@ -219,6 +226,7 @@ export class DatabaseKeeper {
       if (snapshot !== undefined) await run('abort', { snapshot });
       throw error;
     } finally {
+      pins.set(this.database, 'cut', undefined);
       cut.close();
     }
   }

@@ -7,6 +7,7 @@ import { archiveOf } from './archive.ts';
 import { type ArchiveFile, SNAPSHOT_LEVEL } from './archive-file.ts';
 import { DatabaseKeeper, type KeeperOptions, type KeeperParts } from './database-keeper.ts';
 import { runHook } from './hook.ts';
+import { LogPins } from './log-pins.ts';
 import { hasMissed, nextTimes, Schedule } from './schedule.ts';
 
 export interface SnapshotKeeperOptions extends KeeperOptions {
@@ -61,9 +62,9 @@ export class SnapshotKeeper {
   /** When the newest run without an error ended, ms since 1970. */
   lastSuccessMs: number | undefined;
 
-  constructor(options: SnapshotKeeperOptions, parts: Omit<KeeperParts, 'options'>) {
+  constructor(options: SnapshotKeeperOptions, parts: Omit<KeeperParts, 'options' | 'pins'>) {
     this.#options = options;
-    this.#parts = { ...parts, options };
+    this.#parts = { ...parts, options, pins: new LogPins(parts.source) };
     this.#log = parts.log;
     this.#isWanted = nameMatcher(options.databases);
   }

@@ -33,5 +33,7 @@ export interface SnapshotSource {
   onEntry(listener: (entry: { readonly database: string }) => void): () => void;
   /** What follows a position, at most about `maxBytes`; the first may begin before it. */
   readLog(database: string, after: Position, maxBytes: number): Promise<SourceRead>;
+  /** Has the log keep what follows these transactions, as far as its own bounds go; nothing else any more. */
+  pin(by: 'snapshots', txids: Record<string, number>): void;
   cutPages(database: string, theirs: undefined): Promise<SourceCut>;
 }

@@ -192,7 +192,7 @@ export class TransactionLog {
 
   /**
    * Removes whole files whose newest entry is older than `beforeMs`, keeping the last file and
-   * every file that holds transactions past `keepAfterTxid` (what a connected replica needs), unless the
+   * every file that holds transactions past `keepAfterTxid` (what replicas and archives need), unless the
    * log is larger than `bytesMax` (0: no limit); and in any case those past `keepAlwaysTxid`.
    */
   trim(beforeMs: number, keepAfterTxid: number, bytesMax: number, keepAlwaysTxid: number): number {

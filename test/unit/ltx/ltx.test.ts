@@ -189,6 +189,38 @@ test('merging keeps of each page the newest image within the final size', () => 
   );
 });
 
+test('merging takes a file that begins before the one before it ends, and none that ends before it', () => {
+  const file = (minTxid: number, maxTxid: number, pages: [number, string][]) =>
+    encode(
+      header({ minTxid, maxTxid, commit: 3 }),
+      pages.map(([pgno, letter]) => [pgno, Buffer.alloc(PAGE_SIZE, letter)]),
+      BigInt(maxTxid) | CHECKSUM_FLAG,
+    );
+  const merge = (...files: Buffer[]) => {
+    const sink = memorySink();
+    for (const _ of compact(files.map(memorySource), sink, { compress: true }));
+    return decode(sink.bytes());
+  };
+  const base = file(1, 5, [
+    [1, 'a'],
+    [2, 'a'],
+    [3, 'a'],
+  ]);
+  const merged = merge(base, file(4, 7, [[2, 'b']]), file(6, 9, [[3, 'c']]));
+  assert.deepEqual([merged.header.minTxid, merged.header.maxTxid], [1, 9]);
+  assert.deepEqual(
+    merged.pages.map(([pgno, data]) => [pgno, String.fromCharCode(data[0])]),
+    [
+      [1, 'a'],
+      [2, 'b'],
+      [3, 'c'],
+    ],
+  );
+  assert.equal(merged.trailer.postChecksum, 9n | CHECKSUM_FLAG);
+  assert.throws(() => merge(base, file(2, 5, [[2, 'b']])), /ends with transaction 5, not behind 5/);
+  assert.throws(() => merge(base, file(7, 8, [[2, 'b']])), /begins with transaction 7, not 6/);
+});
+
 test('names hold the transactions', () => {
   assert.equal(ltxFileName(1, 255), '0000000000000001-00000000000000ff.ltx');
   assert.deepEqual(parseLtxFileName(ltxFileName(1, 255)), { minTxid: 1, maxTxid: 255 });

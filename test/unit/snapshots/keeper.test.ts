@@ -32,6 +32,7 @@ const fakeSource: SnapshotSource = {
     listeners.add(listener);
     return () => listeners.delete(listener);
   },
+  pin: () => {},
   readLog: async () => ({ kind: 'entries', entries: [] }),
   async cutPages(database) {
     let isRead = false;
