@@ -16,6 +16,7 @@ import { LAG_FILE } from '../mount/names.ts';
 import { keepMemorySmall } from '../os/allocator.ts';
 import type { Answered, RunningProxy } from '../proxy/server.ts';
 import { Api } from './api.ts';
+import { Crash, type CrashWatch, EXIT_SOFTWARE, watchForCrash } from './crash.ts';
 import { type DataDir, openDataDir } from './data-dir.ts';
 import { mountDevice, prepareMountPoint, releaseMountPoint } from './mount-point.ts';
 import { waitForOldHandles } from './old-handles.ts';
@@ -60,24 +61,33 @@ export async function runNode(config: Config, options: NodeOptions): Promise<num
   const { log } = options;
   keepMemorySmall();
   const running: Running = {};
+  const crash = watchForCrash(log);
   const stopping = stopSignals(options.stop, log);
   const manager = new ServiceManager(process.env, process.pid, log);
   stopping.requested.then(() => manager.stopping());
   try {
-    return await startAndServe(config, options, running, stopping, manager);
+    const status = await startAndServe(config, options, running, { stopping, crash }, manager);
+    return crash.hasCrashed ? EXIT_SOFTWARE : status;
   } finally {
     manager.stopping();
     await takeDown(running, options, stopping.force);
     stopping.dispose();
+    crash.dispose();
     log.info('stopped');
   }
+}
+
+/** What ends the node from outside its threads. */
+interface Ends {
+  readonly stopping: StopSignals;
+  readonly crash: CrashWatch;
 }
 
 async function startAndServe(
   config: Config,
   options: NodeOptions,
   running: Running,
-  stopping: StopSignals,
+  ends: Ends,
   manager: ServiceManager,
 ): Promise<number> {
   const { log } = options;
@@ -196,7 +206,8 @@ async function startAndServe(
     manager.status(`mounted on ${mountDir}; waiting to be in sync with the primary`);
     const synced = await Promise.race([
       replication.synced,
-      stopping.requested,
+      ends.stopping.requested,
+      ends.crash.crashed,
       engine.died,
       mount.ended,
     ]);
@@ -208,15 +219,15 @@ async function startAndServe(
   manager.ready(`${role}, mounted on ${mountDir}`);
   options.onReady?.({ httpPort: running.http.port, replicationPort });
 
-  return serve(config, options, { engine, mount, replication, mountDir }, stopping);
+  return serve(config, options, { engine, mount, replication, mountDir }, ends);
 }
 
-/** Until the end: the app's, ours by a signal, or that of a thread. */
+/** Until the end: the app's, ours by a signal or a bug, or that of a thread. */
 async function serve(
   config: Config,
   options: NodeOptions,
   parts: { engine: EngineThread; mount: MountThread; replication: Replication; mountDir: string },
-  stopping: StopSignals,
+  { stopping, crash }: Ends,
 ): Promise<number> {
   const { log } = options;
   const commands = options.command
@@ -232,7 +243,13 @@ async function serve(
     log,
   );
   const app = commands.length > 0 ? supervisor.run() : new Promise<number>(() => {});
-  const end = await Promise.race([app, stopping.requested, parts.engine.died, parts.mount.ended]);
+  const end = await Promise.race([
+    app,
+    stopping.requested,
+    crash.crashed,
+    parts.engine.died,
+    parts.mount.ended,
+  ]);
   if (typeof end === 'number') return end;
   if (commands.length === 0) return endStatus(end, log);
   if (end instanceof Signal) {
@@ -256,10 +273,9 @@ async function serve(
 /** How long the app has to end by itself after one of our threads has failed. */
 const APP_GRACE_MS = 10_000;
 
-const EXIT_SOFTWARE = 70;
-
 function endStatus(end: unknown, log: Logger): number {
   if (end instanceof Signal) return 0;
+  if (end instanceof Crash) return EXIT_SOFTWARE;
   if (end instanceof LiteFsError) {
     log.fatal({ code: end.code }, end.hint ? `${end.message}. ${end.hint}` : end.message);
     return end.exitStatus;
