@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
-import { errorText, LiteFsError } from '../errors.ts';
+import { errorText, isOutsideFault, LiteFsError } from '../errors.ts';
 import { decodeHeader, HEADER_BYTES } from '../ltx/header.ts';
 import type { Position } from '../ltx/position.ts';
 import { readPostChecksum } from '../ltx/tail.ts';
@@ -154,13 +154,20 @@ export function onDisk<T>(file: string, use: () => T): T {
   try {
     return use();
   } catch (error) {
-    if (error instanceof LiteFsError || typeof (error as NodeJS.ErrnoException).code !== 'string') {
-      throw error;
-    }
+    if (error instanceof LiteFsError || !isOutsideFault(error)) throw error;
     throw new LiteFsError('DISK', `${file}: ${errorText(error)}`, {
       hint: 'Is the disk of snapshots.dir mounted, writable, and not full?',
       cause: error,
     });
+  }
+}
+
+/** Cleans up behind a failure, or what has ended: where the disk refuses that, the next start does it. */
+export function tryOnDisk(use: () => void): void {
+  try {
+    use();
+  } catch (error) {
+    if (!isOutsideFault(error)) throw error;
   }
 }
 

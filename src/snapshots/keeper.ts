@@ -1,6 +1,6 @@
 /** Keeps the archives of a node: increments as databases change, snapshots on a schedule, and what becomes of old ones. */
 import fs from 'node:fs';
-import { errorText, LiteFsError } from '../errors.ts';
+import { errorText, isOutsideFault, LiteFsError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { nameMatcher } from '../patterns.ts';
 import { archiveOf } from './archive.ts';
@@ -323,14 +323,12 @@ export class SnapshotKeeper {
     try {
       await step();
     } catch (error) {
-      if (!(error instanceof LiteFsError)) throw error;
+      if (!isOutsideFault(error)) throw error;
       if (this.#closed) return false;
-      const text = error.hint ? `${error.message}. ${error.hint}` : error.message;
+      const { code, hint } = error as LiteFsError;
+      const text = hint ? `${errorText(error)}. ${hint}` : errorText(error);
       if (this.#errors.get(database) !== text) {
-        this.#log.error(
-          { code: error.code, database },
-          `snapshots${database && ` of ${database}`}: ${text}`,
-        );
+        this.#log.error({ code, database }, `snapshots${database && ` of ${database}`}: ${text}`);
       }
       this.#errors.set(database, text);
       return false;

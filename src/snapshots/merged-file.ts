@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import { canCompact, compact } from '../ltx/compact.ts';
 import { fileSink } from '../ltx/sources.ts';
-import { type Archive, onDisk } from './archive.ts';
+import { type Archive, onDisk, tryOnDisk } from './archive.ts';
 import type { ArchiveFile } from './archive-file.ts';
 import type { OpenEntry } from './open-entries.ts';
 
@@ -39,7 +39,7 @@ export function writeMerged(
       const { minTxid, maxTxid, timestampMs } = step.value;
       return archive.commit(temporary, { level, minTxid, maxTxid, timestampMs });
     } catch (error) {
-      fs.rmSync(temporary, { force: true });
+      tryOnDisk(() => fs.rmSync(temporary, { force: true }));
       throw error;
     } finally {
       fs.closeSync(fd);

@@ -5,6 +5,7 @@ import { decodeHeader, HEADER_BYTES, type LtxHeader } from '../ltx/header.ts';
 import { type ByteSource, fileSource, memorySource } from '../ltx/sources.ts';
 import { type ReadAt, readPostChecksum } from '../ltx/tail.ts';
 import type { LtxSource } from '../store/log-entry.ts';
+import { tryOnDisk } from './archive.ts';
 
 export interface OpenEntry {
   readonly header: LtxHeader;
@@ -13,7 +14,7 @@ export interface OpenEntry {
   postChecksum(): bigint;
 }
 
-/** Opens all entries. Throws WRONG_STATE when the log no longer has the file of one: it is to be read again. */
+/** Opens all entries. Throws WRONG_STATE when the log no longer has the file of one: it is to be read again; DISK. */
 export function withEntries<T>(entries: readonly LtxSource[], use: (open: OpenEntry[]) => T): T {
   const fds = new Map<string, number>();
   try {
@@ -25,18 +26,24 @@ export function withEntries<T>(entries: readonly LtxSource[], use: (open: OpenEn
         });
       }
       const { offset, length } = entry;
-      const fd = fds.get(entry.path) ?? fs.openSync(entry.path, 'r');
+      const fd = fds.get(entry.path) ?? openFile(entry.path);
       fds.set(entry.path, fd);
       return opened(fileSource(fd, offset, length), length, (into, at) => {
         fs.readSync(fd, into, 0, into.length, offset + at);
       });
     });
     return use(open);
+  } finally {
+    for (const fd of fds.values()) tryOnDisk(() => fs.closeSync(fd));
+  }
+}
+
+function openFile(file: string): number {
+  try {
+    return fs.openSync(file, 'r');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    throw new LiteFsError('WRONG_STATE', 'the log was merged or trimmed meanwhile');
-  } finally {
-    for (const fd of fds.values()) fs.closeSync(fd);
+    throw new LiteFsError('WRONG_STATE', `${file} was merged or removed meanwhile`);
   }
 }
 

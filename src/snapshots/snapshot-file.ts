@@ -9,7 +9,7 @@ import { LtxEncoder } from '../ltx/encoder.ts';
 import type { LtxHeader } from '../ltx/header.ts';
 import type { Position } from '../ltx/position.ts';
 import { fileSink, fileSource } from '../ltx/sources.ts';
-import { type Archive, onDisk } from './archive.ts';
+import { type Archive, onDisk, tryOnDisk } from './archive.ts';
 import { type ArchiveFile, SNAPSHOT_LEVEL } from './archive-file.ts';
 import { ARCHIVED_SO, type CheckLevel, checkIntegrity, writeImage } from './image.ts';
 import type { OpenEntry } from './open-entries.ts';
@@ -99,7 +99,7 @@ export class SnapshotFile {
           timestampMs: entries.at(-1)?.header.timestampMs ?? timestampMs,
         });
       } catch (error) {
-        fs.rmSync(whole, { force: true });
+        tryOnDisk(() => fs.rmSync(whole, { force: true }));
         throw error;
       }
     });
@@ -107,8 +107,8 @@ export class SnapshotFile {
 
   /** Lets go of it; removes what is left under a temporary name. */
   close(): void {
-    fs.closeSync(this.#fd);
-    fs.rmSync(this.#path, { force: true });
+    tryOnDisk(() => fs.closeSync(this.#fd));
+    tryOnDisk(() => fs.rmSync(this.#path, { force: true }));
   }
 
   #merge(entries: readonly OpenEntry[], end: Position): string {

@@ -22,7 +22,10 @@ export interface Opened {
   readonly position: Position | undefined;
 }
 
-/** `archive` is the folder of a database everywhere. All throw LiteFsError DISK and LTX_CORRUPT. */
+/**
+ * `archive` is the folder of a database everywhere. All throw LiteFsError DISK, whatever the file system refuses, and
+ * LTX_CORRUPT.
+ */
 export interface SnapshotTasks {
   /** Removes what a crash has left, and says what is there. */
   open(args: { archive: string }): Opened;
@@ -73,7 +76,7 @@ export function snapshotTasks(): SnapshotTasks {
     running.delete(id);
   };
 
-  return {
+  return namingFaults({
     open({ archive: root }) {
       const archive = archiveAt(root);
       archive.sweep();
@@ -126,5 +129,15 @@ export function snapshotTasks(): SnapshotTasks {
       else checkFile(archive.pathOf(file));
       return null;
     },
-  };
+  });
+}
+
+/** What a disk does to a task is no bug, which would end the node. */
+function namingFaults(tasks: SnapshotTasks): SnapshotTasks {
+  const named = Object.entries(tasks).map(([name, task]) => [
+    name,
+    (args: { archive?: string }) =>
+      onDisk(args.archive ?? 'the snapshot that is being cut', () => task(args as never)),
+  ]);
+  return Object.fromEntries(named) as SnapshotTasks;
 }
