@@ -14,6 +14,7 @@ import { NodeIdentity } from '../lease/node-identity.ts';
 import type { Logger } from '../log.ts';
 import { LAG_FILE } from '../mount/names.ts';
 import { keepMemorySmall } from '../os/allocator.ts';
+import { exitNow } from '../os/exit.ts';
 import type { Answered, RunningProxy } from '../proxy/server.ts';
 import { Api } from './api.ts';
 import { Crash, type CrashWatch, EXIT_SOFTWARE, watchForCrash } from './crash.ts';
@@ -65,8 +66,9 @@ export async function runNode(config: Config, options: NodeOptions): Promise<num
   const stopping = stopSignals(options.stop, log);
   const manager = new ServiceManager(process.env, process.pid, log);
   stopping.requested.then(() => manager.stopping());
+  let status = EXIT_SOFTWARE;
   try {
-    const status = await startAndServe(config, options, running, { stopping, crash }, manager);
+    status = await startAndServe(config, options, running, { stopping, crash }, manager);
     return crash.hasCrashed ? EXIT_SOFTWARE : status;
   } finally {
     manager.stopping();
@@ -74,6 +76,7 @@ export async function runNode(config: Config, options: NodeOptions): Promise<num
     stopping.dispose();
     crash.dispose();
     log.info('stopped');
+    if (running.snapshots?.isStuck) exitNow(crash.hasCrashed ? EXIT_SOFTWARE : status);
   }
 }
 
@@ -134,7 +137,8 @@ async function startAndServe(
   running.replication = replication;
   const replicationPort = await replication.listen();
   const scratchDir = dataDir.layout.spool;
-  const snapshots = new Snapshots({ config, engine: engine.client, scratchDir, log });
+  const placesFile = dataDir.layout.archives;
+  const snapshots = new Snapshots({ config, engine: engine.client, scratchDir, placesFile, log });
   running.snapshots = snapshots;
   const api = new Api({
     config,
@@ -215,7 +219,7 @@ async function startAndServe(
     log.info('in sync with the primary');
   }
   api.ready();
-  await snapshots.start();
+  snapshots.start();
   manager.ready(`${role}, mounted on ${mountDir}`);
   options.onReady?.({ httpPort: running.http.port, replicationPort });
 
@@ -301,7 +305,7 @@ async function takeDown(running: Running, options: NodeOptions, force: AbortSign
   const { engine, mount, device, mountDir } = running;
   await attempt('proxy', () => running.proxy?.close());
   // Before HTTP, where somebody may wait for a snapshot.
-  await attempt('snapshots', () => running.snapshots?.close());
+  await attempt('snapshots', () => running.snapshots?.close(force));
   await attempt('http', () => running.http?.close());
   running.api?.close();
   await attempt('replication', () => running.replication?.close());

@@ -12,6 +12,8 @@ import { SnapshotThread, type SnapshotWorkerData } from '../snapshots/thread.ts'
 import { startWorker } from './worker.ts';
 
 const CLOSE_MS_MAX = 10_000;
+/** How long the thread may take to end: it cannot while a server hangs that it has asked. */
+const END_MS_MAX = 2000;
 const clock = { wallMs: () => Date.now(), monotonicMs: () => performance.now() };
 
 export interface SnapshotParts {
@@ -19,6 +21,8 @@ export interface SnapshotParts {
   readonly engine: EngineClient;
   /** A local folder for files that are checked. */
   readonly scratchDir: string;
+  /** The file that knows where archives were. */
+  readonly placesFile: string;
   readonly log: Logger;
 }
 
@@ -29,8 +33,10 @@ export class Snapshots {
   readonly #thread: SnapshotThread;
   readonly #keeper: SnapshotKeeper | undefined;
   #isStarted = false;
+  /** The thread waits in the kernel, where nothing can end it but the process's own end. */
+  isStuck = false;
 
-  constructor({ config, engine, scratchDir, log }: SnapshotParts) {
+  constructor({ config, engine, scratchDir, placesFile, log }: SnapshotParts) {
     this.#engine = engine;
     const options = config.snapshots;
     const workerData: SnapshotWorkerData = { nice: options?.nice ?? 0 };
@@ -40,27 +46,32 @@ export class Snapshots {
     this.#dir = options.dir;
     this.#verify = options.verify;
     this.#keeper = new SnapshotKeeper(
-      { ...options, check: options.verify, scratchDir },
+      { ...options, check: options.verify, scratchDir, placesFile },
       { source: engine, run: this.#thread.run, clock, sleep: setTimeout, log },
     );
   }
 
   /** Once the node is ready. */
-  async start(): Promise<void> {
+  start(): void {
     this.#isStarted = true;
-    await this.#keeper?.start();
+    this.#keeper?.start();
   }
 
-  /** While the engine still works: what was committed until now goes into the archives. */
-  async close(): Promise<void> {
-    if (this.#isStarted && this.#keeper) {
-      await this.#engine.callIfAlive('flush', {});
-      // A thread that reads a large snapshot back hears of nothing: what is not written then comes at the next start.
-      const over = new AbortController();
-      const late = setTimeout(CLOSE_MS_MAX, undefined, { signal: over.signal }).catch(() => {});
-      await Promise.race([this.#keeper.close(), late]).finally(() => over.abort());
+  /**
+   * While the engine still works: what was committed until now goes into the archives, unless that takes long, or `force`
+   * says not to wait for it.
+   */
+  async close(force: AbortSignal): Promise<void> {
+    try {
+      if (this.#isStarted && this.#keeper) {
+        await this.#engine.callIfAlive('flush', {});
+        // A thread that reads a large snapshot back hears of nothing: what is not written then comes at the next start.
+        await within(CLOSE_MS_MAX, this.#keeper.close(), force);
+      }
+    } finally {
+      const ended = this.#thread.close().then(() => true);
+      this.isStuck = (await within(END_MS_MAX, ended)) === undefined;
     }
-    await this.#thread.close();
   }
 
   warnings(): string[] {
@@ -98,6 +109,18 @@ export class Snapshots {
     }
     return runReport(await this.#keeper.snapshot(database));
   }
+}
+
+/** Resolves with what `work` does, or undefined when it takes longer or `force` is aborted. */
+async function within<T>(
+  ms: number,
+  work: Promise<T>,
+  force?: AbortSignal,
+): Promise<T | undefined> {
+  const over = new AbortController();
+  const signal = force ? AbortSignal.any([force, over.signal]) : over.signal;
+  const late = setTimeout(ms, undefined, { signal }).catch(() => undefined);
+  return Promise.race([work, late]).finally(() => over.abort());
 }
 
 function runReport(run: RunReport): SnapshotRunReport {

@@ -66,6 +66,11 @@ export class DatabaseKeeper {
     this.#isAbandoned = true;
   }
 
+  /** The archive is another than before: it is looked at anew. */
+  forget(): void {
+    this.#opened = false;
+  }
+
   /** The newest snapshot, as far as is known. */
   get newestSnapshot(): ArchiveFile | undefined {
     return this.#snapshot?.file;

@@ -1,5 +1,4 @@
 /** Keeps the archives of a node: increments as databases change, snapshots on a schedule, and what becomes of old ones. */
-import fs from 'node:fs';
 import { errorText, isOutsideFault, LiteFsError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { nameMatcher } from '../patterns.ts';
@@ -12,6 +11,8 @@ import { hasMissed, nextTimes, Schedule } from './schedule.ts';
 
 export interface SnapshotKeeperOptions extends KeeperOptions {
   readonly dir: string;
+  /** The file that knows the ids of such directories. */
+  readonly placesFile: string;
   readonly schedule: readonly string[];
   readonly databases: readonly string[] | undefined;
   /** 0: no increments. */
@@ -56,7 +57,8 @@ export class SnapshotKeeper {
   #isScheduledRunning = false;
   /** The command post was told that increments fail. */
   #isOutageTold = false;
-  #device: number | undefined;
+  /** The id of the directory in which the archives were last. */
+  #place: string | undefined;
   #closed = false;
   lastRun: RunReport | undefined;
   /** When the newest run without an error ended, ms since 1970. */
@@ -70,9 +72,8 @@ export class SnapshotKeeper {
   }
 
   /** Begins. A directory that is not there, or cannot be written, is a warning, and tried again. */
-  async start(): Promise<void> {
+  start(): void {
     const { source } = this.#parts;
-    await this.#attempt('', async () => this.#checkDir());
     const { schedule, timezone, incrementsMs } = this.#options;
     this.#schedule = new Schedule(schedule, timezone, () => void this.#scheduled());
     this.#schedule.start();
@@ -161,7 +162,7 @@ export class SnapshotKeeper {
 
   async #increment(database: string): Promise<void> {
     const done = await this.#attempt(database, async () => {
-      this.#checkDir();
+      await this.#checkPlace();
       await this.#keeper(database).increment();
     });
     if (done) this.#grown.add(database);
@@ -254,7 +255,7 @@ export class SnapshotKeeper {
     for (const database of databases) {
       if (this.#closed) break;
       const done = await this.#attempt(database, async () => {
-        this.#checkDir();
+        await this.#checkPlace();
         const file = await this.#keeper(database).snapshot();
         if (file) snapshots.push({ database, file });
         else unchanged.push(database);
@@ -270,7 +271,7 @@ export class SnapshotKeeper {
   async #catchUp(): Promise<void> {
     const { schedule, timezone } = this.#options;
     await this.#attempt('', async () => {
-      this.#checkDir();
+      await this.#checkPlace();
       const lists = await this.list();
       const newest = [...lists.values()].flat().filter(({ level }) => level === SNAPSHOT_LEVEL);
       if (newest.length === 0) return;
@@ -299,23 +300,18 @@ export class SnapshotKeeper {
     else this.#damaged.delete(database);
   }
 
-  /**
-   * The directory is made when only it is missing: whatever is above it may be a mount that is not there, and would be
-   * filled in its place. It must stay on the file system on which it was. Throws DISK.
-   */
-  #checkDir(): void {
-    const { dir } = this.#options;
-    try {
-      if (!fs.existsSync(dir) && this.#device === undefined) fs.mkdirSync(dir, { mode: 0o700 });
-      const stat = fs.statSync(dir);
-      if (!stat.isDirectory()) throw new LiteFsError('DISK', `${dir} is not a directory`);
-      this.#device ??= stat.dev;
-      if (stat.dev === this.#device) return;
-    } catch (error) {
-      if (error instanceof LiteFsError) throw error;
-      throw new LiteFsError('DISK', `${dir} cannot be used: ${errorText(error)}`, { cause: error });
+  /** Never by this thread: a server that hangs must not hold up replication. Rejects with DISK, DATA_DIR. */
+  async #checkPlace(): Promise<void> {
+    const { dir, placesFile } = this.#options;
+    const id = await this.#parts.run('place', { dir, memory: placesFile });
+    if (this.#place !== undefined && this.#place !== id) {
+      this.#log.warn(
+        { dir },
+        `${dir} is another directory than before: archives go on with what it has`,
+      );
+      for (const keeper of this.#keepers.values()) keeper.forget();
     }
-    throw new LiteFsError('DISK', `${dir} is on another file system than before: is it mounted?`);
+    this.#place = id;
   }
 
   /** Runs a step. What the outside world does to it is kept as a warning until it goes well again. */

@@ -13,6 +13,7 @@ import { type ArchiveFile, SNAPSHOT_LEVEL } from './archive-file.ts';
 import { type CheckLevel, checkFile } from './image.ts';
 import { groups, writeMerged } from './merged-file.ts';
 import { withEntries } from './open-entries.ts';
+import { openPlace } from './place.ts';
 import { checkSnapshot, type SnapshotBase, SnapshotFile } from './snapshot-file.ts';
 import { type Tidied, Tidier, type TidyRules } from './tidier.ts';
 
@@ -27,6 +28,8 @@ export interface Opened {
  * LTX_CORRUPT.
  */
 export interface SnapshotTasks {
+  /** Whether archives may be written below `dir`: its id, as the file `memory` has it. Throws DATA_DIR as well. */
+  place(args: { dir: string; memory: string }): string;
   /** Removes what a crash has left, and says what is there. */
   open(args: { archive: string }): Opened;
   list(args: { archive: string }): readonly ArchiveFile[];
@@ -77,6 +80,7 @@ export function snapshotTasks(): SnapshotTasks {
   };
 
   return namingFaults({
+    place: ({ dir, memory }) => openPlace(dir, memory),
     open({ archive: root }) {
       const archive = archiveAt(root);
       archive.sweep();

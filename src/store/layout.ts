@@ -10,6 +10,7 @@
  *     spool/                 parts of transfers; emptied at start
  *     lock                   held by the daemon that runs on this directory
  *     node.json              identity, cluster and term
+ *     archives.json          which directories have archives of snapshots (snapshots/place.ts)
  *
  * `<db>` is the database's path in the mount with every byte outside [A-Za-z0-9._-] as %XX, so that a
  * database in a sub-directory has one flat directory here.
@@ -27,6 +28,7 @@ export interface Layout {
   readonly spool: string;
   readonly lock: string;
   readonly node: string;
+  readonly archives: string;
 }
 
 /** The paths below a data directory; makes nothing. */
@@ -41,6 +43,7 @@ export function layoutOf(root: string): Layout {
     spool: path.join(root, 'spool'),
     lock: path.join(root, 'lock'),
     node: path.join(root, 'node.json'),
+    archives: path.join(root, 'archives.json'),
   };
 }
 

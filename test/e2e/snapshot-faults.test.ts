@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import Sqlite from 'better-sqlite3';
+import { mountAt } from '../../src/os/mounts.ts';
 import { archiveOf } from '../../src/snapshots/archive.ts';
 import { restore } from '../../src/snapshots/restore.ts';
 import { sqlite3 } from '../harness/app.ts';
@@ -31,6 +32,15 @@ describe('snapshots go well, and the node goes on,', () => {
     await primary.start();
     return primary;
   };
+  /** Whether a thread of the process waits for a FUSE server. */
+  const waits = (pid: number) =>
+    fs
+      .readdirSync(`/proc/${pid}/task`)
+      .some((task) =>
+        fs
+          .readFileSync(`/proc/${pid}/task/${task}/stack`, 'latin1')
+          .includes('request_wait_answer'),
+      );
   const post = async (primary: TestNode) =>
     (await fetch(`http://127.0.0.1:${primary.httpPort}/snapshot`, { method: 'POST' })).json();
 
@@ -70,5 +80,27 @@ describe('snapshots go well, and the node goes on,', () => {
     restore(archiveOf(dir, 'app.db'), { kind: 'latest' }, output, { check: 'full', force: false });
     assert(Number(sqlite3(output, 'SELECT count(*) FROM t')) > 80);
     assert.equal(await primary.stop(), 0);
+  });
+
+  test('and stops, though the server hangs on which the archives are', async () => {
+    const server = await cluster.add('server', { candidate: true, passthrough: 'off' });
+    await server.start();
+    process.kill(server.pid, 'SIGSTOP');
+    dir = server.file('backups');
+    const primary = await node({ increments: '1s' });
+    const file = primary.file('app.db');
+    sqlite3(file, 'CREATE TABLE t(x)');
+    await until('it waits for the server', () => waits(primary.pid));
+    const signal = AbortSignal.timeout(5000);
+    await fetch(`http://127.0.0.1:${primary.httpPort}/info`, { signal });
+    // The second signal: not to wait for what is being written.
+    const ended = primary.stop();
+    await primary.logged(/^stopping/);
+    process.kill(primary.pid, 'SIGTERM');
+    assert.equal(await ended, 0);
+    assert.equal(mountAt(primary.mount), undefined);
+    process.kill(server.pid, 'SIGCONT');
+    await primary.start();
+    await until('it goes on', () => archiveOf(dir, 'app.db').list().length > 0);
   });
 });

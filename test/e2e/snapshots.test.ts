@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, test } from 'node:test';
 import Sqlite from 'better-sqlite3';
 import type { SnapshotsReport } from '../../src/http/snapshots.ts';
 import { archiveOf } from '../../src/snapshots/archive.ts';
+import { IDENTITY_FILE } from '../../src/snapshots/place.ts';
 import { restore } from '../../src/snapshots/restore.ts';
 import { sqlite3 } from '../harness/app.ts';
 import { runCli } from '../harness/cli.ts';
@@ -137,6 +138,7 @@ describe('snapshots', () => {
 
   test('wait for a directory that is gone or full, and go on without a gap', async () => {
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', dir]);
+    const kept = path.join(cluster.dir, 'kept');
     const hears = path.join(cluster.dir, 'told');
     const told = () => (fs.existsSync(hears) ? fs.readFileSync(hears, 'utf8').split('\n') : []);
     const post = `echo $$LITEFS_SNAPSHOT_RESULT $$LITEFS_SNAPSHOT_ERRORS >> ${hears}`;
@@ -161,6 +163,7 @@ describe('snapshots', () => {
       const second = await archived(primary, 'app.db');
       assert(restored('app.db', second).equals(databaseImage(file)));
       // Gone: what lies below must not be filled in its place.
+      fs.cpSync(dir, kept, { recursive: true, preserveTimestamps: true });
       execFileSync('umount', [dir]);
       const again = primary.log.length;
       sqlite3(file, 'DELETE FROM t WHERE x > 10');
@@ -168,6 +171,11 @@ describe('snapshots', () => {
       assert.deepEqual(fs.readdirSync(dir), []);
       assert.equal(sqlite3(file, 'SELECT count(*) FROM t'), '10');
       assert(first < second);
+      // Back, on another device.
+      execFileSync('mount', ['--bind', kept, dir]);
+      await primary.logged(/^snapshots of app\.db go on/, again);
+      const third = await archived(primary, 'app.db');
+      assert(restored('app.db', third).equals(databaseImage(file)));
       assert.equal(await primary.stop(), 0);
     } finally {
       execFileSync('sh', ['-c', `umount -l ${dir} 2>/dev/null || true`]);
@@ -228,7 +236,8 @@ describe('snapshots', () => {
     } finally {
       app.close();
     }
-    assert.deepEqual(fs.readdirSync(dir), ['app.db'], 'no scratch file is left');
+    const left = fs.readdirSync(dir).filter((name) => name !== IDENTITY_FILE);
+    assert.deepEqual(left, ['app.db'], 'no scratch file is left');
     assert.equal(await replica.stop(), 0);
     assert.equal(await primary.stop(), 0);
   });

@@ -6,7 +6,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, it, mock } from 'node:test';
 import pino from 'pino';
 import { CHECKSUM_FLAG, pageChecksum } from '../../../src/kernels/checksum.ts';
-import { Archive } from '../../../src/snapshots/archive.ts';
+import { Archive, archivedDatabases } from '../../../src/snapshots/archive.ts';
 import { SNAPSHOT_LEVEL } from '../../../src/snapshots/archive-file.ts';
 import { checkFile } from '../../../src/snapshots/image.ts';
 import { SnapshotKeeper, type SnapshotKeeperOptions } from '../../../src/snapshots/keeper.ts';
@@ -102,6 +102,7 @@ describe('the keeper of snapshots', () => {
         compress: true,
         rateMax: 0,
         scratchDir: folder,
+        placesFile: path.join(folder, 'archives.json'),
         keep: { last: 3, hourly: 0, daily: 0, weekly: 0, monthly: 0, withinMs: 0 },
         pre: undefined,
         post: `echo $LITEFS_SNAPSHOT_RESULT $LITEFS_SNAPSHOT_ERRORS >> ${folder}/told`,
@@ -230,7 +231,7 @@ describe('the keeper of snapshots', () => {
     await until('the other is archived', () => fs.existsSync(path.join(archives, 'other.db')));
     await own.snapshot();
     assert.deepEqual(own.warnings(), []);
-    assert.deepEqual(fs.readdirSync(archives), ['other.db']);
+    assert.deepEqual(archivedDatabases(archives), ['other.db']);
   });
 
   it('writes no faster than it may', async () => {
@@ -256,7 +257,7 @@ describe('the keeper of snapshots', () => {
     // Removed, made anew, and as many transactions later.
     become(4, 'c');
     await own.snapshot();
-    const lives = fs.readdirSync(path.join(folder, 'backups')).sort();
+    const lives = archivedDatabases(path.join(folder, 'backups'));
     assert.equal(lives.length, 2, lives.join());
     for (const [index, letter] of ['c', 'b'].entries()) {
       const archive = new Archive(path.join(folder, 'backups', lives[index]));
