@@ -63,12 +63,15 @@ export async function restore(database: string, flags: RestoreFlags): Promise<nu
 }
 
 function described(database: string, restored: Restored, check: CheckLevel): string {
-  const { txid, timestampMs, bytes, files } = restored;
+  const { txid, timestampMs, bytes, files, unchecked } = restored;
   const when = new Date(timestampMs).toISOString();
-  const checked = check === 'full' ? 'checksums and integrity_check ok' : 'checksums ok';
+  const isFull = check === 'full' && unchecked === undefined;
+  const checked = isFull ? 'checksums and integrity_check ok' : 'checksums ok';
+  const why =
+    unchecked === undefined ? '' : `; integrity_check cannot check all of it: ${unchecked}`;
   return (
     `${database} as of ${when}, transaction ${formatTxid(txid)}, ` +
-    `${formatBytes(bytes)} from ${files} ${files === 1 ? 'file' : 'files'}, ${checked}`
+    `${formatBytes(bytes)} from ${files} ${files === 1 ? 'file' : 'files'}, ${checked}${why}`
   );
 }
 

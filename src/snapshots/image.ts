@@ -1,6 +1,5 @@
-/** Makes a database file of archive files, and checks it. */
+/** Makes a database file of archive files. */
 import fs from 'node:fs';
-import Database from 'better-sqlite3';
 import { LiteFsError } from '../errors.ts';
 import { CHECKSUM_FLAG, pageChecksum } from '../kernels/checksum.ts';
 import { mergedPages } from '../ltx/compact.ts';
@@ -60,30 +59,6 @@ export function checkFile(file: string): LtxHeader {
   } finally {
     fs.closeSync(fd);
   }
-}
-
-/** For what came out of an archive. */
-export const ARCHIVED_SO = 'Its checksums are right: it was like that when it was archived.';
-
-/** Throws DATABASE_CORRUPT when SQLite finds something wrong in a database file that is ours alone. It stays as it is. */
-export function checkIntegrity(file: string, hint?: string): void {
-  let found: string;
-  try {
-    const db = new Database(file, { fileMustExist: true });
-    try {
-      // A database in WAL mode needs no -shm then.
-      db.pragma('locking_mode = EXCLUSIVE');
-      const [first] = db.pragma('integrity_check(1)') as { integrity_check: string }[];
-      found = first.integrity_check;
-    } finally {
-      db.close();
-    }
-  } catch (error) {
-    if (!(error instanceof Database.SqliteError)) throw error;
-    found = error.message;
-  }
-  if (found === 'ok') return;
-  throw new LiteFsError('DATABASE_CORRUPT', `${file}: integrity_check says: ${found}`, { hint });
 }
 
 /** Names its file in what it throws. */

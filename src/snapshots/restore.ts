@@ -3,16 +3,11 @@ import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { LiteFsError } from '../errors.ts';
+import { formatTxid } from '../ltx/position.ts';
 import { type Archive, fsyncFolder, onDisk } from './archive.ts';
 import type { ArchiveFile } from './archive-file.ts';
-import {
-  ARCHIVED_SO,
-  type CheckLevel,
-  checkIntegrity,
-  DamagedFile,
-  type Progress,
-  writeImage,
-} from './image.ts';
+import { type CheckLevel, DamagedFile, type Progress, writeImage } from './image.ts';
+import { ARCHIVED_SO, checkIntegrity } from './integrity.ts';
 import { lastUntil } from './moment.ts';
 import { planRestore, type Target } from './plan.ts';
 
@@ -30,6 +25,8 @@ export interface Restored {
   readonly timestampMs: number;
   readonly bytes: number;
   readonly files: number;
+  /** Why PRAGMA integrity_check could not check all of it. */
+  readonly unchecked?: string;
 }
 
 /**
@@ -47,7 +44,9 @@ export function restore(
   const temporary = path.join(path.dirname(output), `.${path.basename(output)}.${randomUUID()}`);
   try {
     const restored = make(archive, target, temporary, options);
-    if (options.check === 'full') checkIntegrity(temporary, ARCHIVED_SO);
+    const of = `${archive.root} at ${formatTxid(restored.txid)}`;
+    const unchecked =
+      options.check === 'full' ? checkIntegrity(temporary, { of, hint: ARCHIVED_SO }) : undefined;
     onDisk(output, () => {
       const mode = fs.statSync(output, { throwIfNoEntry: false })?.mode;
       if (mode !== undefined) fs.chmodSync(temporary, mode & 0o777);
@@ -56,7 +55,7 @@ export function restore(
       fs.renameSync(temporary, output);
       fsyncFolder(path.dirname(output));
     });
-    return restored;
+    return { ...restored, unchecked };
   } finally {
     fs.rmSync(temporary, { force: true });
   }

@@ -11,7 +11,8 @@ import type { Position } from '../ltx/position.ts';
 import { fileSink, fileSource } from '../ltx/sources.ts';
 import { type Archive, onDisk, tryOnDisk } from './archive.ts';
 import { type ArchiveFile, SNAPSHOT_LEVEL } from './archive-file.ts';
-import { ARCHIVED_SO, type CheckLevel, checkIntegrity, writeImage } from './image.ts';
+import { type CheckLevel, writeImage } from './image.ts';
+import { ARCHIVED_SO, checkIntegrity } from './integrity.ts';
 import type { OpenEntry } from './open-entries.ts';
 
 export interface SnapshotBase {
@@ -21,6 +22,12 @@ export interface SnapshotBase {
   /** ms since 1970: when it was cut. */
   readonly timestampMs: number;
   readonly compress: boolean;
+}
+
+export interface FinishedSnapshot {
+  readonly file: ArchiveFile;
+  /** Why SQLite could not check all of it. */
+  readonly unchecked: string | undefined;
 }
 
 export class SnapshotFile {
@@ -78,7 +85,7 @@ export class SnapshotFile {
     end: Position,
     check: CheckLevel,
     scratch: string,
-  ): ArchiveFile {
+  ): FinishedSnapshot {
     const { position, pageSize, timestampMs } = this.#base;
     if (entries.some(({ header }) => header.pageSize !== pageSize || header.commit === 0)) {
       throw new LiteFsError(
@@ -91,13 +98,17 @@ export class SnapshotFile {
       this.#sink.flush();
       const whole = entries.length === 0 ? this.#path : this.#merge(entries, end);
       try {
-        if (check !== 'off') checkSnapshot(whole, check, scratch);
-        return this.#archive.commit(whole, {
+        // The file that is checked is gone when it is damaged.
+        const of = this.#archive.root;
+        const unchecked =
+          check === 'off' ? undefined : checkSnapshot(whole, check, { scratch, of });
+        const file = this.#archive.commit(whole, {
           level: SNAPSHOT_LEVEL,
           minTxid: 1,
           maxTxid: end.txid,
           timestampMs: entries.at(-1)?.header.timestampMs ?? timestampMs,
         });
+        return { file, unchecked };
       } catch (error) {
         tryOnDisk(() => fs.rmSync(whole, { force: true }));
         throw error;
@@ -128,15 +139,22 @@ export class SnapshotFile {
   }
 }
 
-/** Reads a snapshot as a restore would. Throws LTX_CORRUPT, DATABASE_CORRUPT, DISK. */
-export function checkSnapshot(file: string, check: CheckLevel, scratch: string): void {
+/**
+ * Reads a snapshot as a restore would. `of` is what it is called in messages. The result says why SQLite could not check
+ * all of it. Throws LTX_CORRUPT, DATABASE_CORRUPT, DISK.
+ */
+export function checkSnapshot(
+  file: string,
+  check: CheckLevel,
+  { scratch, of }: { readonly scratch: string; readonly of: string },
+): string | undefined {
   if (check !== 'full') {
     writeImage([file], undefined);
-    return;
+    return undefined;
   }
   try {
     writeImage([file], scratch);
-    checkIntegrity(scratch, ARCHIVED_SO);
+    return checkIntegrity(scratch, { of, hint: ARCHIVED_SO });
   } finally {
     fs.rmSync(scratch, { force: true });
   }

@@ -14,7 +14,12 @@ import { type CheckLevel, checkFile } from './image.ts';
 import { groups, writeMerged } from './merged-file.ts';
 import { withEntries } from './open-entries.ts';
 import { openPlace } from './place.ts';
-import { checkSnapshot, type SnapshotBase, SnapshotFile } from './snapshot-file.ts';
+import {
+  checkSnapshot,
+  type FinishedSnapshot,
+  type SnapshotBase,
+  SnapshotFile,
+} from './snapshot-file.ts';
 import { type Tidied, Tidier, type TidyRules } from './tidier.ts';
 
 export interface Opened {
@@ -50,7 +55,7 @@ export interface SnapshotTasks {
     end: Position;
     check: CheckLevel;
     scratchDir: string;
-  }): ArchiveFile;
+  }): FinishedSnapshot;
   abort(args: { snapshot: number }): null;
   /** Merges what is due, then removes what the rules do not keep. */
   tidy(args: { archive: string } & TidyRules): Tidied;
@@ -129,8 +134,9 @@ export function snapshotTasks(): SnapshotTasks {
     check({ archive: root, file, check, scratchDir }) {
       const archive = archiveAt(root);
       const scratch = path.join(scratchDir, `check-${randomUUID()}`);
-      if (file.level === SNAPSHOT_LEVEL) checkSnapshot(archive.pathOf(file), check, scratch);
-      else checkFile(archive.pathOf(file));
+      const of = archive.pathOf(file);
+      if (file.level === SNAPSHOT_LEVEL) checkSnapshot(of, check, { scratch, of });
+      else checkFile(of);
       return null;
     },
   });

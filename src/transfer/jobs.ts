@@ -5,7 +5,7 @@
 import fs from 'node:fs';
 import Database from 'better-sqlite3';
 import { errorText, LiteFsError } from '../errors.ts';
-import { checkIntegrity } from '../snapshots/image.ts';
+import { checkIntegrity } from '../snapshots/integrity.ts';
 import { ALL_PAGES, backUp } from './backup.ts';
 
 export interface ExportJob {
@@ -61,7 +61,7 @@ async function importDatabase({ from, to }: ImportJob): Promise<void> {
       hint: 'An SQL text goes in by: sqlite3 DATABASE < FILE',
     });
   }
-  checkIntegrity(from);
+  checkIntegrity(from, { of: 'what was sent' });
   const db = new Database(from, { fileMustExist: true });
   try {
     await backUp(db, to, { pagesPerStep: ALL_PAGES, lockMsMax: BUSY_MS });

@@ -5,13 +5,11 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { CHECKSUM_FLAG, pageChecksum } from '../../src/kernels/checksum.ts';
 import { archiveOf } from '../../src/snapshots/archive.ts';
-import { snapshotTasks } from '../../src/snapshots/tasks.ts';
 import { sqlite3 } from '../harness/app.ts';
+import { addSnapshot } from '../harness/archived.ts';
 import { program, runCli } from '../harness/cli.ts';
 
-const PAGE_BYTES = 4096;
 const HOUR_MS = 3_600_000;
 
 describe('the command line on an archive', () => {
@@ -28,23 +26,8 @@ describe('the command line on an archive', () => {
     sqlite3(file, 'CREATE TABLE t(x)');
     for (const [index, timestampMs] of times.entries()) {
       sqlite3(file, 'INSERT INTO t VALUES(1)');
-      const bytes = fs.readFileSync(file);
-      const pages = Array.from({ length: bytes.length / PAGE_BYTES }, (_, at) =>
-        bytes.subarray(at * PAGE_BYTES, (at + 1) * PAGE_BYTES),
-      );
-      const xor = pages.reduce((sum, page, at) => sum ^ pageChecksum(at + 1, page), 0n);
-      const position = { txid: index + 1, checksum: xor | CHECKSUM_FLAG };
       const archive = archiveOf(dir, 'app.db').root;
-      const tasks = snapshotTasks();
-      const page = { pageSize: PAGE_BYTES, pageCount: pages.length, compress: true };
-      const snapshot = tasks.begin({ archive, base: { position, timestampMs, ...page } });
-      const records = pages.flatMap((each, at) => {
-        const head = Buffer.alloc(4);
-        head.writeUInt32BE(at + 1);
-        return [head, each];
-      });
-      tasks.pages({ snapshot, records: Buffer.concat(records) });
-      tasks.finish({ snapshot, entries: [], end: position, check: 'full', scratchDir: folder });
+      addSnapshot({ archive, file, txid: index + 1, timestampMs, check: 'full' });
     }
   });
 

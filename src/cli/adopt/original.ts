@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import Database from 'better-sqlite3';
 import { errorText, LiteFsError } from '../../errors.ts';
 import { isOpenElsewhere } from '../../os/locks.ts';
+import { checkIntegrity } from '../../snapshots/integrity.ts';
 import { DB_HEADER_BYTES, parseDbHeader } from '../../sqlite/db-header.ts';
 import { refuseUsers, usersOf } from './mounted.ts';
 import { SIDE_FILES } from './names.ts';
@@ -76,20 +77,8 @@ export function seize(file: string): Database.Database {
 
 /** Brings in what a crash of the application has left, as the application would itself, and looks at all of it. */
 function recover(file: string): void {
-  let found: string;
-  try {
-    const db = new Database(file, { fileMustExist: true });
-    try {
-      found = db.prepare('PRAGMA integrity_check(1)').pluck().get() as string;
-    } finally {
-      db.close();
-    }
-  } catch (error) {
-    if (!(error instanceof Database.SqliteError)) throw error;
-    found = error.message;
-  }
-  if (found === 'ok') return;
-  throw new LiteFsError('DATABASE_CORRUPT', `${file}: integrity_check says: ${found}`, {
+  checkIntegrity(file, {
+    of: file,
     hint: `Repair it first: sqlite3 ${file} .recover | sqlite3 repaired.db`,
   });
 }
