@@ -4,6 +4,7 @@ import path from 'node:path';
 import { loadConfig } from '../config/load.ts';
 import { LiteFsError } from '../errors.ts';
 import { Archive, archivedDatabases, archiveOf } from '../snapshots/archive.ts';
+import { nameText } from '../store/layout.ts';
 
 export interface ArchiveFlags {
   readonly dir?: string;
@@ -27,7 +28,7 @@ export function existingArchive(dir: string, database: string): Archive {
   if (archive.exists()) return archive;
   const itself = new Archive(dir);
   if (itself.exists()) return itself;
-  const known = archivedDatabases(dir).map(textOf);
+  const known = archivedDatabases(dir).map(nameText);
   throw new LiteFsError('RESTORE_POINT', `there are no snapshots of ${database} in ${dir}`, {
     hint: known.length > 0 ? `There are some of: ${known.join(', ')}` : 'Is it the right --dir?',
   });
@@ -45,14 +46,10 @@ export function databasesIn(dir: string): string[] {
       hint: 'Is the disk mounted? Another place: --dir',
     });
   }
-  return archivedDatabases(dir).map(textOf);
+  return archivedDatabases(dir).map(nameText);
 }
 
 /** Names are byte strings inside (one char per byte), text on the command line. */
 function bytesOf(text: string): string {
   return Buffer.from(text, 'utf8').toString('latin1');
-}
-
-function textOf(name: string): string {
-  return Buffer.from(name, 'latin1').toString('utf8');
 }

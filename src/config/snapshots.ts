@@ -106,6 +106,9 @@ export const snapshots = z
         post: text()
           .optional()
           .describe('A shell command after one, with the result in LITEFS_SNAPSHOT_* variables.'),
+        'hook-timeout': duration()
+          .prefault('1h')
+          .describe('How long pre and post may take, each: then all that they started is ended.'),
       })
       .optional(),
   )
@@ -137,6 +140,8 @@ export interface SnapshotConfig {
   };
   readonly pre: string | undefined;
   readonly post: string | undefined;
+  /** How long pre and post may take, each. */
+  readonly hookMsMax: number;
 }
 
 /** `dir` is what the directory is relative to. */
@@ -145,7 +150,7 @@ export function resolveSnapshots(
   resolveDir: (dir: string) => string,
 ): SnapshotConfig | undefined {
   if (section === undefined) return undefined;
-  const { dir, increments, rate, keep, ...rest } = section;
+  const { dir, increments, rate, keep, 'hook-timeout': hookMsMax, ...rest } = section;
   const { within, ...counts } = keep;
   return {
     ...rest,
@@ -157,5 +162,6 @@ export function resolveSnapshots(
     databases: section.databases,
     pre: section.pre,
     post: section.post,
+    hookMsMax,
   };
 }

@@ -1,10 +1,7 @@
 /** Names of databases in URLs and JSON are UTF-8 text; in the node they are byte strings (see store/layout.ts). */
 import { HttpFault } from './fault.ts';
 
-/** A name's bytes as text; what is not UTF-8 has replacement characters in it. */
-export function nameText(name: string): string {
-  return Buffer.from(name, 'latin1').toString('utf8');
-}
+export { nameText } from '../store/layout.ts';
 
 /** The database that `?name=` asks for. Throws HttpFault 400 when there is none, or it leads elsewhere. */
 export function databaseName(query: URLSearchParams): string {

@@ -2,6 +2,7 @@
 import { LiteFsError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { formatPosition, type Position, samePosition } from '../ltx/position.ts';
+import { nameText } from '../store/layout.ts';
 import type { LtxSource } from '../store/log-entry.ts';
 import { type ArchiveFile, SNAPSHOT_LEVEL } from './archive-file.ts';
 import type { CheckLevel } from './image.ts';
@@ -59,6 +60,11 @@ export class DatabaseKeeper {
     this.database = database;
     this.#archive = archive;
     this.#parts = parts;
+  }
+
+  /** As messages have it. */
+  get #name(): string {
+    return nameText(this.database);
   }
 
   /** Gives up a snapshot that is being cut now: the node stops. */
@@ -136,7 +142,7 @@ export class DatabaseKeeper {
   #position(): Position {
     const position = this.#parts.source.positions().get(this.database);
     if (position) return position;
-    throw new LiteFsError('DATABASE_NOT_FOUND', `there is no database ${this.database} here`);
+    throw new LiteFsError('DATABASE_NOT_FOUND', `there is no database ${this.#name} here`);
   }
 
   async #open(): Promise<void> {
@@ -182,7 +188,7 @@ export class DatabaseKeeper {
     const isGone = !this.#parts.source.positions().has(this.database);
     log.warn(
       { database: this.database },
-      `${this.database}: transactions after ${from} are not in the archive (${reason}); ` +
+      `${this.#name}: transactions after ${from} are not in the archive (${reason}); ` +
         (isGone ? 'the database was dropped' : 'a snapshot goes on from here'),
     );
     if (isGone) {
@@ -205,7 +211,7 @@ export class DatabaseKeeper {
       pins.set(this.database, 'cut', position.txid);
       await this.#retireIfForeign(position);
       if (pageCount === 0) {
-        throw new LiteFsError('DATABASE_NOT_FOUND', `${this.database} has no content yet`);
+        throw new LiteFsError('DATABASE_NOT_FOUND', `${this.#name} has no content yet`);
       }
       const base = {
         position,
@@ -224,7 +230,7 @@ export class DatabaseKeeper {
       const seconds = Math.round(clock.monotonicMs() - startedMs) / 1000;
       log.info(
         { database: this.database, bytes: file.bytes, seconds, txid: file.maxTxid },
-        `snapshot of ${this.database} at ${formatPosition(end)}`,
+        `snapshot of ${this.#name} at ${formatPosition(end)}`,
       );
       return file;
     } catch (error) {
@@ -279,10 +285,9 @@ export class DatabaseKeeper {
 
   /** Collations, functions and tokenizers are the application's: the next snapshot is no better. */
   #tellUnchecked(reason: string): void {
-    const { database } = this;
     this.#parts.log.warn(
-      { database },
-      `${database}: PRAGMA integrity_check can check only a part of its snapshot (${reason}); its checksums are right`,
+      { database: this.database },
+      `${this.#name}: PRAGMA integrity_check can check only a part of its snapshot (${reason}); its checksums are right`,
     );
   }
 
@@ -299,7 +304,7 @@ export class DatabaseKeeper {
         const reason = read.kind === 'unavailable' ? read.reason : 'it ends too early';
         throw new LiteFsError(
           'DATABASE_BUSY',
-          `${this.database}: the log lost its end during a snapshot: ${reason}`,
+          `${this.#name}: the log lost its end during a snapshot: ${reason}`,
         );
       }
       for (const entry of read.entries) {
@@ -332,7 +337,7 @@ export class DatabaseKeeper {
     this.#snapshot = undefined;
     log.warn(
       { database: this.database, to },
-      `${this.database}: the archive reached ${formatPosition(archived)}, which this database never had; ` +
+      `${this.#name}: the archive reached ${formatPosition(archived)}, which this database never had; ` +
         `it is kept as ${to}`,
     );
   }

@@ -1,5 +1,6 @@
 /** A person's own command before or after a run: to mount a disk, to tell ntfy or healthchecks, to copy with rsync. */
-import { execFile } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { errorText, isOutsideFault } from '../errors.ts';
 
 export interface HookResult {
   readonly ok: boolean;
@@ -7,24 +8,82 @@ export interface HookResult {
   readonly text: string;
 }
 
-const HOOK_MS_MAX = 10 * 60_000;
-const SHOWN_CHARS = 500;
+/** What is kept of its output: rsync -v may write a line for each file. */
+const SHOWN_BYTES = 500;
+/** Linux takes 128 KiB for one variable, with its name. */
+const VARIABLE_BYTES_MAX = 100_000;
+/** Between the request to end and the end. */
+const GRACE_MS = 5000;
 
-/** Runs `command` by sh. Never rejects. */
-export function runHook(
+/**
+ * Runs `command` by sh, in a process group of its own, and waits for all that has its output. After `msMax` the whole group
+ * is ended. Long variables are cut off at the end of a line. Never rejects.
+ */
+export async function runHook(
   command: string,
   environment: Readonly<Record<string, string>>,
+  msMax: number,
 ): Promise<HookResult> {
-  return new Promise((resolve) => {
-    const options = { env: { ...process.env, ...environment }, timeout: HOOK_MS_MAX };
-    execFile('/bin/sh', ['-c', command], options, (error, stdout, stderr) => {
-      const said = `${stdout}${stderr}`.trim().slice(-SHOWN_CHARS);
-      const how = error === null ? 'exit status 0' : endOf(error);
-      resolve({ ok: error === null, text: said === '' ? how : `${how}: ${said}` });
-    });
-  });
+  try {
+    return await run(command, environment, msMax);
+  } catch (error) {
+    if (!isOutsideFault(error)) throw error;
+    return { ok: false, text: `sh cannot be started: ${errorText(error)}` };
+  }
 }
 
-function endOf(error: { code?: unknown; signal?: unknown }): string {
-  return typeof error.code === 'number' ? `exit status ${error.code}` : `ended by ${error.signal}`;
+function run(
+  command: string,
+  environment: Readonly<Record<string, string>>,
+  msMax: number,
+): Promise<HookResult> {
+  const variables = Object.entries(environment).map(([name, text]) => [name, shortened(text)]);
+  const child = spawn('/bin/sh', ['-c', command], {
+    env: { ...process.env, ...Object.fromEntries(variables) },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  });
+  let said: Buffer = Buffer.alloc(0);
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (chunk: Buffer) => {
+      said = Buffer.concat([said, chunk.subarray(-SHOWN_BYTES)]).subarray(-SHOWN_BYTES);
+    });
+  }
+  let isLate = false;
+  const signal = (name: NodeJS.Signals) => endGroup(child.pid, name);
+  let timer = setTimeout(() => {
+    isLate = true;
+    signal('SIGTERM');
+    timer = setTimeout(() => {
+      signal('SIGKILL');
+      // Something that left the group may have its output.
+      child.stdout.destroy();
+      child.stderr.destroy();
+    }, GRACE_MS);
+  }, msMax);
+  return new Promise<HookResult>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code, by) => {
+      const late = isLate ? `ended after ${msMax / 1000} s: ` : '';
+      const how = late + (code === null ? `ended by ${by}` : `exit status ${code}`);
+      const text = said.toString('utf8').trim();
+      resolve({ ok: code === 0 && !isLate, text: text === '' ? how : `${how}: ${text}` });
+    });
+  }).finally(() => clearTimeout(timer));
+}
+
+function endGroup(pid: number | undefined, signal: NodeJS.Signals): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, signal);
+  } catch (error) {
+    // All of it has ended.
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
+function shortened(text: string): string {
+  const bytes = Buffer.from(text, 'utf8');
+  if (bytes.length <= VARIABLE_BYTES_MAX) return text;
+  const line = bytes.lastIndexOf('\n', VARIABLE_BYTES_MAX);
+  return `${bytes.toString('utf8', 0, line > 0 ? line : VARIABLE_BYTES_MAX)}\n...`;
 }

@@ -2,6 +2,7 @@
 import { errorText, isOutsideFault, LiteFsError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { nameMatcher } from '../patterns.ts';
+import { nameText } from '../store/layout.ts';
 import { archiveOf } from './archive.ts';
 import { type ArchiveFile, SNAPSHOT_LEVEL } from './archive-file.ts';
 import { DatabaseKeeper, type KeeperOptions, type KeeperParts } from './database-keeper.ts';
@@ -19,6 +20,8 @@ export interface SnapshotKeeperOptions extends KeeperOptions {
   readonly incrementsMs: number;
   readonly pre: string | undefined;
   readonly post: string | undefined;
+  /** How long either may take. */
+  readonly hookMsMax: number;
 }
 
 /** How a scheduled run, or one that was asked for, ended. */
@@ -103,10 +106,10 @@ export class SnapshotKeeper {
   /** What an administrator should know. */
   warnings(): string[] {
     const errors = [...this.#errors].map(([database, text]) =>
-      database === '' ? `snapshots: ${text}` : `snapshots of ${database}: ${text}`,
+      database === '' ? `snapshots: ${text}` : `snapshots of ${nameText(database)}: ${text}`,
     );
     const damaged = [...this.#damaged].flatMap(([database, texts]) =>
-      texts.map((text) => `snapshots of ${database}: ${text}`),
+      texts.map((text) => `snapshots of ${nameText(database)}: ${text}`),
     );
     return [...errors, ...damaged];
   }
@@ -129,7 +132,10 @@ export class SnapshotKeeper {
   async snapshot(database?: string): Promise<RunReport> {
     const run = this.#running.then(() => {
       if (database !== undefined && !this.#parts.source.positions().has(database)) {
-        throw new LiteFsError('DATABASE_NOT_FOUND', `there is no database ${database} here`);
+        throw new LiteFsError(
+          'DATABASE_NOT_FOUND',
+          `there is no database ${nameText(database)} here`,
+        );
       }
       return this.#cutAll(database === undefined ? this.#wanted() : [database]);
     });
@@ -211,8 +217,9 @@ export class SnapshotKeeper {
   }
 
   async #runOnce(refused: (text: string) => void): Promise<RunReport> {
-    const { pre, dir } = this.#options;
-    const before = pre === undefined ? undefined : await runHook(pre, { LITEFS_SNAPSHOT_DIR: dir });
+    const { pre, dir, hookMsMax } = this.#options;
+    const environment = { LITEFS_SNAPSHOT_DIR: dir };
+    const before = pre === undefined ? undefined : await runHook(pre, environment, hookMsMax);
     if (!before || before.ok) return this.snapshot();
     const text = `the command pre failed: ${before.text}`;
     refused(text);
@@ -229,9 +236,9 @@ export class SnapshotKeeper {
   }
 
   async #post(run: RunReport): Promise<void> {
-    const { post, dir } = this.#options;
+    const { post, dir, hookMsMax } = this.#options;
     if (post === undefined) return;
-    const after = await runHook(post, resultEnvironment(run, dir));
+    const after = await runHook(post, resultEnvironment(run, dir), hookMsMax);
     if (!after.ok) this.#log.warn(`the command post failed: ${after.text}`);
   }
 
@@ -260,7 +267,7 @@ export class SnapshotKeeper {
         if (file) snapshots.push({ database, file });
         else unchanged.push(database);
       });
-      if (!done) errors.push(`${database}: ${this.#errors.get(database)}`);
+      if (!done) errors.push(`${nameText(database)}: ${this.#errors.get(database)}`);
     }
     const seconds = Math.round(clock.monotonicMs() - beganMs) / 1000;
     const ok = errors.length === 0;
@@ -294,7 +301,8 @@ export class SnapshotKeeper {
   #found(database: string, damaged: readonly string[]): void {
     const known = this.#damaged.get(database) ?? [];
     for (const text of damaged) {
-      if (!known.includes(text)) this.#log.error({ database }, `snapshots of ${database}: ${text}`);
+      if (!known.includes(text))
+        this.#log.error({ database }, `snapshots of ${nameText(database)}: ${text}`);
     }
     if (damaged.length > 0) this.#damaged.set(database, damaged);
     else this.#damaged.delete(database);
@@ -324,16 +332,21 @@ export class SnapshotKeeper {
       const { code, hint } = error as LiteFsError;
       const text = hint ? `${errorText(error)}. ${hint}` : errorText(error);
       if (this.#errors.get(database) !== text) {
-        this.#log.error({ code, database }, `snapshots${database && ` of ${database}`}: ${text}`);
+        this.#log.error({ code, database }, `snapshots${ofDatabase(database)}: ${text}`);
       }
       this.#errors.set(database, text);
       return false;
     }
     if (this.#errors.delete(database)) {
-      this.#log.info({ database }, `snapshots${database && ` of ${database}`} go on`);
+      this.#log.info({ database }, `snapshots${ofDatabase(database)} go on`);
     }
     return true;
   }
+}
+
+/** '' for all. */
+function ofDatabase(database: string): string {
+  return database === '' ? '' : ` of ${nameText(database)}`;
 }
 
 function resultEnvironment(run: RunReport, dir: string): Record<string, string> {
@@ -341,8 +354,8 @@ function resultEnvironment(run: RunReport, dir: string): Record<string, string> 
   return {
     LITEFS_SNAPSHOT_DIR: dir,
     LITEFS_SNAPSHOT_RESULT: run.ok ? 'ok' : 'failed',
-    LITEFS_SNAPSHOT_DATABASES: run.snapshots.map(({ database }) => database).join('\n'),
-    LITEFS_SNAPSHOT_UNCHANGED: run.unchanged.join('\n'),
+    LITEFS_SNAPSHOT_DATABASES: run.snapshots.map(({ database }) => nameText(database)).join('\n'),
+    LITEFS_SNAPSHOT_UNCHANGED: run.unchanged.map(nameText).join('\n'),
     LITEFS_SNAPSHOT_ERRORS: run.errors.join('\n'),
     LITEFS_SNAPSHOT_BYTES: `${bytes}`,
     LITEFS_SNAPSHOT_SECONDS: `${run.seconds}`,

@@ -84,6 +84,11 @@ export function decodeName(encoded: string): string {
   );
 }
 
+/** A name's bytes as text; what is not UTF-8 has replacement characters in it. */
+export function nameText(name: string): string {
+  return Buffer.from(name, 'latin1').toString('utf8');
+}
+
 /** The path of a file of the tree as bytes: names in the tree are byte strings (latin1). */
 export function treePath(root: string, name: string): Buffer {
   return Buffer.concat([Buffer.from(`${root}/`), Buffer.from(name, 'latin1')]);

@@ -33,6 +33,7 @@ describe('the snapshots section', () => {
       keep: { last: 3, hourly: 24, daily: 7, weekly: 4, monthly: 12, withinMs: 172_800_000 },
       pre: undefined,
       post: undefined,
+      hookMsMax: 3_600_000,
     });
   });
 

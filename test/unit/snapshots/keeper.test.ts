@@ -105,6 +105,7 @@ describe('the keeper of snapshots', () => {
         placesFile: path.join(folder, 'archives.json'),
         keep: { last: 3, hourly: 0, daily: 0, weekly: 0, monthly: 0, withinMs: 0 },
         pre: undefined,
+        hookMsMax: 60_000,
         post: `echo $LITEFS_SNAPSHOT_RESULT $LITEFS_SNAPSHOT_ERRORS >> ${folder}/told`,
         ...options,
       },
@@ -232,6 +233,14 @@ describe('the keeper of snapshots', () => {
     await own.snapshot();
     assert.deepEqual(own.warnings(), []);
     assert.deepEqual(archivedDatabases(archives), ['other.db']);
+  });
+
+  it('tells commands of databases by their names as text', async () => {
+    names = [Buffer.from('für.db').toString('latin1')];
+    const post = `echo "$LITEFS_SNAPSHOT_DATABASES" >> ${folder}/told`;
+    await keeperOf({ schedule: ['* * * * * *'], post }).start();
+    await until('told', () => told().length > 0);
+    assert.equal(told()[0], 'für.db');
   });
 
   it('writes no faster than it may', async () => {
