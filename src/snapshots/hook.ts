@@ -8,24 +8,32 @@ export interface HookResult {
   readonly text: string;
 }
 
+export interface HookLimits {
+  readonly msMax: number;
+  /** The node stops: it would be kept from that. */
+  readonly stop: AbortSignal;
+}
+
 /** What is kept of its output: rsync -v may write a line for each file. */
 const SHOWN_BYTES = 500;
 /** Linux takes 128 KiB for one variable, with its name. */
 const VARIABLE_BYTES_MAX = 100_000;
 /** Between the request to end and the end. */
 const GRACE_MS = 5000;
+const STOPPED = 'the node stops';
 
 /**
- * Runs `command` by sh, in a process group of its own, and waits for all that has its output. After `msMax` the whole group
- * is ended. Long variables are cut off at the end of a line. Never rejects.
+ * Runs `command` by sh, in a process group of its own, and waits for all that has its output. The whole group is ended
+ * after `msMax`, or by `stop`. Long variables are cut off at the end of a line. Never rejects.
  */
 export async function runHook(
   command: string,
   environment: Readonly<Record<string, string>>,
-  msMax: number,
+  limits: HookLimits,
 ): Promise<HookResult> {
+  if (limits.stop.aborted) return { ok: false, text: STOPPED };
   try {
-    return await run(command, environment, msMax);
+    return await run(command, environment, limits);
   } catch (error) {
     if (!isOutsideFault(error)) throw error;
     return { ok: false, text: `sh cannot be started: ${errorText(error)}` };
@@ -35,7 +43,7 @@ export async function runHook(
 function run(
   command: string,
   environment: Readonly<Record<string, string>>,
-  msMax: number,
+  { msMax, stop }: HookLimits,
 ): Promise<HookResult> {
   const variables = Object.entries(environment).map(([name, text]) => [name, shortened(text)]);
   const child = spawn('/bin/sh', ['-c', command], {
@@ -49,27 +57,35 @@ function run(
       said = Buffer.concat([said, chunk.subarray(-SHOWN_BYTES)]).subarray(-SHOWN_BYTES);
     });
   }
-  let isLate = false;
-  const signal = (name: NodeJS.Signals) => endGroup(child.pid, name);
-  let timer = setTimeout(() => {
-    isLate = true;
-    signal('SIGTERM');
-    timer = setTimeout(() => {
-      signal('SIGKILL');
+  let reason: string | undefined;
+  let kill: NodeJS.Timeout | undefined;
+  const end = (why: string) => {
+    if (reason !== undefined) return;
+    reason = why;
+    endGroup(child.pid, 'SIGTERM');
+    kill = setTimeout(() => {
+      endGroup(child.pid, 'SIGKILL');
       // Something that left the group may have its output.
       child.stdout.destroy();
       child.stderr.destroy();
     }, GRACE_MS);
-  }, msMax);
+  };
+  const late = setTimeout(() => end(`ended after ${msMax / 1000} s`), msMax);
+  const stopped = () => end(STOPPED);
+  stop.addEventListener('abort', stopped);
   return new Promise<HookResult>((resolve, reject) => {
     child.on('error', reject);
     child.on('close', (code, by) => {
-      const late = isLate ? `ended after ${msMax / 1000} s: ` : '';
-      const how = late + (code === null ? `ended by ${by}` : `exit status ${code}`);
-      const text = said.toString('utf8').trim();
-      resolve({ ok: code === 0 && !isLate, text: text === '' ? how : `${how}: ${text}` });
+      const how = code === null ? `ended by ${by}` : `exit status ${code}`;
+      const parts = [reason, how, said.toString('utf8').trim()];
+      const text = parts.filter((part) => part !== undefined && part !== '').join(': ');
+      resolve({ ok: code === 0 && reason === undefined, text });
     });
-  }).finally(() => clearTimeout(timer));
+  }).finally(() => {
+    clearTimeout(late);
+    clearTimeout(kill);
+    stop.removeEventListener('abort', stopped);
+  });
 }
 
 function endGroup(pid: number | undefined, signal: NodeJS.Signals): void {

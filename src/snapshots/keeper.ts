@@ -63,6 +63,7 @@ export class SnapshotKeeper {
   /** The id of the directory in which the archives were last. */
   #place: string | undefined;
   #closed = false;
+  readonly #over = new AbortController();
   lastRun: RunReport | undefined;
   /** When the newest run without an error ended, ms since 1970. */
   lastSuccessMs: number | undefined;
@@ -91,6 +92,7 @@ export class SnapshotKeeper {
   /** Writes the increments that are due, and ends. A snapshot that is being cut is given up. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#over.abort();
     for (const keeper of this.#keepers.values()) keeper.abandon();
     this.#schedule?.close();
     clearInterval(this.#tidyTimer);
@@ -219,7 +221,8 @@ export class SnapshotKeeper {
   async #runOnce(refused: (text: string) => void): Promise<RunReport> {
     const { pre, dir, hookMsMax } = this.#options;
     const environment = { LITEFS_SNAPSHOT_DIR: dir };
-    const before = pre === undefined ? undefined : await runHook(pre, environment, hookMsMax);
+    const limits = { msMax: hookMsMax, stop: this.#over.signal };
+    const before = pre === undefined ? undefined : await runHook(pre, environment, limits);
     if (!before || before.ok) return this.snapshot();
     const text = `the command pre failed: ${before.text}`;
     refused(text);
@@ -238,7 +241,10 @@ export class SnapshotKeeper {
   async #post(run: RunReport): Promise<void> {
     const { post, dir, hookMsMax } = this.#options;
     if (post === undefined) return;
-    const after = await runHook(post, resultEnvironment(run, dir), hookMsMax);
+    const after = await runHook(post, resultEnvironment(run, dir), {
+      msMax: hookMsMax,
+      stop: this.#over.signal,
+    });
     if (!after.ok) this.#log.warn(`the command post failed: ${after.text}`);
   }
 
