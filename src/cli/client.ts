@@ -1,31 +1,40 @@
-/** Asking a running node over HTTP. What changes something carries the secret in $LITEFS_SECRET, if that is set. */
-import type { Readable } from 'node:stream';
-import { LiteFsError } from '../errors.ts';
+/**
+ * Asking a running node over HTTP. What changes something carries the secret in $LITEFS_SECRET, if that is set. By node:http:
+ * fetch gives up when no answer has begun after 300 s, and a snapshot may take longer.
+ */
+import http from 'node:http';
+import https from 'node:https';
+import { pipeline, type Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import { errorText, LiteFsError } from '../errors.ts';
 import type { ErrorReport } from '../http/info.ts';
 
 const TIMEOUT_MS = 10 * 60_000;
+/** For what takes as long as it takes: a node that has gone is noticed by its connection. */
+export const NO_LIMIT = Number.POSITIVE_INFINITY;
+/** How long a connection is silent before it is tested. */
+const KEEP_ALIVE_MS = 30_000;
 
-/** The JSON at a path. Throws NODE_UNREACHABLE, or what the node answered. */
-export function getJson<T>(url: string, path: string): Promise<T> {
-  return ask<T>('GET', url, path);
+/** The JSON at a path. `msMax`: for all of the answer. Throws NODE_UNREACHABLE, or what the node answered. */
+export function getJson<T>(url: string, path: string, msMax = TIMEOUT_MS): Promise<T> {
+  return ask<T>('GET', url, path, msMax);
 }
 
 /** The same for what changes something. */
-export function postJson<T>(url: string, path: string): Promise<T> {
-  return ask<T>('POST', url, path);
+export function postJson<T>(url: string, path: string, msMax = TIMEOUT_MS): Promise<T> {
+  return ask<T>('POST', url, path, msMax);
 }
 
 /** The same for what takes something back. */
 export function deleteJson<T>(url: string, path: string): Promise<T> {
-  return ask<T>('DELETE', url, path);
+  return ask<T>('DELETE', url, path, TIMEOUT_MS);
 }
 
 type Method = 'GET' | 'POST' | 'DELETE';
 
-async function ask<T>(method: Method, url: string, path: string): Promise<T> {
-  const signal = AbortSignal.timeout(TIMEOUT_MS);
-  const response = await openRequest(method, url, path, undefined, signal);
-  return (await response.json()) as T;
+async function ask<T>(method: Method, url: string, path: string, msMax: number): Promise<T> {
+  const signal = msMax === NO_LIMIT ? undefined : AbortSignal.timeout(msMax);
+  return readJson<T>(await openRequest(method, url, path, undefined, signal), url);
 }
 
 /** An answer of which the body is yet to be read. Throws NODE_UNREACHABLE, or what the node answered. */
@@ -35,24 +44,59 @@ export async function openRequest(
   path: string,
   body?: Readable,
   signal?: AbortSignal,
-): Promise<Response> {
-  const secret = process.env.LITEFS_SECRET;
-  const headers: Record<string, string> =
-    method !== 'GET' && secret ? { authorization: `Bearer ${secret}` } : {};
-  const streamed = body && ({ body, duplex: 'half' } as unknown as RequestInit);
-  let response: Response;
+): Promise<http.IncomingMessage> {
+  let answer: http.IncomingMessage;
   try {
-    response = await fetch(new URL(path, url), { method, headers, signal, ...streamed });
+    answer = await send(method, new URL(path, url), body, signal);
   } catch (error) {
-    const cause = (error as Error).cause;
-    const why =
-      cause instanceof Error ? cause.message || (cause as NodeJS.ErrnoException).code : '';
-    throw new LiteFsError('NODE_UNREACHABLE', `no node answers at ${url}${why ? `: ${why}` : ''}`, {
-      hint: 'Is it running (systemctl status litefs-lite)? Another address: --url http://HOST:20202',
-      cause: error,
-    });
+    throw unreachable(url, error);
   }
-  if (response.ok) return response;
-  const report = (await response.json()) as ErrorReport;
+  const status = answer.statusCode ?? 0;
+  if (status >= 200 && status < 300) return answer;
+  const report = await readJson<ErrorReport>(answer, url);
   throw new LiteFsError('WRONG_STATE', `${url}: ${report.message}`, { hint: report.hint });
+}
+
+/** The body of an answer. Throws NODE_UNREACHABLE when it is not all there, or no node's. */
+export async function readJson<T>(answer: http.IncomingMessage, url: string): Promise<T> {
+  try {
+    return JSON.parse(await text(answer)) as T;
+  } catch (error) {
+    throw unreachable(url, error);
+  }
+}
+
+function send(
+  method: Method,
+  target: URL,
+  body: Readable | undefined,
+  signal: AbortSignal | undefined,
+): Promise<http.IncomingMessage> {
+  const secret = process.env.LITEFS_SECRET;
+  const headers = method !== 'GET' && secret ? { authorization: `Bearer ${secret}` } : {};
+  const { request } = target.protocol === 'https:' ? https : http;
+  return new Promise((resolve, reject) => {
+    // A connection of its own: one that was kept may be closed by the node just then.
+    const sent = request(target, { method, headers, signal, agent: false }, resolve);
+    sent.on('socket', (socket) => socket.setKeepAlive(true, KEEP_ALIVE_MS));
+    sent.on('error', reject);
+    if (body) {
+      body.on('error', reject);
+      // An error of either ends both, and is told of by them.
+      pipeline(body, sent, () => {});
+    } else {
+      sent.end();
+    }
+  });
+}
+
+function unreachable(url: string, error: unknown): LiteFsError {
+  const isLate = error instanceof Error && error.name === 'AbortError';
+  // Of several addresses that refuse there is only a code.
+  const said = errorText(error) || (error as NodeJS.ErrnoException).code;
+  const why = isLate ? 'it takes too long' : said;
+  return new LiteFsError('NODE_UNREACHABLE', `no node answers at ${url}${why ? `: ${why}` : ''}`, {
+    hint: 'Is it running (systemctl status litefs-lite)? Another address: --url http://HOST:20202',
+    cause: error,
+  });
 }

@@ -17,7 +17,7 @@ import { isDeadMount, mountAt } from '../os/mounts.ts';
 import { greet } from '../replication/greet.ts';
 import { layoutOf } from '../store/layout.ts';
 import { VERSION } from '../version.ts';
-import { openRequest } from './client.ts';
+import { openRequest, readJson } from './client.ts';
 import { type Finding, fail, formatFindings, ok } from './doctor/finding.ts';
 import {
   checkAllowOther,
@@ -167,8 +167,8 @@ async function askPrimary(url: string | undefined) {
     const sentMs = Date.now();
     const signal = AbortSignal.timeout(ANSWER_MS_MAX);
     const response = await openRequest('GET', url, '/info', undefined, signal);
-    const aheadMs = clockAhead(response.headers.get('date'), sentMs, Date.now());
-    const { version, isPrimary } = (await response.json()) as NodeReport;
+    const aheadMs = clockAhead(response.headers.date ?? null, sentMs, Date.now());
+    const { version, isPrimary } = await readJson<NodeReport>(response, url);
     return isPrimary ? { aheadMs, version } : undefined;
   } catch {
     return undefined;
@@ -192,7 +192,7 @@ async function reportOf(url: string): Promise<{ report: NodeReport | undefined; 
   try {
     const signal = AbortSignal.timeout(ANSWER_MS_MAX);
     const response = await openRequest('GET', url, '/info', undefined, signal);
-    return { report: (await response.json()) as NodeReport, why: '' };
+    return { report: await readJson<NodeReport>(response, url), why: '' };
   } catch (error) {
     return { report: undefined, why: errorText(error) };
   }

@@ -13,7 +13,7 @@ import type { Archive } from '../snapshots/archive.ts';
 import type { Target } from '../snapshots/plan.ts';
 import { type Restored, type RestoreOptions, restore } from '../snapshots/restore.ts';
 import { ALL_PAGES, backUp } from '../transfer/backup.ts';
-import { getJson, postJson } from './client.ts';
+import { getJson, NO_LIMIT, postJson } from './client.ts';
 
 /** How long the lock of applications is waited for. */
 const LOCK_MS_MAX = 60_000;
@@ -63,7 +63,7 @@ export async function restoreInPlace(
 /** A snapshot of what the database is now; its TXID. */
 async function snapshotOf(url: string, database: string): Promise<string> {
   const name = encodeURIComponent(database);
-  const run = await postJson<SnapshotRunReport>(url, `/snapshot?name=${name}`);
+  const run = await postJson<SnapshotRunReport>(url, `/snapshot?name=${name}`, NO_LIMIT);
   if (!run.ok) {
     throw new LiteFsError('DISK', `the present state could not be kept: ${run.errors.join('; ')}`);
   }

@@ -12,7 +12,7 @@ import {
   existingArchive,
   newArchive,
 } from './archives.ts';
-import { getJson, postJson } from './client.ts';
+import { getJson, NO_LIMIT, postJson } from './client.ts';
 import { formatBytes, formatTable } from './table.ts';
 
 /** Reads the archives themselves; no node need run. */
@@ -78,7 +78,7 @@ export async function snapshot(
     throw new LiteFsError('USAGE', `there is no directory ${dir}`, { hint: 'Is it mounted?' });
   }
   const query = database === undefined ? '' : `?name=${encodeURIComponent(database)}`;
-  const run = await postJson<SnapshotRunReport>(flags.url, `/snapshot${query}`);
+  const run = await postJson<SnapshotRunReport>(flags.url, `/snapshot${query}`, NO_LIMIT);
   if (dir !== undefined) await copySnapshots(run, flags.url, dir);
   if (flags.json) process.stdout.write(`${JSON.stringify(run, null, 2)}\n`);
   else {

@@ -2,11 +2,11 @@
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
-import { Readable, Transform } from 'node:stream';
+import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { LiteFsError } from '../errors.ts';
 import type { ImportReport } from '../http/info.ts';
-import { openRequest } from './client.ts';
+import { openRequest, readJson } from './client.ts';
 import { progressBar } from './progress.ts';
 import { formatBytes } from './table.ts';
 
@@ -29,13 +29,9 @@ export async function exportDatabase(
   if (file !== undefined && !flags.force && fs.existsSync(file)) {
     throw new LiteFsError('USAGE', `${file} exists`, { hint: 'Add --force to replace it.' });
   }
-  const response = await openRequest(
-    'GET',
-    flags.url,
-    `/export?name=${encodeURIComponent(database)}`,
-  );
-  const total = Number(response.headers.get('content-length'));
-  const body = Readable.fromWeb(response.body as Parameters<typeof Readable.fromWeb>[0]);
+  const where = `/export?name=${encodeURIComponent(database)}`;
+  const body = await openRequest('GET', flags.url, where);
+  const total = Number(body.headers['content-length']);
   if (file === undefined) {
     await pipeline(body, process.stdout, { end: false });
     return 0;
@@ -84,7 +80,7 @@ export async function importDatabase(
     const body = fs.createReadStream(file).pipe(counted);
     const where = `/import?name=${encodeURIComponent(database)}`;
     const response = await openRequest('POST', flags.url, where, body);
-    return (await response.json()) as ImportReport;
+    return readJson<ImportReport>(response, flags.url);
   });
   process.stdout.write(`${report.name}: ${formatBytes(report.bytes)}, at ${report.position}\n`);
   return 0;

@@ -1,7 +1,7 @@
 /** `litefs-lite verify`: recomputes the checksums of a node's databases and compares them with its primary's. */
 import type { NodeReport, VerifyReport } from '../http/info.ts';
 import type { ArchiveFlags } from './archives.ts';
-import { getJson } from './client.ts';
+import { getJson, NO_LIMIT } from './client.ts';
 import { verifySnapshots } from './verify-snapshots.ts';
 
 interface VerifyFlags extends ArchiveFlags {
@@ -27,6 +27,7 @@ export async function verify(database: string | undefined, flags: VerifyFlags): 
     const report = await getJson<VerifyReport>(
       flags.url,
       `/verify?name=${encodeURIComponent(name)}`,
+      NO_LIMIT,
     );
     const primary = info.upstream?.positions[name] ?? null;
     const verdict = { ...report, primary, sameAsPrimary: compare(report.position, primary) };
