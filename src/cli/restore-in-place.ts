@@ -8,7 +8,7 @@ import path from 'node:path';
 import Database from 'better-sqlite3';
 import { errorText, LiteFsError } from '../errors.ts';
 import type { NodeReport } from '../http/info.ts';
-import type { SnapshotRunReport, SnapshotsReport } from '../http/snapshots.ts';
+import type { IncrementReport, SnapshotRunReport } from '../http/snapshots.ts';
 import type { Archive } from '../snapshots/archive.ts';
 import type { Target } from '../snapshots/plan.ts';
 import { type Restored, type RestoreOptions, restore } from '../snapshots/restore.ts';
@@ -17,15 +17,18 @@ import { getJson, NO_LIMIT, postJson } from './client.ts';
 
 /** How long the lock of applications is waited for. */
 const LOCK_MS_MAX = 60_000;
+/** How long applications wait for the archive to have their last commits. */
+const ARCHIVE_MS_MAX = 20_000;
 
 export interface InPlace {
   readonly restored: Restored;
-  /** The transaction before it, of which a snapshot was cut. */
+  /** The transaction before it, which the archive has. */
   readonly undoTxid: string;
 }
 
 /**
- * Cuts a snapshot of the present state, makes the former one beside the archives, and writes it into the mount.
+ * Makes the former state beside the archives, cuts a snapshot of the present one, and writes the former into the mount. What is
+ * committed after the snapshot is archived under the lock, so that all of it can be undone.
  * @throws LiteFsError WRONG_STATE on a replica, or when the snapshot cannot be cut; what a restore throws;
  *   DATABASE_BUSY when an application keeps the database locked
  */
@@ -50,8 +53,13 @@ export async function restoreInPlace(
   const scratch = path.join(path.dirname(archive.root), `.restore-${randomUUID()}`);
   try {
     const restored = restore(archive, target, scratch, options);
-    const undoTxid = await snapshotOf(url, database);
-    await writeOver(scratch, path.join(node.path, database));
+    await snapshotOf(url, database);
+    // Most of what was committed meanwhile, while nobody waits for it.
+    await archived(url, database, NO_LIMIT);
+    let undoTxid = '';
+    await writeOver(scratch, path.join(node.path, database), async () => {
+      undoTxid = await archived(url, database, ARCHIVE_MS_MAX);
+    });
     return { restored, undoTxid };
   } finally {
     for (const suffix of ['', '-wal', '-shm', '-journal']) {
@@ -60,24 +68,31 @@ export async function restoreInPlace(
   }
 }
 
-/** A snapshot of what the database is now; its TXID. */
-async function snapshotOf(url: string, database: string): Promise<string> {
-  const name = encodeURIComponent(database);
-  const run = await postJson<SnapshotRunReport>(url, `/snapshot?name=${name}`, NO_LIMIT);
-  if (!run.ok) {
-    throw new LiteFsError('DISK', `the present state could not be kept: ${run.errors.join('; ')}`);
-  }
-  if (run.snapshots.length > 0) return run.snapshots[0].txid;
-  const { databases } = await getJson<SnapshotsReport>(url, '/snapshots');
-  const newest = databases.find((each) => each.name === database)?.snapshots[0];
-  if (newest) return newest.txid;
-  throw new LiteFsError('WRONG_STATE', `the node shows no snapshot of ${database}`);
+/** A snapshot of what the database is now. */
+async function snapshotOf(url: string, database: string): Promise<void> {
+  const query = `?name=${encodeURIComponent(database)}`;
+  const run = await postJson<SnapshotRunReport>(url, `/snapshot${query}`, NO_LIMIT);
+  if (run.ok) return;
+  throw new LiteFsError('DISK', `the present state could not be kept: ${run.errors.join('; ')}`);
 }
 
-async function writeOver(from: string, to: string): Promise<void> {
+/** Has all in the archive that is committed by now; the TXID with which that ends. */
+async function archived(url: string, database: string, msMax: number): Promise<string> {
+  const query = `?name=${encodeURIComponent(database)}`;
+  try {
+    return (await postJson<IncrementReport>(url, `/increment${query}`, msMax)).txid;
+  } catch (error) {
+    throw new LiteFsError('DISK', `the last commits could not be kept: ${errorText(error)}`, {
+      hint: 'Nothing was changed.',
+      cause: error,
+    });
+  }
+}
+
+async function writeOver(from: string, to: string, locked: () => Promise<void>): Promise<void> {
   const db = new Database(from, { fileMustExist: true });
   try {
-    await backUp(db, to, { pagesPerStep: ALL_PAGES, lockMsMax: LOCK_MS_MAX });
+    await backUp(db, to, { pagesPerStep: ALL_PAGES, lockMsMax: LOCK_MS_MAX, locked });
   } catch (error) {
     if (!(error instanceof Database.SqliteError)) throw error;
     throw new LiteFsError('DATABASE_BUSY', `${to} cannot be written: ${errorText(error)}`, {

@@ -14,7 +14,7 @@ import type {
 } from '../http/info.ts';
 import { nameText } from '../http/names.ts';
 import type { NodeApi } from '../http/routes.ts';
-import type { SnapshotRunReport, SnapshotsReport } from '../http/snapshots.ts';
+import type { IncrementReport, SnapshotRunReport, SnapshotsReport } from '../http/snapshots.ts';
 import { formatChecksum, formatPosition, formatTxid } from '../ltx/position.ts';
 import { NodeMetrics, type NodeState } from '../metrics/node-metrics.ts';
 import { Transfers } from '../transfer/transfers.ts';
@@ -126,6 +126,10 @@ export class Api implements NodeApi {
 
   snapshot(database: string | undefined): Promise<SnapshotRunReport> {
     return this.#parts.snapshots.cut(database);
+  }
+
+  increment(database: string): Promise<IncrementReport> {
+    return this.#parts.snapshots.increment(database);
   }
 
   health(): HealthReport {

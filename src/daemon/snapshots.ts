@@ -4,8 +4,9 @@ import type { Config } from '../config/config.ts';
 import type { EngineClient } from '../engine/client.ts';
 import { LiteFsError } from '../errors.ts';
 import { nameText } from '../http/names.ts';
-import type { SnapshotRunReport, SnapshotsReport } from '../http/snapshots.ts';
+import type { IncrementReport, SnapshotRunReport, SnapshotsReport } from '../http/snapshots.ts';
 import type { Logger } from '../log.ts';
+import { formatTxid } from '../ltx/position.ts';
 import { type RunReport, SnapshotKeeper } from '../snapshots/keeper.ts';
 import { describeArchive, describeSnapshot } from '../snapshots/report.ts';
 import { SnapshotThread, type SnapshotWorkerData } from '../snapshots/thread.ts';
@@ -102,12 +103,22 @@ export class Snapshots {
 
   /** Rejects with WRONG_STATE when this node cuts none, DATABASE_NOT_FOUND. */
   async cut(database: string | undefined): Promise<SnapshotRunReport> {
-    if (!this.#keeper) {
-      throw new LiteFsError('WRONG_STATE', 'this node cuts no snapshots', {
-        hint: 'Add a snapshots section to its config, or ask the node that has one (snapshots.on).',
-      });
-    }
-    return runReport(await this.#keeper.snapshot(database));
+    return runReport(await this.#own().snapshot(database));
+  }
+
+  /** Archives what is committed by now. Rejects with WRONG_STATE, DATABASE_NOT_FOUND, DISK. */
+  async increment(database: string): Promise<IncrementReport> {
+    const keeper = this.#own();
+    await this.#engine.call('flush', { database });
+    const txid = await keeper.increment(database);
+    return { name: nameText(database), txid: formatTxid(txid) };
+  }
+
+  #own(): SnapshotKeeper {
+    if (this.#keeper) return this.#keeper;
+    throw new LiteFsError('WRONG_STATE', 'this node cuts no snapshots', {
+      hint: 'Add a snapshots section to its config, or ask the node that has one (snapshots.on).',
+    });
   }
 }
 

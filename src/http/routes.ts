@@ -7,7 +7,7 @@ import type { HaltReport, HealthReport, ImportReport, NodeReport, VerifyReport }
 import { databaseName, nameText } from './names.ts';
 import { pageRoutes } from './page/page.ts';
 import type { Route } from './router.ts';
-import type { SnapshotRunReport, SnapshotsReport } from './snapshots.ts';
+import type { IncrementReport, SnapshotRunReport, SnapshotsReport } from './snapshots.ts';
 
 /** What the routes need of the node; the daemon implements it. */
 export interface NodeApi {
@@ -24,6 +24,8 @@ export interface NodeApi {
   snapshots(): Promise<SnapshotsReport>;
   /** Cuts them now, of all databases when none is named. */
   snapshot(database: string | undefined): Promise<SnapshotRunReport>;
+  /** Archives what is committed by now, up to the very last. Throws DATABASE_NOT_FOUND, DISK, WRONG_STATE. */
+  increment(database: string): Promise<IncrementReport>;
   /** Sends one state of a database; `begin` is called with its size. Throws DATABASE_NOT_FOUND, DATABASE_BUSY, DISK. */
   export(
     database: string,
@@ -57,6 +59,12 @@ export function apiRoutes(node: NodeApi): Route[] {
       path: '/snapshot',
       changes: true,
       handle: ({ query }) => node.snapshot(query.has('name') ? databaseName(query) : undefined),
+    },
+    {
+      method: 'POST',
+      path: '/increment',
+      changes: true,
+      handle: ({ query }) => node.increment(databaseName(query)),
     },
     {
       method: 'GET',

@@ -1,4 +1,4 @@
-/** The JSON of GET /snapshots and POST /snapshot. Times are ISO 8601, TXIDs 16 hex digits. */
+/** The JSON of GET /snapshots, POST /snapshot and POST /increment. Times are ISO 8601, TXIDs 16 hex digits. */
 
 export interface SnapshotsReport {
   /** Where they are kept; null when this node cuts none. */
@@ -42,4 +42,10 @@ export interface SnapshotRunReport {
   /** Not cut anew: nothing has changed since the newest one. */
   readonly unchanged: readonly string[];
   readonly errors: readonly string[];
+}
+
+/** The transaction up to which the archive has everything. */
+export interface IncrementReport {
+  readonly name: string;
+  readonly txid: string;
 }

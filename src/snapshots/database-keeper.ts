@@ -82,6 +82,11 @@ export class DatabaseKeeper {
     return this.#snapshot?.file;
   }
 
+  /** Up to here the archive has what the log had; undefined before it was looked at. */
+  get archivedTxid(): number | undefined {
+    return this.#archived?.txid;
+  }
+
   /**
    * Brings the archive up to what the log has now, also of a database that was dropped since; cuts a snapshot when there
    * is none, or the log lacks the rest.

@@ -145,6 +145,19 @@ export class SnapshotKeeper {
     return run;
   }
 
+  /**
+   * Archives what was committed until now, whatever `increments` says: the state after it can be restored. Resolves with its
+   * TXID. Rejects with DATABASE_NOT_FOUND, DISK, LTX_CORRUPT.
+   */
+  async increment(database: string): Promise<number> {
+    await this.#checkPlace();
+    const keeper = this.#keeper(database);
+    await keeper.increment();
+    this.#grown.add(database);
+    if (keeper.archivedTxid !== undefined) return keeper.archivedTxid;
+    throw new LiteFsError('DATABASE_NOT_FOUND', `there is no database ${nameText(database)} here`);
+  }
+
   #wanted(): string[] {
     return [...this.#parts.source.positions().keys()].filter(this.#isWanted).sort();
   }

@@ -8,7 +8,7 @@ import { describe, test } from 'node:test';
 import { archiveOf } from '../../src/snapshots/archive.ts';
 import { sqlite3 } from '../harness/app.ts';
 import { runCli } from '../harness/cli.ts';
-import { Cluster, inSync, until } from '../harness/cluster.ts';
+import { Cluster, inSync } from '../harness/cluster.ts';
 
 const BUSY_APP = path.resolve(import.meta.dirname, '../harness/busy-app.ts');
 const BUSY_MS = 10_000;
@@ -38,8 +38,11 @@ async function startApp(file: string, over: AbortSignal): Promise<() => Promise<
 }
 
 describe('a restore in place', () => {
-  for (const mode of ['wal', 'delete']) {
-    test(`lets an application go on in mode ${mode}, can be undone, and replicas follow`, async () => {
+  for (const [mode, increments] of [
+    ['wal', '1s'],
+    ['delete', 'off'],
+  ]) {
+    test(`lets an application go on in mode ${mode}, can be undone to the last commit, and replicas follow`, async () => {
       const cluster = new Cluster();
       const over = new AbortController();
       try {
@@ -48,7 +51,7 @@ describe('a restore in place', () => {
         const primary = await cluster.add('primary', {
           candidate: true,
           passthrough: 'auto',
-          config: { snapshots: { dir, increments: '1s', schedule: '0 3 1 1 *' } },
+          config: { snapshots: { dir, increments, schedule: '0 3 1 1 *' } },
         });
         await primary.start();
         const replica = await cluster.follow(primary);
@@ -59,14 +62,13 @@ describe('a restore in place', () => {
           INSERT INTO pair VALUES(0, 0);
           INSERT INTO t SELECT value, randomblob(4000) FROM generate_series(1, 5000)`,
         );
-        const archive = archiveOf(dir, 'app.db');
-        await until('an increment', () => archive.list().length > 0);
-        const good = archive.list().at(-1)?.maxTxid ?? 0;
+        const url = `http://127.0.0.1:${primary.httpPort}`;
+        assert.equal((await runCli(['snapshot', '--url', url])).status, 0);
+        const good = archiveOf(dir, 'app.db').list().at(-1)?.maxTxid ?? 0;
         const hex = good.toString(16).padStart(16, '0');
         sqlite3(file, 'UPDATE t SET y = NULL WHERE x % 2; DELETE FROM t WHERE x > 4000');
 
         const end = await startApp(file, over.signal);
-        const url = `http://127.0.0.1:${primary.httpPort}`;
         const args = ['restore', 'app.db', '--dir', dir, '--in-place', '--url', url, '--txid'];
         const restored = await runCli([...args, hex]);
         assert.equal(restored.status, 0, restored.stderr);
@@ -79,6 +81,13 @@ describe('a restore in place', () => {
         const undone = await runCli([...args, undo]);
         assert.equal(undone.status, 0, undone.stderr);
         const seen = await end();
+        const [, again] = /--txid ([0-9a-f]{16}) --in-place/.exec(undone.stdout) ?? [];
+        const between = path.join(cluster.dir, 'between.db');
+        const to = ['--dir', dir, '--txid', again, '--output', between];
+        assert.equal((await runCli(['restore', 'app.db', ...to])).status, 0);
+        // It counts from 0 after the first restore, and after the second from where that began.
+        const [first, last] = [between, file].map((each) => sqlite3(each, 'SELECT a FROM pair'));
+        assert.equal(Number(first) + Number(last), seen.writes, 'no commit is lost');
         assert.equal(sqlite3(file, rows), '4000|2000');
         assert.deepEqual(seen.errors, [], 'it waits for no lock longer than it is willing to');
         assert(seen.longestMs < BUSY_MS, `${seen.longestMs} ms`);
