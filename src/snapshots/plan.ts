@@ -66,25 +66,24 @@ export function restorePoints(files: readonly ArchiveFile[]): RestorePoint[] {
   return points;
 }
 
-/** The same, gathered where one follows the other. */
+/** The same, gathered where increments lead from one to the next, or past it: a snapshot may lie within one. */
 export function restoreRanges(files: readonly ArchiveFile[]): RestoreRange[] {
-  const points = restorePoints(files);
-  /** By where they end: the first transaction of the longest increment. */
-  const begins = new Map<number, number>();
-  for (const { minTxid, maxTxid } of files) {
-    if (minTxid > 1) begins.set(maxTxid, Math.min(minTxid, begins.get(maxTxid) ?? minTxid));
-  }
+  const newestFirst = files.filter(({ minTxid }) => minTxid > 1).sort((a, b) => byAge(b, a));
   const ranges: { points: RestorePoint[] }[] = [];
-  for (const point of points) {
+  /** Where the earliest increment begins of those that end with the point after this one, or later. */
+  let begin = Number.POSITIVE_INFINITY;
+  let taken = 0;
+  for (const point of restorePoints(files).reverse()) {
     const range = ranges.at(-1);
-    const before = range?.points.at(-1);
-    const begin = begins.get(point.txid);
-    const continues = before !== undefined && begin !== undefined && begin <= before.txid + 1;
-    if (range && continues) range.points.push(point);
+    if (range && begin <= point.txid + 1) range.points.push(point);
     else ranges.push({ points: [point] });
+    for (; newestFirst[taken]?.maxTxid >= point.txid; taken++) {
+      begin = Math.min(begin, newestFirst[taken].minTxid);
+    }
   }
-  return ranges.map(({ points: [first, ...rest] }) => {
-    const last = rest.at(-1) ?? first;
+  ranges.reverse();
+  return ranges.map(({ points: [last, ...rest] }) => {
+    const first = rest.at(-1) ?? last;
     const own = files.filter(({ maxTxid }) => maxTxid >= first.txid && maxTxid <= last.txid);
     const bytes = own.reduce((sum, file) => sum + file.bytes, 0);
     return { first, last, points: rest.length + 1, files: own.length, bytes };

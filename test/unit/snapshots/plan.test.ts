@@ -79,6 +79,25 @@ describe('the plan of a restore', () => {
     assert.deepEqual(restoreRanges([]), []);
   });
 
+  it('shows no gap where a snapshot lies within an increment', () => {
+    const increments = [file(0, 2, 100), ...[101, 111, 121, 131].map((at) => file(0, at, at + 9))];
+    const shown = (some: readonly ArchiveFile[]) =>
+      restoreRanges(some).map(({ first, last, points, files: count }) => [
+        first.txid,
+        last.txid,
+        points,
+        count,
+      ]);
+    const all = [file(9, 1, 1), file(9, 1, 125), ...increments];
+    assert.deepEqual(shown(all), [[1, 140, 7, 7]]);
+    // Without the increment around it there is one.
+    const without = all.filter(({ minTxid }) => minTxid !== 121);
+    assert.deepEqual(shown(without), [
+      [1, 120, 4, 4],
+      [125, 125, 1, 1],
+    ]);
+  });
+
   it('makes exactly the points it shows, with files that follow one another', () => {
     const anyFile = fc
       .record({ level: fc.constantFrom(0, 1, 2, 9), min: fc.nat(30), length: fc.nat(8) })
