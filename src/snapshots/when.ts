@@ -6,7 +6,7 @@ const UNITS_MS: Record<string, number> = { s: 1000, m: 60_000, h: 3_600_000, d: 
 /**
  * ms since 1970 of `-10m`, `-1h30m`, `2026-11-22 14:05`, `2026-11-22T14:05:30`, `14:05` (today), or any of them with a
  * zone (`Z`, `+01:00`); without one it is the system's.
- * @throws LiteFsError USAGE
+ * @throws LiteFsError USAGE, also for a day that is in no calendar, and for a time that is yet to come
  */
 export function parseTime(text: string, nowMs: number): number {
   const relative = /^-((?:\d+[smhd])+)$/.exec(text.trim());
@@ -23,12 +23,23 @@ export function parseTime(text: string, nowMs: number): number {
     );
   if (match?.[1] || match?.[2]) {
     const [, date = localDate(nowMs), time = '00:00', zone = ''] = match;
-    const ms = Date.parse(`${date}T${time}${zone}`);
+    const ms = isDay(date) ? Date.parse(`${date}T${time}${zone}`) : Number.NaN;
+    if (ms > nowMs) {
+      throw new LiteFsError('USAGE', `${text.trim()} is yet to come`, {
+        hint: 'Name the day as well: --at "2026-11-22 14:05". Without --at it is the newest state.',
+      });
+    }
     if (!Number.isNaN(ms)) return ms;
   }
   throw new LiteFsError('USAGE', `${JSON.stringify(text)} is not a time`, {
     hint: 'Write --at "2026-11-22 14:05", --at "14:05" or --at "-10m".',
   });
+}
+
+/** Date.parse takes 30 February for 2 March. */
+function isDay(date: string): boolean {
+  const ms = Date.parse(`${date}T00:00Z`);
+  return !Number.isNaN(ms) && new Date(ms).toISOString().startsWith(date);
 }
 
 function localDate(ms: number): string {

@@ -15,6 +15,7 @@ describe('a time that is typed', () => {
     ['2026-11-22 14:05', local('2026-11-22T14:05:00')],
     ['2026-11-22T14:05:30', local('2026-11-22T14:05:30')],
     ['2026-11-22 14:05:30.250', local('2026-11-22T14:05:30.250')],
+    ['2024-02-29 10:00', local('2024-02-29T10:00:00')],
     ['2026-11-22', local('2026-11-22T00:00:00')],
     ['2026-11-22 14:05Z', Date.parse('2026-11-22T14:05:00Z')],
     ['2026-11-22 14:05 +01:00', Date.parse('2026-11-22T13:05:00Z')],
@@ -22,7 +23,21 @@ describe('a time that is typed', () => {
     it(`${text} is understood`, () => assert.equal(parseTime(text, nowMs), expectedMs));
   }
 
-  for (const text of ['', '10m', '-', '-10', '-10y', 'yesterday', '2026-13-01', '25:00', '+1h']) {
+  for (const text of [
+    '',
+    '10m',
+    '-',
+    '-10',
+    '-10y',
+    'yesterday',
+    '2026-13-01',
+    '25:00',
+    '+1h',
+    '2026-02-30 10:00',
+    '2025-02-29',
+    '2026-11-24 12:01Z',
+    '2027-01-01',
+  ]) {
     it(`${JSON.stringify(text)} is not`, () => {
       assert.throws(
         () => parseTime(text, nowMs),
