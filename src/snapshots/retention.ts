@@ -27,7 +27,7 @@ export function expiredFiles(
 ): ArchiveFile[] {
   const snapshots = snapshotsOf(files);
   if (snapshots.length === 0) return [];
-  const baseTxid = baseOf(snapshots, rules, nowMs)?.maxTxid ?? 0;
+  const baseTxid = baseOf(files, rules, nowMs)?.maxTxid ?? 0;
   const kept = new Set([snapshots[0], ...chosen(snapshots, rules, timezone)]);
   return files.filter((file) =>
     file.level === SNAPSHOT_LEVEL
@@ -42,8 +42,7 @@ export function neededSnapshots(
   rules: KeepRules,
   nowMs: number,
 ): ArchiveFile[] {
-  const snapshots = snapshotsOf(files);
-  const needed = [snapshots[0], baseOf(snapshots, rules, nowMs)];
+  const needed = [snapshotsOf(files)[0], baseOf(files, rules, nowMs)];
   return [...new Set(needed.filter((file) => file !== undefined))];
 }
 
@@ -54,13 +53,24 @@ function snapshotsOf(files: readonly ArchiveFile[]): ArchiveFile[] {
     .sort((a, b) => b.maxTxid - a.maxTxid);
 }
 
-/** What makes the states of the last `withinMs`: the newest snapshot from before, and all increments after it. */
+/**
+ * What makes the states of the last `withinMs`: the newest snapshot from before, and all increments after it. Clocks are
+ * set: a snapshot that is stamped as older, but follows something of that time, is no base. What is stamped a little ahead
+ * of now is of that time as well; what is far ahead says nothing.
+ */
 function baseOf(
-  snapshots: readonly ArchiveFile[],
+  files: readonly ArchiveFile[],
   { withinMs }: KeepRules,
   nowMs: number,
 ): ArchiveFile | undefined {
-  return snapshots.find(({ timestampMs }) => timestampMs <= nowMs - withinMs);
+  const beginMs = nowMs - withinMs;
+  const recent = files
+    .filter(({ timestampMs }) => timestampMs > beginMs && timestampMs <= nowMs + withinMs)
+    .map(({ maxTxid }) => maxTxid);
+  const firstRecent = recent.reduce((least, txid) => Math.min(least, txid), Infinity);
+  return snapshotsOf(files).find(
+    ({ maxTxid, timestampMs }) => timestampMs <= beginMs && maxTxid < firstRecent,
+  );
 }
 
 /** `snapshots` newest first. */

@@ -77,6 +77,31 @@ describe('retention', () => {
     );
   });
 
+  for (const [what, stampMs, isBase] of [
+    ['of 1970, cut before the clock was set,', 0, false],
+    ['stamped as it was cut', NOW_MS - 30 * HOUR_MS, true],
+  ] as const) {
+    it(`with a snapshot ${what} keeps what was committed an hour ago`, () => {
+      const increment = (txid: number, timestampMs: number): ArchiveFile => {
+        return { level: 0, minTxid: txid, maxTxid: txid, timestampMs, bytes: 1 };
+      };
+      const snapshot = (maxTxid: number, timestampMs: number): ArchiveFile => {
+        return { level: 9, minTxid: 1, maxTxid, timestampMs, bytes: 1 };
+      };
+      const committedMs = isBase ? NOW_MS - 31 * HOUR_MS : NOW_MS - HOUR_MS;
+      const all = [
+        snapshot(10, NOW_MS - 40 * HOUR_MS),
+        increment(11, committedMs),
+        snapshot(12, stampMs),
+        // A clock that was years ahead for a moment keeps nothing for years.
+        increment(5, NOW_MS + 5 * 365 * DAY_MS),
+      ];
+      const rules = { ...NONE, last: 1, withinMs: DAY_MS };
+      const expired = expiredFiles(all, rules, NOW_MS, 'UTC').map(({ maxTxid }) => maxTxid);
+      assert.deepEqual(expired, isBase ? [10, 11, 5] : [5]);
+    });
+  }
+
   it('never takes a state within the while, nor the newest snapshot', () => {
     const anyFiles = fc.array(
       fc.record({ isSnapshot: fc.boolean(), hours: fc.integer({ min: 0, max: 3 }) }),
