@@ -11,7 +11,7 @@
 import assert from 'node:assert';
 import fs from 'node:fs';
 import path from 'node:path';
-import { LiteFsError } from '../errors.ts';
+import { errorText, isOutsideFault, LiteFsError } from '../errors.ts';
 import type { LtxHeader } from '../ltx/header.ts';
 import { ltxFileName } from '../ltx/names.ts';
 import { formatTxid, type Position } from '../ltx/position.ts';
@@ -49,9 +49,11 @@ export class TransactionLog {
   #entries: StoredEntry[] = [];
   #active: ActiveSegment | undefined;
   #bytes = 0;
+  readonly #warn: (message: string) => void;
 
-  private constructor(dir: string) {
+  private constructor(dir: string, warn: (message: string) => void) {
     this.dir = dir;
+    this.#warn = warn;
   }
 
   /**
@@ -60,8 +62,8 @@ export class TransactionLog {
    */
   static open(dir: string, warn: (message: string) => void): TransactionLog {
     fs.mkdirSync(dir, { recursive: true, mode: 0o700 });
-    const log = new TransactionLog(dir);
-    log.#load(warn);
+    const log = new TransactionLog(dir, warn);
+    log.#load();
     return log;
   }
 
@@ -123,14 +125,14 @@ export class TransactionLog {
     active.bytes += record.length;
     active.unsynced = true;
     this.#push(entry, entry.length);
-    if (active.bytes >= SEGMENT_BYTES_MAX) this.seal();
+    if (active.bytes >= SEGMENT_BYTES_MAX) this.#sealForNext();
     return this.#entries.at(-1) as StoredEntry;
   }
 
   /** Takes over a finished LTX file (on the same file system). */
   appendFile(file: string, header: LtxHeader, post: Position): StoredEntry {
     this.#assertNext(header);
-    this.seal();
+    this.#sealForNext();
     const target = path.join(this.dir, ltxFileName(header.minTxid, header.maxTxid));
     try {
       fs.renameSync(file, target);
@@ -158,14 +160,30 @@ export class TransactionLog {
     return typeof this.#find(position) === 'number';
   }
 
-  /** Closes the active segment: the next small entry begins a new one. */
+  /**
+   * Closes the active segment: the next small entry begins a new one. Throws when the disk fails to flush it; it is
+   * closed all the same, and its entries stay.
+   */
   seal(): void {
     const active = this.#active;
     if (!active) return;
     this.#active = undefined;
-    if (active.unsynced) fs.fdatasyncSync(active.fd);
-    fs.closeSync(active.fd);
+    try {
+      if (active.unsynced) fs.fdatasyncSync(active.fd);
+    } finally {
+      fs.closeSync(active.fd);
+    }
     if (active.bytes === 0) fs.rmSync(active.path, { force: true });
+  }
+
+  /** What the disk fails to flush is in the log already: whoever appends must not hear that it failed. */
+  #sealForNext(): void {
+    try {
+      this.seal();
+    } catch (error) {
+      if (!isOutsideFault(error)) throw error;
+      this.#warn(`a file of the log in ${this.dir} could not be flushed: ${errorText(error)}`);
+    }
   }
 
   /** Closes the active segment when its first entry is older than that. */
@@ -340,7 +358,8 @@ export class TransactionLog {
     return this.#active;
   }
 
-  #load(warn: (message: string) => void): void {
+  #load(): void {
+    const warn = this.#warn;
     const found: StoredEntry[][] = [];
     for (const name of fs.readdirSync(this.dir)) {
       const file = path.join(this.dir, name);

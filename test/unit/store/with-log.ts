@@ -9,6 +9,8 @@ export interface LogStand {
   readonly dir: string;
   readonly log: TransactionLog;
   readonly chain: LtxChain;
+  /** What the log it began with has warned of. */
+  readonly warnings: readonly string[];
   /** Appends so many transactions to the log it began with. Their clock is also that of the append. */
   append(count: number, fields?: TransactionFields): Transaction[];
   /** The log as the next start finds it; without a close when the process has died. */
@@ -25,7 +27,7 @@ export function withLog(body: (stand: LogStand) => void): Promise<void> {
       open.push(log);
       return { log, warnings };
     };
-    const { log } = start();
+    const { log, warnings } = start();
     const chain = new LtxChain();
     const append = (count: number, fields: TransactionFields = {}) =>
       Array.from({ length: count }, () => {
@@ -39,7 +41,7 @@ export function withLog(body: (stand: LogStand) => void): Promise<void> {
       return start();
     };
     try {
-      body({ folder, dir, log, chain, append, reopen });
+      body({ folder, dir, log, chain, warnings, append, reopen });
     } finally {
       for (const each of open) each.close();
     }
