@@ -1,10 +1,12 @@
 /**
  * What is done now and then beside the work: logs flushed to disk, closed, merged and trimmed; page checksums
- * saved, so that the next start has little to catch up on.
+ * saved, so that the next start has little to catch up on. What the disk refuses is said once and tried again when it
+ * is due the next time: nothing that is committed depends on it.
  */
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
+import { errorText, isOutsideFault } from '../errors.ts';
 import { compact } from '../ltx/compact.ts';
 import { fileSink, fileSource } from '../ltx/sources.ts';
 import type { CompactionJob } from '../store/log.ts';
@@ -35,6 +37,8 @@ export class Maintenance {
   #nextSumsMs: number;
   readonly #pinned = new Map<Pinner, Record<string, number>>();
   #compacting = false;
+  /** What has failed when it was last due, by database: it is not said again. */
+  readonly #failing = new Set<string>();
 
   constructor(
     ctx: EngineContext,
@@ -93,16 +97,38 @@ export class Maintenance {
     while (this.#compacting) yield 1;
   }
 
-  #syncLogs(now: number): void {
+  /** Does something for each database; a disk that fails must not keep it from the others. */
+  #each(what: string, step: (db: Database) => void): void {
     for (const db of this.#registry) {
-      if (!db.log.isOpen) continue;
-      db.log.sync();
-      db.log.sealIfOlder(now, SEGMENT_AGE_MS_MAX);
+      const key = `${what} ${db.name}`;
+      try {
+        step(db);
+        this.#failing.delete(key);
+      } catch (error) {
+        if (!isOutsideFault(error)) throw error;
+        if (this.#failing.has(key)) continue;
+        this.#failing.add(key);
+        this.#ctx.log(
+          'warn',
+          `${db.name}: ${what} failed: ${errorText(error)}; it is tried again`,
+          {
+            database: db.name,
+          },
+        );
+      }
     }
   }
 
+  #syncLogs(now: number): void {
+    this.#each('flushing the log', (db) => {
+      if (!db.log.isOpen) return;
+      db.log.sync();
+      db.log.sealIfOlder(now, SEGMENT_AGE_MS_MAX);
+    });
+  }
+
   #saveSums(): void {
-    for (const db of this.#registry) this.#saveSumsOf(db);
+    this.#each('saving the page checksums', (db) => this.#saveSumsOf(db));
   }
 
   #saveSumsOf(db: Database): void {
@@ -113,14 +139,14 @@ export class Maintenance {
 
   #trim(): void {
     const before = this.#ctx.wallClockMs() - this.#options.retentionMs;
-    for (const db of this.#registry) {
+    this.#each('trimming the log', (db) => {
       db.log.sealIfOlder(this.#ctx.clockMs(), this.#options.retentionMs);
       if (db.log.first && db.log.first.timestampMs < before) this.#saveSumsOf(db);
       // Never what the saved checksums still need, whatever its age.
       const pins = [...this.#pinned.values()].map((txids) => txids[db.name] ?? Infinity);
       const needed = Math.min(...pins, db.sumsSavedTxid);
       db.log.trim(before, needed, this.#options.logBytesMax, db.sumsSavedTxid);
-    }
+    });
   }
 
   /** One merge at a time; when it is done, the next. */

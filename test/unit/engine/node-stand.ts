@@ -26,7 +26,7 @@ export class NodeStand {
   /** LTX files that were captured or applied, oldest first. */
   readonly entries: Buffer[] = [];
 
-  constructor(dir: string) {
+  constructor(dir: string, name = NAME) {
     this.#dir = dir;
     const layout = layoutOf(dir);
     createLayout(layout);
@@ -50,8 +50,8 @@ export class NodeStand {
     const warn = (message: string) => {
       throw new Error(message);
     };
-    this.db = openDatabase(NAME, NAME, layout, roots, warn);
-    this.file = path.join(layout.tree, NAME);
+    this.db = openDatabase(name, name, layout, roots, warn);
+    this.file = path.join(layout.tree, name);
   }
 
   /** Captures all that is committed; compares every page when `past` its journal. */
