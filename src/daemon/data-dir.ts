@@ -12,18 +12,16 @@ export interface DataDir {
 
 /**
  * Makes and locks the directory. If the mount is going to hide it (data.dir below fuse.dir), it is reached
- * through a descriptor opened now. Throws DATA_DIR.
+ * through a descriptor opened now. Throws DATA_DIR, or DISK when there is no space.
  */
 export function openDataDir(dir: string, mountDir: string): DataDir {
+  let lock: number;
   try {
     createLayout(layoutOf(dir));
+    lock = takeLock(layoutOf(dir).lock, dir);
   } catch (error) {
-    throw new LiteFsError('DATA_DIR', `cannot use data.dir ${dir}: ${errorText(error)}`, {
-      hint: 'Run as root, or name a directory that you may write to.',
-      cause: error,
-    });
+    throw error instanceof LiteFsError ? error : unusable(dir, error);
   }
-  const lock = takeLock(layoutOf(dir).lock, dir);
   const hidden = path.resolve(dir).startsWith(`${path.resolve(mountDir)}${path.sep}`);
   const through = hidden
     ? fs.openSync(dir, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY)
@@ -37,6 +35,16 @@ export function openDataDir(dir: string, mountDir: string): DataDir {
   };
 }
 
+function unusable(dir: string, cause: unknown): LiteFsError {
+  const message = `cannot use data.dir ${dir}: ${errorText(cause)}`;
+  const { code } = cause as NodeJS.ErrnoException;
+  if (code === 'ENOSPC' || code === 'EDQUOT' || code === 'EIO') {
+    return new LiteFsError('DISK', message, { hint: 'Free space on its disk, or mend it.', cause });
+  }
+  const hint = 'Run as root, or name a directory that you may write to.';
+  return new LiteFsError('DATA_DIR', message, { hint, cause });
+}
+
 function takeLock(file: string, dir: string): number {
   const fd = fs.openSync(file, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o600);
   if (!ofdLock(fd, 'write', 0, 1)) {
@@ -48,7 +56,12 @@ function takeLock(file: string, dir: string): number {
       { hint: 'Stop it first, or give this one a data.dir of its own.' },
     );
   }
-  fs.ftruncateSync(fd);
-  fs.writeSync(fd, `${process.pid}\n`, 0);
+  try {
+    fs.ftruncateSync(fd);
+    fs.writeSync(fd, `${process.pid}\n`, 0);
+  } catch (error) {
+    fs.closeSync(fd);
+    throw error;
+  }
   return fd;
 }

@@ -31,12 +31,11 @@ export class NodeIdentity {
   readonly hostname: string;
   readonly advertiseUrl: string | undefined;
   readonly #file: string;
-  #clusterId: string;
-  #term: number;
-  #servedAs: Role;
+  /** As it is on disk. */
+  #content: NodeFile;
 
   /**
-   * Reads the file, or makes it. Throws DATA_DIR when it makes no sense.
+   * Reads the file, or makes it. Throws DATA_DIR when it makes no sense, DISK when it cannot be written.
    */
   static load(
     file: string,
@@ -51,7 +50,7 @@ export class NodeIdentity {
     const founds = facts.role === 'primary' && stored.clusterId === '';
     const content = founds ? { ...stored, clusterId: randomId(), term: 1 } : stored;
     const identity = new NodeIdentity(file, content, facts);
-    identity.#save();
+    identity.#save(identity.#content);
     return identity;
   }
 
@@ -62,50 +61,49 @@ export class NodeIdentity {
   ) {
     this.#file = file;
     this.nodeId = content.nodeId;
-    this.#clusterId = content.clusterId;
-    this.#term = content.term;
     this.role = facts.role;
     this.formerRole = content.role ?? facts.role;
-    this.#servedAs = this.formerRole;
+    this.#content = { ...content, role: this.formerRole };
     this.hostname = facts.hostname;
     this.advertiseUrl = facts.advertiseUrl;
   }
 
   /** 16 hex digits; '' on a replica that has never met its primary. */
   get clusterId(): string {
-    return this.#clusterId;
+    return this.#content.clusterId;
   }
 
   get term(): number {
-    return this.#term;
+    return this.#content.term;
   }
 
-  /** A replica has met its primary: it belongs to that cluster from now on. */
+  /** A replica has met its primary: it belongs to that cluster from now on. Throws DISK; then nothing changed. */
   follow(clusterId: string, term: number): void {
-    if (clusterId === this.#clusterId && term === this.#term) return;
-    this.#clusterId = clusterId;
-    this.#term = term;
-    this.#save();
+    if (clusterId === this.clusterId && term === this.term) return;
+    this.#save({ ...this.#content, clusterId, term });
   }
 
-  /** The databases are as they were in the former role: from now on they are served in the present one. */
+  /**
+   * The databases are as they were in the former role: from now on they are served in the present one. Throws DISK.
+   */
   recovered(): void {
-    if (this.#servedAs === this.role) return;
-    this.#servedAs = this.role;
-    this.#save();
+    if (this.#content.role === this.role) return;
+    this.#save({ ...this.#content, role: this.role });
   }
 
-  #save(): void {
-    const content: NodeFile = {
-      nodeId: this.nodeId,
-      clusterId: this.#clusterId,
-      term: this.#term,
-      role: this.#servedAs,
-    };
+  #save(content: NodeFile): void {
     const temporary = `${this.#file}.tmp`;
-    fs.writeFileSync(temporary, `${JSON.stringify(content)}\n`, { mode: 0o600, flush: true });
-    fs.renameSync(temporary, this.#file);
-    syncDirectory(path.dirname(this.#file));
+    try {
+      fs.writeFileSync(temporary, `${JSON.stringify(content)}\n`, { mode: 0o600, flush: true });
+      fs.renameSync(temporary, this.#file);
+      syncDirectory(path.dirname(this.#file));
+    } catch (error) {
+      throw new LiteFsError('DISK', `cannot write ${this.#file}: ${errorText(error)}`, {
+        hint: 'Free space on the disk of data.dir, or see why it cannot be written.',
+        cause: error,
+      });
+    }
+    this.#content = content;
   }
 }
 
