@@ -54,7 +54,7 @@ export function* recoverDatabase(
     sameLook(marker.wal, lookAt(db.files.backingPath('wal')));
   finishUnfinished(db);
   finishSqliteRecovery(db);
-  let known = restoreSums(db);
+  let known = restoreSums(ctx, db);
   if (known && clean && marker.position.txid === db.position.txid) {
     db.changeCounter = readChangeCounter(db);
     return;
@@ -116,10 +116,11 @@ function finishSqliteRecovery(db: Database): void {
 
 /**
  * Page checksums and position, from the table on disk and the log entries after it. false when they do not fit:
- * then the position is the log's last, and nothing is known of the pages.
+ * then the position is the newest that is known, and nothing is known of the pages.
  */
-function restoreSums(db: Database): boolean {
+function restoreSums(ctx: EngineContext, db: Database): boolean {
   const stored = loadPageSums(db.sumsFile);
+  if (stored) setAsideShortLog(ctx, db, stored.position.txid);
   const { first, last } = db.log;
   if (stored) {
     db.sums = stored.sums;
@@ -141,6 +142,21 @@ function restoreSums(db: Database): boolean {
   db.sumsSavedTxid = 0;
   db.position = last?.post ?? stored?.position ?? ZERO_POSITION;
   return last !== undefined && db.position.checksum === 0n;
+}
+
+/**
+ * A log that has lost its end, as after a power failure or damage, cannot go on where the table is. Its numbers are not
+ * given out anew: replicas may have those transactions.
+ */
+function setAsideShortLog(ctx: EngineContext, db: Database, txid: number): void {
+  const { last } = db.log;
+  if (!last || last.maxTxid >= txid) return;
+  db.log.setAside();
+  ctx.log(
+    'warn',
+    `${db.name}: its log ends at transaction ${last.maxTxid}, though ${txid} is known: it was set aside, and begins anew`,
+    { database: db.name },
+  );
 }
 
 /** Moves the table over one entry. A damaged one leaves it wrong, which the checksum tells. */

@@ -208,6 +208,14 @@ export class TransactionLog {
     this.#bytes = 0;
   }
 
+  /** Forgets everything as reset() does, but keeps the files as `*.orphan`. */
+  setAside(): void {
+    this.seal();
+    orphan(this.#entries);
+    this.#entries = [];
+    this.#bytes = 0;
+  }
+
   /**
    * Removes whole files whose newest entry is older than `beforeMs`, keeping the last file and
    * every file that holds transactions past `keepAfterTxid` (what replicas and archives need), unless the
@@ -385,15 +393,19 @@ export class TransactionLog {
         (group[0].minTxid === last.maxTxid + 1 && group[0].pre.checksum === last.post.checksum);
       if (!joins) {
         warn(`the log in ${this.dir} has a gap before transaction ${group[0].minTxid}`);
-        for (const file of new Set(chain.map((entry) => entry.path))) {
-          fs.renameSync(file, `${file}.orphan`);
-        }
+        orphan(chain);
         chain = [];
       }
       chain.push(...group);
     }
     this.#entries = chain;
     this.#bytes = chain.reduce((sum, entry) => sum + entry.length, 0);
+  }
+}
+
+function orphan(entries: readonly StoredEntry[]): void {
+  for (const file of new Set(entries.map((entry) => entry.path))) {
+    fs.renameSync(file, `${file}.orphan`);
   }
 }
 

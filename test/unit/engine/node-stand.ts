@@ -1,5 +1,4 @@
 /** A node without a mount for tests of the engine: one database, its files, and what came of each capture. */
-import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { applyQueue } from '../../../src/engine/apply.ts';
@@ -9,6 +8,7 @@ import { type Database, openDatabase } from '../../../src/engine/database.ts';
 import type { Task } from '../../../src/engine/scheduler.ts';
 import type { Position } from '../../../src/ltx/position.ts';
 import { createLayout, layoutOf } from '../../../src/store/layout.ts';
+import { runSql } from './sql.ts';
 
 const NAME = 'app.db';
 
@@ -62,8 +62,7 @@ export class NodeStand {
 
   /** Runs SQL in an app that leaves the -wal as it is. */
   sql(text: string): void {
-    const input = `.dbconfig no_ckpt_on_close on\n${text}`;
-    execFileSync('sqlite3', ['-batch', '-bail', this.file], { input });
+    runSql(this.file, text);
   }
 
   /** Applies these LTX files as one batch; what was said of each. */

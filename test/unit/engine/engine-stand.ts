@@ -1,0 +1,124 @@
+/** An engine without threads and a mount: applications write to the backing tree itself. */
+import path from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import { fromWire } from '../../../src/engine/client.ts';
+import type { Database, DatabaseStatus } from '../../../src/engine/database.ts';
+import { Engine } from '../../../src/engine/engine.ts';
+import type {
+  EngineCalls,
+  EngineNews,
+  EngineOptions,
+  EngineRequest,
+} from '../../../src/engine/protocol.ts';
+import { SharedState } from '../../../src/mount/shared-state.ts';
+import { createLayout, layoutOf } from '../../../src/store/layout.ts';
+import { runSql } from './sql.ts';
+
+const WAIT_MS_MAX = 20_000;
+const HOUR_MS = 3600_000;
+
+export class EngineStand {
+  readonly engine: Engine;
+  /** What it has told main, oldest first. */
+  readonly news: EngineNews[] = [];
+  readonly #tree: string;
+  #nextId = 1;
+
+  /** Of the data directory `dir`, which is made when it is not there. */
+  constructor(dir: string, options: Partial<EngineOptions> = {}) {
+    const layout = layoutOf(dir);
+    createLayout(layout);
+    this.#tree = layout.tree;
+    const { role = 'primary' } = options;
+    const shared = new SharedState();
+    shared.role = role;
+    const all: EngineOptions = {
+      dataDir: dir,
+      mountDir: layout.tree,
+      nodeId: '1',
+      role,
+      formerRole: role,
+      compress: true,
+      strictVerify: true,
+      retentionMs: HOUR_MS,
+      retentionCheckMs: HOUR_MS,
+      logBytesMax: 0,
+      databases: undefined,
+      eventFd: -1,
+      shared: shared.buffer,
+      ...options,
+    };
+    this.engine = new Engine(all, (news) => this.news.push(news));
+  }
+
+  /** Recovers all databases, and begins to capture. */
+  async start(): Promise<void> {
+    this.engine.recover();
+    await this.call('attach', {});
+  }
+
+  /** A clean stop. */
+  async stop(): Promise<void> {
+    await this.call('detach', {});
+    await this.call('stop', {});
+  }
+
+  /** Ends as kill -9 would: what is open goes, and nothing is written. */
+  die(): void {
+    for (const db of this.engine.registry) db.files.close();
+  }
+
+  file(name: string): string {
+    return path.join(this.#tree, name);
+  }
+
+  database(name: string): Database {
+    const db = this.engine.registry.get(name);
+    if (!db) throw new Error(`there is no database ${name}`);
+    return db;
+  }
+
+  /** Runs SQL on a database in an application that leaves the -wal as it is, and has it captured. */
+  async commit(name: string, sql: string): Promise<void> {
+    runSql(this.file(name), sql);
+    await this.call('flush', {});
+  }
+
+  /** Asks as main does, and works until the answer is there. */
+  async call<K extends keyof EngineCalls>(
+    call: K,
+    args: EngineCalls[K]['args'],
+  ): Promise<EngineCalls[K]['result']> {
+    const id = this.#nextId++;
+    this.engine.request({ id, call, args } as EngineRequest);
+    const find = () => this.news.find((news) => news.kind === 'reply' && news.id === id);
+    await this.until(`an answer to ${call}`, () => find() !== undefined);
+    const reply = find() as Extract<EngineNews, { kind: 'reply' }>;
+    if (reply.error) throw fromWire(reply.error);
+    return reply.result as EngineCalls[K]['result'];
+  }
+
+  /** Lets it work until the condition holds. */
+  async until(what: string, condition: () => boolean): Promise<void> {
+    const startedMs = performance.now();
+    while (!condition()) {
+      if (performance.now() - startedMs > WAIT_MS_MAX) throw new Error(`not there: ${what}`);
+      this.engine.step();
+      await setImmediate();
+    }
+  }
+
+  /** Lines of its log that match. */
+  logged(pattern: RegExp): string[] {
+    return this.news.flatMap((news) =>
+      news.kind === 'log' && pattern.test(news.message) ? [news.message] : [],
+    );
+  }
+
+  /** The states of a database that main was told of, oldest first. */
+  statuses(name: string): DatabaseStatus[] {
+    return this.news.flatMap((news) =>
+      news.kind === 'status' && news.database === name ? [news.status] : [],
+    );
+  }
+}
