@@ -37,6 +37,8 @@ interface Watch {
   pollMs: number;
   queued: boolean;
   busySinceMs: number | undefined;
+  /** There was a sign of life since the last capture began. */
+  touched: boolean;
   /** How often readers could not be told the size of the database since something happened to it. */
   sizeTries: number;
   /** The database file itself was written. */
@@ -72,6 +74,7 @@ export class Follower {
   touched(db: Database): void {
     const watch = this.#watch(db);
     watch.sizeTries = 0;
+    watch.touched = true;
     if (watch.nextMs === undefined && !watch.queued) this.#enqueue(db, watch);
   }
 
@@ -120,6 +123,7 @@ export class Follower {
     // Too late: it would open files of the mount anew.
     if (this.#ctx.isDetached()) return 'busy';
     const watch = this.#watch(db);
+    watch.touched = false;
     if (watch.fileWritten) {
       watch.fileWritten = false;
       if (isUnexplainedWrite(this.#ctx, db)) db.suspect = true;
@@ -183,6 +187,7 @@ export class Follower {
         pollMs: GATHER_MS,
         queued: false,
         busySinceMs: undefined,
+        touched: false,
         sizeTries: 0,
         fileWritten: false,
       };
@@ -239,6 +244,8 @@ export class Follower {
         });
         break;
     }
-    if (watch.fileWritten && watch.nextMs === undefined) watch.nextMs = now + QUIET_MS;
+    // What came meanwhile may be later than what was read.
+    if (watch.touched) watch.nextMs ??= now + GATHER_MS;
+    if (watch.fileWritten) watch.nextMs ??= now + QUIET_MS;
   }
 }

@@ -4,6 +4,8 @@ import type { EngineContext } from '../../../src/engine/context.ts';
 import type { Database } from '../../../src/engine/database.ts';
 import { Follower } from '../../../src/engine/follower.ts';
 import { Scheduler } from '../../../src/engine/scheduler.ts';
+import { withFolder } from '../os/folder.ts';
+import { NodeStand } from './node-stand.ts';
 
 function stand() {
   const clock = { ms: 0 };
@@ -47,3 +49,43 @@ it('takes no bug for a fault of the outside', () => {
   const { db, follower } = stand();
   assert.throws(() => follower.failed(db, new TypeError('x is not a function')), TypeError);
 });
+
+/** More pages than a comparison reads in one step. */
+const LARGE = `PRAGMA journal_mode=wal; CREATE TABLE t(x);
+  WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 400)
+  INSERT INTO t SELECT randomblob(4000) FROM c;`;
+
+it('looks again for what came while it captured, and then no more', () =>
+  withFolder((folder) => {
+    const node = new NodeStand(folder);
+    try {
+      node.sql(LARGE);
+      node.capture();
+      const { db } = node;
+      const clock = { ms: 0 };
+      const clockMs = () => clock.ms;
+      const scheduler = new Scheduler(clockMs);
+      const follower = new Follower({ ...node.ctx, clockMs }, scheduler, () => {});
+      const run = () => {
+        follower.poll();
+        while (!scheduler.isIdle) scheduler.step();
+      };
+      const before = db.position.txid;
+      db.suspect = true;
+      follower.touched(db);
+      scheduler.step();
+      assert.equal(scheduler.isIdle, false, 'the comparison takes several steps');
+      node.sql('INSERT INTO t VALUES(1);');
+      follower.touched(db);
+      run();
+      assert.equal(db.position.txid, before, 'it compares what was there when it began');
+      for (let looks = 0; follower.nextInMs() !== undefined; looks++) {
+        assert(looks < 5, 'it looks for ever');
+        clock.ms += follower.nextInMs() ?? 0;
+        run();
+      }
+      assert.equal(db.position.txid, before + 1);
+    } finally {
+      node.close();
+    }
+  }));
