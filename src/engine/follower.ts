@@ -135,7 +135,8 @@ export class Follower {
       outcome = yield* capture(this.#ctx, db, options);
       if (db.position.txid !== before) {
         yield* verifyStrictly(this.#ctx, db, () => capture(this.#ctx, db, options));
-      } else if (outcome === 'done' && watch.sizeTries < TELL_SIZE_TRIES) {
+      } else if (outcome === 'done' && !options.locked && watch.sizeTries < TELL_SIZE_TRIES) {
+        // Not while somebody waits to remove its -shm: that is held, and what we write there would wait for them.
         readersKnow = tellSize(db) === 'told';
       }
     } catch (error) {

@@ -11,6 +11,8 @@ import { ofdLock, ofdTest } from '../os/locks.ts';
 import { DB_HEADER_BYTES, parseDbHeader } from '../sqlite/db-header.ts';
 import {
   DMS_BYTE,
+  SHARED_FIRST,
+  SHARED_SIZE,
   WAL_LOCK_BASE,
   WAL_READ_SLOT,
   WAL_READERS,
@@ -42,7 +44,7 @@ export function tellSize({ files }: Database): SizeTold {
     if (!isInUse || !lockReaders(fd)) return 'not-yet';
     // After those of the readers: a writer has one of them, and is never told SQLITE_BUSY because of us.
     if (!ofdLock(fd, 'write', WRITE_LOCK, 1)) return 'not-yet';
-    return publish(files);
+    return whileNobodyCloses(files, () => publish(files));
   } finally {
     fs.closeSync(fd);
   }
@@ -54,6 +56,20 @@ function lockReaders(fd: number): boolean {
     if (ofdLock(fd, 'write', READ_LOCKS, WAL_READERS)) return true;
   }
   return false;
+}
+
+/**
+ * The last connection removes the -shm, and the kernel holds its inode until we have answered: a write to it would wait
+ * for that, and we with it. It does so under EXCLUSIVE on the database, which SHARED keeps it from.
+ */
+function whileNobodyCloses(files: DatabaseFiles, publish: () => SizeTold): SizeTold {
+  const fd = files.openAgain('db');
+  if (fd === undefined) return 'not-yet';
+  try {
+    return ofdLock(fd, 'read', SHARED_FIRST, SHARED_SIZE) ? publish() : 'not-yet';
+  } finally {
+    fs.closeSync(fd);
+  }
 }
 
 function publish(files: DatabaseFiles): SizeTold {

@@ -48,7 +48,21 @@ describePair('an empty -wal', (pair) => {
     }
     await assertReplicated(pair, 'opened.db');
   });
+
+  test('lets readers come and go: none of them waits for us, nor we for it', async () => {
+    const file = pair.primary.file('visited.db');
+    createBank(file, 'wal');
+    const visit = `.open ${file}\nSELECT count(*) FROM moves;\n`;
+    // Closing removes the -shm, and holds its inode meanwhile. A process of its own: one that hangs can be killed.
+    const input = visit.repeat(VISITS);
+    const seen = execFileSync('sqlite3', ['-batch'], { input, timeout: VISITS_MS_MAX });
+    assert.equal(`${seen}`, '0\n'.repeat(VISITS));
+    await assertReplicated(pair, 'visited.db');
+  });
 });
+
+const VISITS = 300;
+const VISITS_MS_MAX = 30_000;
 
 function countMoves(db: ReturnType<typeof open>): number {
   return db.prepare('SELECT count(*) FROM moves').pluck().get() as number;
