@@ -3,11 +3,9 @@ import type { NodeReport } from '../http/info.ts';
 import { adoptDatabase } from './adopt/adopt.ts';
 import { releaseDatabase } from './adopt/release.ts';
 import { getJson } from './client.ts';
-import { nodeUrl } from './node-url.ts';
+import { type NodeFlags, nodeUrl } from './node-url.ts';
 
-interface Flags {
-  readonly url?: string;
-  readonly config?: string;
+interface Flags extends NodeFlags {
   readonly delete?: boolean;
 }
 

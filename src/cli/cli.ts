@@ -18,7 +18,6 @@ import { token } from './token.ts';
 import { exportDatabase, importDatabase } from './transfer.ts';
 import { verify } from './verify.ts';
 
-const DEFAULT_URL = 'http://127.0.0.1:20202';
 const EXIT_USAGE = 64;
 
 /** LiteFS has single-dash flags: -config is --config. Not behind --, where the app's own arguments are. */
@@ -63,7 +62,8 @@ export function buildProgram(run: Runner): Command {
     .exitOverride()
     .showSuggestionAfterError()
     .helpCommand(false);
-  const url = () => new Option('--url <url>', "the node's HTTP address").default(DEFAULT_URL);
+  const url = () =>
+    new Option('--url <url>', "the node's HTTP address (else the config's http.addr)");
   const json = () => new Option('--json', 'print JSON');
   const configFile = () => new Option('--config <file>', 'config file (else the search path)');
   const dir = () =>
@@ -127,6 +127,7 @@ export function buildProgram(run: Runner): Command {
     .description('show the node, its databases and who follows whom')
     .option('--watch', 'show it again each second until Ctrl-C')
     .addOption(url())
+    .addOption(configFile())
     .addOption(json())
     .action(run(status));
   program
@@ -140,15 +141,13 @@ export function buildProgram(run: Runner): Command {
     .addOption(json())
     .action(run(verify));
 
-  const ownUrl = () =>
-    new Option('--url <url>', "the node's HTTP address (else the config's http.addr)");
   program
     .command('adopt')
     .description('move a database into the mount of the primary, and leave a link in its place')
     .argument('<file>', 'an SQLite database that nobody has open')
     .option('--as <name>', 'its path in the mount (else its own name)')
     .option('--delete', 'keep no FILE.before-litefs-lite')
-    .addOption(ownUrl())
+    .addOption(url())
     .addOption(configFile())
     .addHelpText(
       'after',
@@ -160,7 +159,7 @@ export function buildProgram(run: Runner): Command {
     .description('put a copy of the present state in the place of the link that adopt left')
     .argument('<file>', 'the link')
     .option('--delete', 'remove the database from the mount, and so from all replicas')
-    .addOption(ownUrl())
+    .addOption(url())
     .addOption(configFile())
     .addHelpText('after', '\nExample:\n  litefs-lite release /var/lib/myapp/app.db')
     .action(run(release));
@@ -171,6 +170,7 @@ export function buildProgram(run: Runner): Command {
     .argument('[file]', 'the file to make (else standard output)')
     .option('--force', 'replace the file if it exists')
     .addOption(url())
+    .addOption(configFile())
     .action(run(exportDatabase));
   program
     .command('import')
@@ -178,6 +178,7 @@ export function buildProgram(run: Runner): Command {
     .argument('<database>', 'its path in the mount')
     .argument('<file>', 'an SQLite database')
     .addOption(url())
+    .addOption(configFile())
     .addHelpText(
       'after',
       '\nTo another machine: LITEFS_SECRET=... litefs-lite import --url http://HOST:20202 ...',
@@ -194,6 +195,7 @@ export function buildProgram(run: Runner): Command {
     )
     .argument('<command...>', 'the command, behind --')
     .addOption(url())
+    .addOption(configFile())
     .addHelpText(
       'after',
       '\nExamples:\n  litefs-lite run -if-primary -- myapp cleanup' +
@@ -207,6 +209,7 @@ export function buildProgram(run: Runner): Command {
     .argument('[database]', 'one database (else all)')
     .option('--dir <dir>', 'copy it to this directory as well')
     .addOption(url())
+    .addOption(configFile())
     .addOption(json())
     .action(run(snapshot));
   program

@@ -96,7 +96,7 @@ function unreachable(url: string, error: unknown): LiteFsError {
   const said = errorText(error) || (error as NodeJS.ErrnoException).code;
   const why = isLate ? 'it takes too long' : said;
   return new LiteFsError('NODE_UNREACHABLE', `no node answers at ${url}${why ? `: ${why}` : ''}`, {
-    hint: 'Is it running (systemctl status litefs-lite)? Another address: --url http://HOST:20202',
+    hint: 'Is it running (systemctl status litefs-lite)? Another address: --url http://HOST:20202, or --config FILE',
     cause: error,
   });
 }

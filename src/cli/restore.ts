@@ -7,12 +7,13 @@ import type { Target } from '../snapshots/plan.ts';
 import { type Restored, restore as restoreTo } from '../snapshots/restore.ts';
 import { parseTime } from '../snapshots/when.ts';
 import { type ArchiveFlags, archivesDir, existingArchive } from './archives.ts';
+import { type NodeFlags, nodeUrl, repeated } from './node-url.ts';
 import { progressBar } from './progress.ts';
 import { restoreInPlace } from './restore-in-place.ts';
+import { shellWord } from './shell-word.ts';
 import { formatBytes } from './table.ts';
 
-interface RestoreFlags extends ArchiveFlags {
-  readonly url: string;
+interface RestoreFlags extends ArchiveFlags, NodeFlags {
   readonly at?: string;
   readonly txid?: string;
   readonly latest?: boolean;
@@ -48,7 +49,7 @@ export async function restore(database: string, flags: RestoreFlags): Promise<nu
     return 0;
   }
   const { restored, undoTxid } = await restoreInPlace(
-    flags.url,
+    nodeUrl(flags),
     database,
     archive,
     target,
@@ -57,7 +58,7 @@ export async function restore(database: string, flags: RestoreFlags): Promise<nu
   bar.end();
   process.stdout.write(
     `${described(database, restored, flags.check)}\n` +
-      `  to undo it: litefs-lite restore ${database} --txid ${undoTxid} --in-place\n`,
+      `  to undo it: litefs-lite restore ${shellWord(database)} --txid ${undoTxid} --in-place${repeated(flags)}\n`,
   );
   return 0;
 }

@@ -9,9 +9,9 @@ import path from 'node:path';
 import { errorText, LiteFsError } from '../errors.ts';
 import type { HaltReport, NodeReport } from '../http/info.ts';
 import { deleteJson, getJson, postJson } from './client.ts';
+import { type NodeFlags, nodeUrl } from './node-url.ts';
 
-interface Flags {
-  readonly url: string;
+interface Flags extends NodeFlags {
   readonly ifCandidate?: boolean;
   readonly ifPrimary?: boolean;
   readonly withHaltLockOn?: string;
@@ -25,7 +25,8 @@ const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** The command's exit status; 0 when it is not for this node. */
 export async function run(command: readonly string[], flags: Flags): Promise<number> {
-  const node = await getJson<NodeReport>(flags.url, '/info');
+  const url = nodeUrl(flags);
+  const node = await getJson<NodeReport>(url, '/info');
   const reason = whyNotHere(node, flags);
   if (reason) {
     process.stderr.write(`litefs-lite: not run: ${reason}\n`);
@@ -38,7 +39,7 @@ export async function run(command: readonly string[], flags: Flags): Promise<num
   };
   const { withHaltLockOn } = flags;
   if (withHaltLockOn === undefined) return runCommand(command, environment);
-  return withHaltLock(flags.url, databaseOf(withHaltLockOn, node.path), () =>
+  return withHaltLock(url, databaseOf(withHaltLockOn, node.path), () =>
     runCommand(command, environment),
   );
 }

@@ -13,6 +13,7 @@ import {
   newArchive,
 } from './archives.ts';
 import { getJson, NO_LIMIT, postJson } from './client.ts';
+import { type NodeFlags, nodeUrl } from './node-url.ts';
 import { formatBytes, formatTable } from './table.ts';
 
 /** Reads the archives themselves; no node need run. */
@@ -71,15 +72,16 @@ export function age(ms: number, nowMs: number): string {
 /** 0: cut; 74 when the node could not. With `dir` the snapshots are copied there as well. */
 export async function snapshot(
   database: string | undefined,
-  flags: { readonly url: string; readonly dir?: string; readonly json?: boolean },
+  flags: NodeFlags & { readonly dir?: string; readonly json?: boolean },
 ): Promise<number> {
   const dir = flags.dir === undefined ? undefined : path.resolve(flags.dir);
   if (dir !== undefined && !fs.existsSync(dir)) {
     throw new LiteFsError('USAGE', `there is no directory ${dir}`, { hint: 'Is it mounted?' });
   }
   const query = database === undefined ? '' : `?name=${encodeURIComponent(database)}`;
-  const run = await postJson<SnapshotRunReport>(flags.url, `/snapshot${query}`, NO_LIMIT);
-  if (dir !== undefined) await copySnapshots(run, flags.url, dir);
+  const url = nodeUrl(flags);
+  const run = await postJson<SnapshotRunReport>(url, `/snapshot${query}`, NO_LIMIT);
+  if (dir !== undefined) await copySnapshots(run, url, dir);
   if (flags.json) process.stdout.write(`${JSON.stringify(run, null, 2)}\n`);
   else {
     for (const { name, txid, bytes } of run.snapshots) {

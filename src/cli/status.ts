@@ -3,10 +3,10 @@ import { setTimeout } from 'node:timers/promises';
 import { LiteFsError } from '../errors.ts';
 import { type DatabaseReport, type NodeReport, whyDisconnected } from '../http/info.ts';
 import { getJson } from './client.ts';
+import { type NodeFlags, nodeUrl } from './node-url.ts';
 import { formatBytes, formatTable } from './table.ts';
 
-interface StatusFlags {
-  readonly url: string;
+interface StatusFlags extends NodeFlags {
   readonly json?: boolean;
   readonly watch?: boolean;
 }
@@ -20,8 +20,9 @@ const CLEAR_ALL = '\x1b[2J';
 
 /** 0: all is well; 1: something needs attention. */
 export async function status(flags: StatusFlags): Promise<number> {
-  if (flags.watch) return watch(flags.url);
-  const report = await getJson<NodeReport>(flags.url, '/info');
+  const url = nodeUrl(flags);
+  if (flags.watch) return watch(url);
+  const report = await getJson<NodeReport>(url, '/info');
   process.stdout.write(flags.json ? `${JSON.stringify(report, null, 2)}\n` : formatStatus(report));
   const isWell =
     warningsOf(report).length === 0 && report.databases.every(({ state }) => state === 'ok');

@@ -7,11 +7,11 @@ import { pipeline } from 'node:stream/promises';
 import { LiteFsError } from '../errors.ts';
 import type { ImportReport } from '../http/info.ts';
 import { openRequest, readJson } from './client.ts';
+import { type NodeFlags, nodeUrl } from './node-url.ts';
 import { progressBar } from './progress.ts';
 import { formatBytes } from './table.ts';
 
-interface Flags {
-  readonly url: string;
+interface Flags extends NodeFlags {
   readonly force?: boolean;
 }
 
@@ -29,8 +29,9 @@ export async function exportDatabase(
   if (file !== undefined && !flags.force && fs.existsSync(file)) {
     throw new LiteFsError('USAGE', `${file} exists`, { hint: 'Add --force to replace it.' });
   }
+  const url = nodeUrl(flags);
   const where = `/export?name=${encodeURIComponent(database)}`;
-  const body = await openRequest('GET', flags.url, where);
+  const body = await openRequest('GET', url, where);
   const total = Number(body.headers['content-length']);
   if (file === undefined) {
     await pipeline(body, process.stdout, { end: false });
@@ -49,7 +50,7 @@ export async function exportDatabase(
     fs.renameSync(part, whole);
   } catch (error) {
     fs.rmSync(part, { force: true });
-    throw asFault(error, flags.url);
+    throw asFault(error, url);
   }
   process.stdout.write(`${file}: ${database}, ${formatBytes(total)}\n`);
   return 0;
@@ -76,11 +77,12 @@ export async function importDatabase(
       },
     );
   }
+  const url = nodeUrl(flags);
   const report = await withBar(size, async (counted) => {
     const body = fs.createReadStream(file).pipe(counted);
     const where = `/import?name=${encodeURIComponent(database)}`;
-    const response = await openRequest('POST', flags.url, where, body);
-    return readJson<ImportReport>(response, flags.url);
+    const response = await openRequest('POST', url, where, body);
+    return readJson<ImportReport>(response, url);
   });
   process.stdout.write(`${report.name}: ${formatBytes(report.bytes)}, at ${report.position}\n`);
   return 0;

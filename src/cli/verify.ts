@@ -2,10 +2,10 @@
 import type { NodeReport, VerifyReport } from '../http/info.ts';
 import type { ArchiveFlags } from './archives.ts';
 import { getJson, NO_LIMIT } from './client.ts';
+import { type NodeFlags, nodeUrl } from './node-url.ts';
 import { verifySnapshots } from './verify-snapshots.ts';
 
-interface VerifyFlags extends ArchiveFlags {
-  readonly url: string;
+interface VerifyFlags extends ArchiveFlags, NodeFlags {
   readonly snapshots?: boolean;
   readonly json?: boolean;
 }
@@ -20,12 +20,13 @@ interface Verdict extends VerifyReport {
 /** 0: everything is what it should be; 65: something is not. */
 export async function verify(database: string | undefined, flags: VerifyFlags): Promise<number> {
   if (flags.snapshots) return verifySnapshots(database, flags);
-  const info = await getJson<NodeReport>(flags.url, '/info');
+  const url = nodeUrl(flags);
+  const info = await getJson<NodeReport>(url, '/info');
   const names = database === undefined ? info.databases.map(({ name }) => name) : [database];
   const verdicts: Verdict[] = [];
   for (const name of names) {
     const report = await getJson<VerifyReport>(
-      flags.url,
+      url,
       `/verify?name=${encodeURIComponent(name)}`,
       NO_LIMIT,
     );

@@ -2,16 +2,18 @@
  * From a config file to a Config: find it, read it, expand variables, parse, check; every problem
  * found is reported at once, each as `file:line:column: what is wrong: what to write`.
  */
-import { closeSync, openSync, readSync, statSync } from 'node:fs';
+import { accessSync, closeSync, constants, openSync, readSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { LineCounter } from 'yaml';
 import { errorText, LiteFsError } from '../errors.ts';
 import { type Config, type ConfigProblem, contradictions, resolveConfig } from './config.ts';
 import { type ConfigDocument, parseConfigDocument } from './document.ts';
 import { type Environment, expandVariables, type SourceProblem, unexpanded } from './expand.ts';
+import { Fault } from './fault.ts';
 import { ineffectiveFields } from './json-schema.ts';
 import { problemsOf } from './problems.ts';
 import { configFileSchema } from './schema.ts';
+import { type Address, parseListenAddress } from './values.ts';
 
 /** A config file is a page or two; what is larger is some other file. */
 const FILE_BYTES_MAX = 1 << 20;
@@ -61,6 +63,38 @@ export function loadConfig(path: string | undefined, surroundings: Surroundings)
     });
   }
   return parseConfig(readConfigFile(file), file, surroundings);
+}
+
+/**
+ * http.addr alone of the file that loadConfig would take, for programs that ask its node: they need not have the secret
+ * that the file takes from the environment. undefined: the default, or there is no file, or none that we may read.
+ * @throws LiteFsError CONFIG: the file at `path` cannot be read, or what it says of http.addr cannot be understood
+ */
+export function loadHttpAddr(
+  path: string | undefined,
+  surroundings: Surroundings,
+): Address | undefined {
+  const file =
+    path === undefined ? findConfigFile(searchPath(surroundings)) : resolve(surroundings.cwd, path);
+  if (file === undefined || (path === undefined && !isReadable(file))) return undefined;
+  const source = readConfigFile(file);
+  const { value } = parseConfigDocument(expandVariables(source, surroundings.env).text);
+  const addr = (value as { http?: { addr?: unknown } } | undefined)?.http?.addr;
+  if (value !== undefined && addr === undefined) return undefined;
+  const address = parseListenAddress(addr);
+  if (!(address instanceof Fault)) return address;
+  // It says better than this what is wrong, and where.
+  return parseConfig(source, file, surroundings).config.http.addr;
+}
+
+/** `init` writes files that only root may read; others ask at the default port. */
+function isReadable(file: string): boolean {
+  try {
+    accessSync(file, constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function readConfigFile(file: string): string {

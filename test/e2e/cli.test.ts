@@ -71,6 +71,16 @@ describe('commands that ask a running node', () => {
     assert.doesNotMatch(stdout, /^REPLICA /m);
   });
 
+  test('asks the node of the config that is named, or found in the working directory', async () => {
+    const file = path.join(replica.dir, 'litefs.yml');
+    const named = await runCli(['status', '--config', file]);
+    assert.equal(named.status, 0, named.stderr);
+    assert.match(named.stdout, / is the replica of /);
+    const found = await runCli(['verify', 'app.db'], { cwd: replica.dir });
+    assert.equal(found.status, 0, found.stderr);
+    assert.match(found.stdout, /the same as on the primary\n$/);
+  });
+
   test('status --json is what the API tells', async () => {
     const { status, stdout } = await runCli(['status', '--json', ...url(primary)]);
     assert.equal(status, 0);

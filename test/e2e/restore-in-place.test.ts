@@ -77,8 +77,8 @@ describe('a restore in place', () => {
           sqlite3(file, `PRAGMA busy_timeout=${BUSY_MS}; ${rows}`).split('\n').at(-1),
           '5000|5000',
         );
-        const undo = /--txid ([0-9a-f]{16}) --in-place/.exec(restored.stdout)?.[1] ?? '';
-        const undone = await runCli([...args, undo]);
+        const undo = /to undo it: litefs-lite (.*)/.exec(restored.stdout)?.[1] ?? '';
+        const undone = await runCli(undo.split(' '));
         assert.equal(undone.status, 0, undone.stderr);
         const seen = await end();
         const [, again] = /--txid ([0-9a-f]{16}) --in-place/.exec(undone.stdout) ?? [];
