@@ -21,19 +21,29 @@ export interface ReceiverEvents {
   discarded(path: string): void;
 }
 
+/** A resync: what comes of it is handed to `store` once it has begun there. */
+interface Running {
+  store: Resync | undefined;
+}
+
 export class DatabaseReceiver {
   readonly #database: string;
   readonly #store: ReplicationStore;
   readonly #events: ReceiverEvents;
   readonly #log: ReplicationLogger;
-  #resync: Promise<Resync> | undefined;
+  /** The one that frames come of. */
+  #resync: Running | undefined;
+  /** The same, until the store finishes it. */
+  #unfinished: Running | undefined;
+  /** Counts how often it all begins anew. What was received before is of no use then, and its failures are none. */
+  #epoch = 0;
   /** Everything until the server begins anew is of no use. */
   #failed = false;
   #failures = 0;
   #retry: NodeJS.Timeout | undefined;
   /** The newest entry that was handed to the store, which takes them in order. */
   #lastApply: Promise<void> = Promise.resolve();
-  /** Steps of a resync, one after the other. */
+  /** Steps of a resync, drops, and the entries after them, one after the other. */
   #chain: Promise<void> = Promise.resolve();
   /** How many of them are not done. */
   #steps = 0;
@@ -54,26 +64,17 @@ export class DatabaseReceiver {
   /** `bytes`: for flow control. */
   entry(source: ReceivedEntry['source'], bytes: number): void {
     const entry: ReceivedEntry = { database: this.#database, source };
+    const discard = () => this.#discard(source, bytes);
     if (this.#resync) {
-      this.#step((resync) => resync.entry(entry), bytes, source);
-      return;
+      this.#resyncStep((resync) => resync.entry(entry), bytes, discard);
+    } else if (this.#steps > 0) {
+      // It follows the end of a resync, or a drop, which the store has not seen yet. None waits for the one before it.
+      this.#step(async () => this.#apply(entry, bytes), discard);
+    } else if (this.#failed) {
+      discard();
+    } else {
+      this.#apply(entry, bytes);
     }
-    if (this.#failed) {
-      this.#discard(source);
-      this.#events.released(bytes);
-      return;
-    }
-    this.#lastApply = this.#store.apply(entry).then(
-      (position) => {
-        this.#failures = 0;
-        this.#events.released(bytes);
-        this.#events.applied(this.#database, position);
-      },
-      (error) => {
-        this.#events.released(bytes);
-        this.#fail(error);
-      },
-    );
   }
 
   /** The primary's position: at the same transaction, both must have the same content. */
@@ -91,109 +92,153 @@ export class DatabaseReceiver {
         'CHECKSUM_MISMATCH',
         `${this.#database} at ${formatPosition(ours)} is not what the primary has: ${formatPosition(theirs)}`,
       ),
+      this.#epoch,
     );
   }
 
   begin(base: ResyncBegin): void {
-    this.#abort();
-    this.#failed = false;
+    this.#beginAnew();
     const text = base.diverged
       ? `${this.#database} has what the primary does not (${base.reason}): it is kept, and replaced`
       : `${this.#database} is being resynchronised: ${base.reason}`;
     this.#log.info({ database: this.#database, diverged: base.diverged }, text);
-    this.#resync = this.#store.beginResync(this.#database, base);
-    this.#chain = this.#resync.then(
-      () => {},
-      (error) => this.#fail(error),
-    );
+    const running: Running = { store: undefined };
+    this.#resync = running;
+    this.#unfinished = running;
+    const epoch = this.#epoch;
+    this.#step(async () => {
+      running.store = await this.#store.beginResync(this.#database, base);
+      if (epoch !== this.#epoch) abort(running);
+    });
   }
 
   pages(records: Buffer): void {
-    if (this.#resync) this.#step((resync) => resync.pages(records), records.length);
-    else this.#events.released(records.length);
+    const bytes = records.length;
+    const discard = () => this.#events.released(bytes);
+    if (this.#resync) this.#resyncStep((resync) => resync.pages(records), bytes, discard);
+    else discard();
   }
 
   end(position: Position): void {
     if (!this.#resync) return;
-    this.#step(async (resync) => {
+    this.#resyncStep(async (resync) => {
+      this.#unfinished = undefined;
       await resync.finish(position);
       this.#failures = 0;
       this.#log.info({ database: this.#database }, `${this.#database} is in sync again`);
       this.#events.applied(this.#database, position);
-    }, 0);
+    });
     this.#resync = undefined;
   }
 
   dropped(diverged: boolean): void {
-    this.#abort();
-    this.#chain = this.#chain
-      .then(() => this.#store.drop(this.#database, { diverged }))
-      .catch((error) => this.#fail(error));
+    this.#beginAnew();
+    this.#step(async () => {
+      await this.#store.drop(this.#database, { diverged });
+      this.#failures = 0;
+    });
   }
 
   /** The connection is gone. */
   close(): void {
     this.#closed = true;
     clearTimeout(this.#retry);
-    this.#abort();
+    // One that is whole is finished all the same.
+    if (this.#resync) this.#beginAnew();
   }
 
   /** Resolves when nothing that was received is still on its way into the store. */
   async drained(): Promise<void> {
-    await Promise.all([this.#lastApply, this.#chain]);
+    await this.#chain;
+    await this.#lastApply;
   }
 
-  #discard(source: ReceivedEntry['source']): void {
+  #beginAnew(): void {
+    this.#abort();
+    clearTimeout(this.#retry);
+    this.#epoch++;
+    this.#failed = false;
+  }
+
+  #apply(entry: ReceivedEntry, bytes: number): void {
+    const epoch = this.#epoch;
+    this.#lastApply = this.#store.apply(entry).then(
+      (position) => {
+        this.#failures = 0;
+        this.#events.released(bytes);
+        this.#events.applied(this.#database, position);
+      },
+      (error) => {
+        this.#events.released(bytes);
+        this.#fail(error, epoch);
+      },
+    );
+  }
+
+  #discard(source: ReceivedEntry['source'], bytes: number): void {
     if ('path' in source) this.#events.discarded(source.path);
+    this.#events.released(bytes);
   }
 
-  #step(
-    run: (resync: Resync) => Promise<void>,
-    bytes: number,
-    source?: ReceivedEntry['source'],
-  ): void {
-    const pending = this.#resync as Promise<Resync>;
-    let isTaken = false;
+  #resyncStep(run: (resync: Resync) => Promise<void>, bytes = 0, discard = () => {}): void {
+    const running = this.#resync;
+    this.#step(async () => {
+      try {
+        // It has begun: otherwise nothing more is done in this epoch.
+        await run(running?.store as Resync);
+      } finally {
+        this.#events.released(bytes);
+      }
+    }, discard);
+  }
+
+  /** Does it after all that came before it, or `discard` when it is of no use any more. */
+  #step(run: () => Promise<void>, discard = () => {}): void {
+    const epoch = this.#epoch;
     this.#steps++;
     this.#chain = this.#chain
-      .then(async () => {
-        if (this.#failed) return;
-        const resync = await pending;
-        isTaken = true;
-        await run(resync);
+      .then(() => {
+        if (epoch === this.#epoch && !this.#failed) return run();
+        discard();
       })
-      .catch((error) => this.#fail(error))
+      .catch((error) => this.#fail(error, epoch))
       .finally(() => {
-        if (source && !isTaken) this.#discard(source);
         this.#steps--;
-        this.#events.released(bytes);
       });
   }
 
   #abort(): void {
-    const pending = this.#resync;
+    const unfinished = this.#unfinished;
     this.#resync = undefined;
-    pending?.then((resync) => resync.abort()).catch(() => {});
+    this.#unfinished = undefined;
+    if (unfinished) abort(unfinished);
   }
 
   /** Logs it once, and asks anew after a while. */
-  #fail(error: unknown): void {
-    if (this.#closed || this.#failed) return;
-    if (!(error instanceof LiteFsError)) throw error;
+  #fail(error: unknown, epoch: number): void {
+    if (!this.#closed && !(error instanceof LiteFsError)) throw error;
+    if (this.#failed || epoch !== this.#epoch) return;
     this.#abort();
     this.#failed = true;
+    if (this.#closed) return;
     this.#failures++;
-    const pages = error.code !== 'DISK';
-    this.#log.error({ database: this.#database, code: error.code }, error.message);
+    const { code, message } = error as LiteFsError;
+    const pages = code !== 'DISK';
+    this.#log.error({ database: this.#database, code }, message);
     const wait = Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** (this.#failures - 1));
     // The first time it is most likely over at once: what differs is sent.
     this.#retry = setTimeout(
       () => {
-        if (!pages) this.#failed = false;
+        if (!pages) this.#beginAnew();
         const position = this.#store.positions().get(this.#database);
         this.#events.request(this.#database, position ?? { txid: 0, checksum: 0n }, pages);
       },
       this.#failures === 1 && pages ? 0 : wait,
     );
   }
+}
+
+/** Has the store throw away what it has staged. It may have done so. */
+function abort({ store }: Running): void {
+  store?.abort().catch(() => {});
 }

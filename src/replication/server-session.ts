@@ -360,6 +360,12 @@ export class ServerSession {
   #request(payload: Buffer): void {
     const { database, position, pages } = decodeRequest(payload);
     if (!this.#wanted(database)) return;
+    if (!this.#parts.store.positions().has(database)) {
+      // It was dropped while the request was on its way, or could not be removed there.
+      this.#acked.set(database, position);
+      this.#dropped(database);
+      return;
+    }
     const feed = this.#feeds.get(database) ?? this.#follow(database, position);
     feed.requested(position, pages);
   }

@@ -54,3 +54,81 @@ it('leaves no spool file behind of a resync that cannot go on', async () => {
   assert.deepEqual(discarded, ['first', 'second']);
   assert.equal(released, 2);
 });
+
+it('asks for nothing more after a drop, and takes what is made anew', async () => {
+  store.commit('a.db', new Map([[1, 1n]]));
+  receiver.entry({ bytes: entryOf(2) }, 1);
+  await settle(4);
+  receiver.dropped(false);
+  // At once, as in one piece of what came.
+  receiver.entry({ bytes: entryOf(1) }, 1);
+  mock.timers.tick(60_000);
+  await settle(8);
+  assert.deepEqual(requests, []);
+  assert.equal(store.positions().get('a.db')?.txid, 1);
+  assert.deepEqual(store.databases.get('a.db')?.pages, new Map([[1, 11n]]));
+  assert.equal(released, 2);
+});
+
+it('finishes a resync before it applies what came after it', async () => {
+  const primary = new MemoryStore();
+  primary.commit('a.db', new Map([[1, 11n]]));
+  receiver.begin({ ...BASE, position: positionIn(primary), reason: '' });
+  const cut = await primary.cutPages('a.db', undefined);
+  receiver.pages((await cut.next(1)) as Buffer);
+  receiver.end(positionIn(primary));
+  primary.commit('a.db', new Map([[1, 12n]]));
+  receiver.entry({ bytes: bytesOfLast(primary) }, 1);
+  await settle(20);
+  assert.deepEqual(store.databases.get('a.db')?.pages, new Map([[1, 12n]]));
+  assert.deepEqual(requests, []);
+});
+
+it('leaves a resync that is under way for another, and does not take that for a failure', async () => {
+  const primary = new MemoryStore();
+  primary.commit('a.db', new Map([[1, 11n]]));
+  const begin = () => receiver.begin({ ...BASE, position: positionIn(primary), reason: '' });
+  const aborted: number[] = [];
+  const beginResync = store.beginResync.bind(store);
+  let begun = 0;
+  store.beginResync = async (...args) => {
+    const resync = await beginResync(...args);
+    const number = ++begun;
+    const refuse = () => Promise.reject(new LiteFsError('WRONG_STATE', 'that has ended already'));
+    const pages = (records: Uint8Array) =>
+      aborted.includes(number) ? refuse() : resync.pages(records);
+    return { ...resync, pages, abort: async () => void aborted.push(number) };
+  };
+  const cut = await primary.cutPages('a.db', undefined);
+  const records = (await cut.next(1)) as Buffer;
+  begin();
+  await settle(4);
+  for (let i = 0; i < 3; i++) receiver.pages(records);
+  begin();
+  receiver.pages(records);
+  receiver.end(positionIn(primary));
+  await settle(20);
+  mock.timers.tick(60_000);
+  assert.deepEqual(requests, []);
+  assert.deepEqual(aborted, [1]);
+  assert.deepEqual(store.positions(), primary.positions());
+});
+
+/** The entry that leads to a transaction of a database that never had but one page. */
+function entryOf(txid: number): Uint8Array {
+  const other = new MemoryStore();
+  for (let i = 1; i <= txid; i++) other.commit('a.db', new Map([[1, BigInt(10 + i)]]));
+  return bytesOfLast(other);
+}
+
+function bytesOfLast({ databases }: MemoryStore): Uint8Array {
+  const source = databases.get('a.db')?.log.at(-1)?.source;
+  assert(source && 'bytes' in source);
+  return source.bytes;
+}
+
+function positionIn(other: MemoryStore): Position {
+  const position = other.positions().get('a.db');
+  assert(position);
+  return position;
+}
