@@ -171,6 +171,10 @@ export function buildProgram(run: Runner): Command {
     .option('--force', 'replace the file if it exists')
     .addOption(url())
     .addOption(configFile())
+    .addHelpText(
+      'after',
+      '\nFrom another machine: LITEFS_SECRET=... litefs-lite export --url http://HOST:20202 ...',
+    )
     .action(run(exportDatabase));
   program
     .command('import')

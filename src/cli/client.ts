@@ -1,6 +1,7 @@
 /**
- * Asking a running node over HTTP. What changes something carries the secret in $LITEFS_SECRET, if that is set. By node:http:
- * fetch gives up when no answer has begun after 300 s, and a snapshot may take longer.
+ * Asking a running node over HTTP. What changes something, or gets what databases hold, carries the secret in
+ * $LITEFS_SECRET, if that is set. By node:http: fetch gives up when no answer has begun after 300 s, and a snapshot may
+ * take longer.
  */
 import http from 'node:http';
 import https from 'node:https';
@@ -34,7 +35,14 @@ type Method = 'GET' | 'POST' | 'DELETE';
 
 async function ask<T>(method: Method, url: string, path: string, msMax: number): Promise<T> {
   const signal = msMax === NO_LIMIT ? undefined : AbortSignal.timeout(msMax);
-  return readJson<T>(await openRequest(method, url, path, undefined, signal), url);
+  return readJson<T>(await openRequest(method, url, path, { signal }), url);
+}
+
+interface RequestOptions {
+  readonly body?: Readable;
+  readonly signal?: AbortSignal;
+  /** Whether it carries the secret; by default when it is no GET. */
+  readonly secret?: boolean;
 }
 
 /** An answer of which the body is yet to be read. Throws NODE_UNREACHABLE, or what the node answered. */
@@ -42,12 +50,11 @@ export async function openRequest(
   method: Method,
   url: string,
   path: string,
-  body?: Readable,
-  signal?: AbortSignal,
+  { body, signal, secret = method !== 'GET' }: RequestOptions = {},
 ): Promise<http.IncomingMessage> {
   let answer: http.IncomingMessage;
   try {
-    answer = await send(method, new URL(path, url), body, signal);
+    answer = await send(method, new URL(path, url), { body, signal, secret });
   } catch (error) {
     throw unreachable(url, error);
   }
@@ -69,11 +76,10 @@ export async function readJson<T>(answer: http.IncomingMessage, url: string): Pr
 function send(
   method: Method,
   target: URL,
-  body: Readable | undefined,
-  signal: AbortSignal | undefined,
+  { body, signal, secret }: RequestOptions,
 ): Promise<http.IncomingMessage> {
-  const secret = process.env.LITEFS_SECRET;
-  const headers = method !== 'GET' && secret ? { authorization: `Bearer ${secret}` } : {};
+  const token = secret ? process.env.LITEFS_SECRET : undefined;
+  const headers = token ? { authorization: `Bearer ${token}` } : {};
   const { request } = target.protocol === 'https:' ? https : http;
   return new Promise((resolve, reject) => {
     // A connection of its own: one that was kept may be closed by the node just then.

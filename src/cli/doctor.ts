@@ -166,7 +166,7 @@ async function askPrimary(url: string | undefined) {
   try {
     const sentMs = Date.now();
     const signal = AbortSignal.timeout(ANSWER_MS_MAX);
-    const response = await openRequest('GET', url, '/info', undefined, signal);
+    const response = await openRequest('GET', url, '/info', { signal });
     const aheadMs = clockAhead(response.headers.date ?? null, sentMs, Date.now());
     const { version, isPrimary } = await readJson<NodeReport>(response, url);
     return isPrimary ? { aheadMs, version } : undefined;
@@ -191,7 +191,7 @@ function ownFacts(dataDir: string): PeerFacts | undefined {
 async function reportOf(url: string): Promise<{ report: NodeReport | undefined; why: string }> {
   try {
     const signal = AbortSignal.timeout(ANSWER_MS_MAX);
-    const response = await openRequest('GET', url, '/info', undefined, signal);
+    const response = await openRequest('GET', url, '/info', { signal });
     return { report: await readJson<NodeReport>(response, url), why: '' };
   } catch (error) {
     return { report: undefined, why: errorText(error) };

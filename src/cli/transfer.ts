@@ -31,7 +31,7 @@ export async function exportDatabase(
   }
   const url = nodeUrl(flags);
   const where = `/export?name=${encodeURIComponent(database)}`;
-  const body = await openRequest('GET', url, where);
+  const body = await openRequest('GET', url, where, { secret: true });
   const total = Number(body.headers['content-length']);
   if (file === undefined) {
     await pipeline(body, process.stdout, { end: false });
@@ -81,7 +81,7 @@ export async function importDatabase(
   const report = await withBar(size, async (counted) => {
     const body = fs.createReadStream(file).pipe(counted);
     const where = `/import?name=${encodeURIComponent(database)}`;
-    const response = await openRequest('POST', url, where, body);
+    const response = await openRequest('POST', url, where, { body });
     return readJson<ImportReport>(response, url);
   });
   process.stdout.write(`${report.name}: ${formatBytes(report.bytes)}, at ${report.position}\n`);

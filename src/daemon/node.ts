@@ -155,6 +155,7 @@ async function startAndServe(
     {
       routes: apiRoutes(api),
       secret: config.replication.secret,
+      names: namesOf(config, identity),
       answered: (route, status) => api.metrics.httpAnswered(route, status),
     },
     config.http.addr,
@@ -377,4 +378,11 @@ function stopSignals(stop: AbortSignal | undefined, log: Logger): StopSignals {
  */
 function ownHostname(config: Config): string {
   return config.lease.candidate ? (config.lease.hostname ?? os.hostname()) : os.hostname();
+}
+
+/** By which other machines may know this one. */
+function namesOf({ http, lease }: Config, { hostname }: NodeIdentity): string[] {
+  const advertised = lease.advertiseUrl && new URL(lease.advertiseUrl).hostname;
+  const names = [hostname, os.hostname(), lease.hostname, http.addr.host, advertised];
+  return names.filter((name) => name !== undefined);
 }

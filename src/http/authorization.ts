@@ -1,5 +1,6 @@
 /**
- * Who may change something: whoever shows the shared secret as a bearer token, and programs on this machine.
+ * Who may change something, and once there is a secret, who is given what databases hold: whoever shows it as a bearer
+ * token, and programs on this machine.
  *
  * A browser on this machine, or a proxy that passes strangers on, connects from loopback as well: a page of any
  * web site can send a POST to localhost. Both say so in their headers, and need the token.
@@ -16,20 +17,55 @@ loopback.addAddress('::1', 'ipv6');
 /** Headers of requests that somebody else made through a program on this machine. */
 const ON_BEHALF = ['origin', 'sec-fetch-site', 'forwarded', 'x-forwarded-for', 'x-real-ip', 'via'];
 
-/** Throws HttpFault 401 or 403 when the request may not change anything. */
-export function authorize(request: IncomingMessage, secret: string | undefined): void {
+/** What a route does that not everybody may ask for. */
+export type Deed = 'changes' | 'hands out';
+
+export interface Access {
+  /** The shared secret. Without one only programs on this machine may change anything, and everybody may read. */
+  readonly secret: string | undefined;
+  /** By which names this node is asked, beside localhost and IP addresses. */
+  readonly names: readonly string[];
+}
+
+/** Throws HttpFault 401 or 403 when the request may not change anything, or be given what databases hold. */
+export function authorize(request: IncomingMessage, deed: Deed, access: Access): void {
+  const { secret } = access;
   const token = bearerToken(request.headers.authorization);
-  if (token === undefined && isFromHere(request)) return;
+  if (token !== undefined && secret !== undefined && isSame(token, secret)) return;
+  const isForAll = deed === 'hands out' && secret === undefined;
+  if (isForAll || (token === undefined && isFromHere(request))) {
+    if (isNamed(request.headers.host, access.names)) return;
+    throw new HttpFault(403, 'FORBIDDEN', 'the request is for another host than this node', {
+      hint: 'Ask by an IP address, localhost, lease.hostname or the host of lease.advertise-url; or send replication.secret.',
+    });
+  }
   if (secret === undefined) {
     throw new HttpFault(403, 'FORBIDDEN', 'only programs on the node itself may do this', {
       hint: 'Set replication.secret on the node, and send it as "Authorization: Bearer <secret>".',
     });
   }
-  if (token !== undefined && isSame(token, secret)) return;
   throw new HttpFault(401, 'UNAUTHORIZED', 'this needs the shared secret', {
     hint: 'Send replication.secret as "Authorization: Bearer <secret>".',
     headers: { 'www-authenticate': 'Bearer realm="litefs-lite"' },
   });
+}
+
+/**
+ * Whether `Host` names this node. A page of any web site can have its own name lead to this machine, and is then allowed
+ * to read what comes from there (DNS rebinding); but its name stays in the header.
+ */
+function isNamed(host: string | undefined, names: readonly string[]): boolean {
+  // Only HTTP/1.0 comes without, and that is no browser.
+  if (host === undefined) return true;
+  const asked = URL.parse(`http://${host}`)
+    ?.hostname.replace(/^\[|\]$/g, '')
+    .replace(/\.$/, '');
+  if (!asked) return false;
+  return (
+    net.isIP(asked) !== 0 ||
+    asked === 'localhost' ||
+    names.some((name) => name.toLowerCase() === asked)
+  );
 }
 
 function bearerToken(header: string | undefined): string | undefined {

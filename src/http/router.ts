@@ -1,6 +1,6 @@
 /** From a request to its route by path and method, and from what the route says to the answer. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { authorize } from './authorization.ts';
+import { type Access, authorize, type Deed } from './authorization.ts';
 import { asFault, faultReport, HttpFault } from './fault.ts';
 
 /** One request, and what is known of it. */
@@ -15,18 +15,16 @@ export interface Exchange {
 export interface Route {
   readonly method: 'GET' | 'POST' | 'DELETE';
   readonly path: string;
-  /** Whether it changes something: then the client must be allowed to. */
-  readonly changes?: boolean;
+  /** What the client must be allowed to: it changes something, or hands out what databases hold. */
+  readonly deed?: Deed;
   /** Whether it reads the body of the request. What others send is not read. */
   readonly takesBody?: boolean;
   /** What to answer with, as JSON; undefined when it has answered by itself. */
   handle(exchange: Exchange): unknown;
 }
 
-export interface RouterOptions {
+export interface RouterOptions extends Access {
   readonly routes: readonly Route[];
-  /** The shared secret; without one only programs on this machine may change anything. */
-  readonly secret: string | undefined;
   /** Is told of each answer; `route` is its path, or `other`. */
   readonly answered?: (route: string, status: number) => void;
 }
@@ -55,7 +53,7 @@ export class Router {
     };
     try {
       const route = pick(onPath, request.method, url?.pathname ?? request.url ?? '');
-      if (route.changes) authorize(request, this.#options.secret);
+      if (route.deed) authorize(request, route.deed, this.#options);
       if (!route.takesBody) refuseBody();
       const query = url?.searchParams ?? new URLSearchParams();
       const body = await route.handle({ request, response, query, signal });

@@ -57,18 +57,19 @@ export function apiRoutes(node: NodeApi): Route[] {
     {
       method: 'POST',
       path: '/snapshot',
-      changes: true,
+      deed: 'changes',
       handle: ({ query }) => node.snapshot(query.has('name') ? databaseName(query) : undefined),
     },
     {
       method: 'POST',
       path: '/increment',
-      changes: true,
+      deed: 'changes',
       handle: ({ query }) => node.increment(databaseName(query)),
     },
     {
       method: 'GET',
       path: '/export',
+      deed: 'hands out',
       handle({ query, response, signal }) {
         const name = databaseName(query);
         const begin = (bytes: number) =>
@@ -84,20 +85,20 @@ export function apiRoutes(node: NodeApi): Route[] {
     {
       method: 'POST',
       path: '/import',
-      changes: true,
+      deed: 'changes',
       takesBody: true,
       handle: ({ query, request, signal }) => node.import(databaseName(query), request, signal),
     },
     {
       method: 'POST',
       path: '/halt',
-      changes: true,
+      deed: 'changes',
       handle: ({ query }) => node.halt(databaseName(query), lockId(query)),
     },
     {
       method: 'DELETE',
       path: '/halt',
-      changes: true,
+      deed: 'changes',
       handle: ({ query }) => node.unhalt(databaseName(query), lockId(query)),
     },
     {

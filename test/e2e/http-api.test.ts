@@ -77,6 +77,8 @@ describe('the HTTP API', () => {
       fs.writeFileSync(copy, bytes);
       assert.equal(sqlite3(copy, 'SELECT x FROM t'), '1');
     }
+    const elsewhere = { headers: { 'x-forwarded-for': '10.0.0.9' } };
+    assert.equal((await fetch(at(primary, '/export?name=app.db'), elsewhere)).status, 401);
     assert.equal((await fetch(at(primary, '/export?name=nope.db'))).status, 404);
     assert.equal((await fetch(at(primary, '/export?name=../node.json'))).status, 400);
     assert.deepEqual(spooled(primary), []);
@@ -187,6 +189,15 @@ describe('the HTTP API', () => {
     assert.match(exported.stdout, /exported\.db: app\.db, 8\.0 KiB\n/);
     const again = await runCli(['export', 'app.db', file, ...url(replica)]);
     assert.match(again.stderr, /exists/);
+    // It shows its secret: another one than the node's is refused.
+    for (const [LITEFS_SECRET, status] of [
+      ['hush', 0],
+      ['wrong', 75],
+    ] as const) {
+      const command = ['export', '--force', 'app.db', file, ...url(replica)];
+      const shown = await runCli(command, { env: { LITEFS_SECRET } });
+      assert.equal(shown.status, status, shown.stderr);
+    }
     const imported = await runCli(['import', 'copy.db', file, ...url(primary)]);
     assert.equal(imported.status, 0, imported.stderr);
     assert.match(imported.stdout, /^copy\.db: 8\.0 KiB, at 0000000000000001\/[0-9a-f]{16}\n$/);

@@ -69,13 +69,15 @@ describe('a request to a node', () => {
     const url = await listening(async (request, response) => {
       response.end(JSON.stringify(await text(request).catch(() => '')));
     });
-    const answer = await openRequest('POST', url, '/import', Readable.from(['a', 'b']));
+    const answer = await openRequest('POST', url, '/import', {
+      body: Readable.from(['a', 'b']),
+    });
     assert.equal(await text(answer), '"ab"');
     const broken = new Readable({
       read() {
         this.destroy(new Error('EIO: it cannot be read'));
       },
     });
-    await assert.rejects(openRequest('POST', url, '/import', broken), refused(/EIO/));
+    await assert.rejects(openRequest('POST', url, '/import', { body: broken }), refused(/EIO/));
   });
 });

@@ -9,7 +9,8 @@ import { ask, sendRaw, withServer } from './serve.ts';
 
 const routes: Route[] = [
   { method: 'GET', path: '/a', handle: ({ query }) => ({ said: query.get('say') }) },
-  { method: 'POST', path: '/a', changes: true, handle: () => ({ changed: true }) },
+  { method: 'POST', path: '/a', deed: 'changes', handle: () => ({ changed: true }) },
+  { method: 'GET', path: '/content', deed: 'hands out', handle: () => ({ rows: 1 }) },
   {
     method: 'GET',
     path: '/missing',
@@ -157,6 +158,77 @@ describe('what changes something', () => {
       const refused = await change(port, { origin: 'http://evil', authorization: 'Bearer x' });
       assert.equal(refused.status, 403);
       assert.match(report(refused.text).hint ?? '', /replication\.secret/);
+    });
+  });
+});
+
+describe('what databases hold', () => {
+  const elsewhere = { 'x-forwarded-for': '10.0.0.9' };
+  const read = (port: number, headers = {}) => ask(port, 'GET', '/content', { headers });
+
+  test('is for everybody when the node has no secret', async () => {
+    await withServer({ routes }, async (port) => {
+      for (const headers of [{}, elsewhere, { authorization: 'Bearer x' }]) {
+        assert.equal((await read(port, headers)).status, 200);
+      }
+    });
+  });
+
+  test('is for programs on this machine, and for who has the secret, when there is one', async () => {
+    await withServer({ routes, secret: 'sesame' }, async (port) => {
+      assert.equal((await read(port)).status, 200);
+      assert.equal((await read(port, elsewhere)).status, 401);
+      assert.equal((await read(port, { authorization: 'Bearer wrong' })).status, 401);
+      const allowed = { ...elsewhere, authorization: 'Bearer sesame' };
+      assert.equal((await read(port, allowed)).status, 200);
+    });
+  });
+});
+
+describe('a request that a page of another name has made (DNS rebinding)', () => {
+  const names = ['Box1', 'box1.lan'];
+  const statusOf = async (port: number, host: string, more = {}) => {
+    const headers = { host, ...more };
+    const [write, read, rest] = await Promise.all([
+      ask(port, 'POST', '/a', { headers }),
+      ask(port, 'GET', '/content', { headers }),
+      ask(port, 'GET', '/a', { headers }),
+    ]);
+    return [write.status, read.status, rest.status];
+  };
+
+  for (const secret of [undefined, 'sesame']) {
+    test(`changes nothing and is given nothing, ${secret ? 'with a' : 'without'} secret`, async () => {
+      await withServer({ routes, names, secret }, async (port) => {
+        for (const host of ['evil.example', 'evil.example:20202', 'box1.lan.evil.example', 'a b']) {
+          assert.deepEqual(await statusOf(port, host), [403, 403, 200], host);
+        }
+        const refused = await ask(port, 'GET', '/content', { headers: { host: 'evil.example' } });
+        assert.equal(report(refused.text).code, 'FORBIDDEN');
+        assert.match(report(refused.text).hint ?? '', /lease\.advertise-url/);
+      });
+    });
+  }
+
+  test('is told from one that names this node', async () => {
+    await withServer({ routes, names }, async (port) => {
+      for (const host of [
+        'localhost',
+        'LOCALHOST.:20202',
+        'box1:20202',
+        'BOX1.lan',
+        '10.0.0.1:80',
+        '[::1]:20202',
+      ]) {
+        assert.deepEqual(await statusOf(port, host), [200, 200, 200], host);
+      }
+    });
+  });
+
+  test('does not have the secret: with that, any name will do', async () => {
+    await withServer({ routes, names, secret: 'sesame' }, async (port) => {
+      const more = { authorization: 'Bearer sesame' };
+      assert.deepEqual(await statusOf(port, 'vpn.example', more), [200, 200, 200]);
     });
   });
 });
