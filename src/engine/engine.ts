@@ -4,7 +4,7 @@
  */
 import { randomInt } from 'node:crypto';
 import fs from 'node:fs';
-import { errorText, LiteFsError } from '../errors.ts';
+import { errorText, isOutsideFault, LiteFsError } from '../errors.ts';
 import type { Resumption } from '../fuse/policy.ts';
 import { type Position, ZERO_POSITION } from '../ltx/position.ts';
 import { resumeName } from '../mount/names.ts';
@@ -132,7 +132,7 @@ export class Engine {
     return this.#watcher && !this.follower.isHot ? [this.#watcher.fd] : [];
   }
 
-  /** Before mounting: brings every database into a known state. */
+  /** Before mounting: brings every database into a known state. Throws DISK when the disk does not let us. */
   recover(): void {
     emptySpool(this.ctx.layout.spool);
     const names = new Set(scanTree(this.ctx.layout.tree));
@@ -143,7 +143,9 @@ export class Engine {
       try {
         for (const _ of recoverDatabase(this.ctx, db, this.options));
       } catch (error) {
-        if (!(error instanceof LiteFsError) || error.code !== 'DATABASE_CORRUPT') throw error;
+        if (!(error instanceof LiteFsError) || error.code !== 'DATABASE_CORRUPT') {
+          throw asStartFault(name, error);
+        }
         quarantine(this.ctx, db, errorText(error));
         this.registry.forget(db);
       }
@@ -368,6 +370,16 @@ export class Engine {
     const own = bytes && new Uint8Array(bytes);
     this.#post({ kind: 'entry', entry: wireEntry(db.name, entry, own) }, own ? [own.buffer] : []);
   }
+}
+
+/** What refuses the start: nothing is tried again by itself then. */
+function asStartFault(database: string, error: unknown): unknown {
+  const isDisk = error instanceof LiteFsError ? error.code === 'DISK' : isOutsideFault(error);
+  if (!isDisk) return error;
+  return new LiteFsError('DISK', `${database} cannot be recovered: ${errorText(error)}`, {
+    hint: 'Nothing is lost. Free space on the disk of data.dir, or mend it, and start again.',
+    cause: error,
+  });
 }
 
 /** A failed system call below data.dir or in the mount is the disk's fault, not a bug. */

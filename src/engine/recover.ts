@@ -7,9 +7,7 @@
  * replica it is redone from the log, and what cannot be is left to a resync.
  */
 import fs from 'node:fs';
-import path from 'node:path';
-import Sqlite from 'better-sqlite3';
-import { errorText, LiteFsError } from '../errors.ts';
+import { LiteFsError } from '../errors.ts';
 import { pageChecksum } from '../kernels/checksum.ts';
 import { LtxDecoder } from '../ltx/decoder.ts';
 import { ZERO_POSITION } from '../ltx/position.ts';
@@ -30,13 +28,15 @@ import type { Database } from './database.ts';
 import { captureDifference } from './diff.ts';
 import type { Role } from './protocol.ts';
 import type { Task } from './scheduler.ts';
+import { finishSqliteRecovery } from './sqlite-recovery.ts';
 import { finishUnfinished } from './unfinished.ts';
 
 /** A database above this that has no history is not copied into the log: replicas get its pages. */
 const ADOPT_BYTES_MIN = 16 << 20;
 
 /**
- * Brings one database into a known state. Throws DATABASE_CORRUPT when it cannot be understood.
+ * Brings one database into a known state. Throws DATABASE_CORRUPT when it cannot be understood, DISK when the disk does
+ * not let us.
  *
  * What differs from the log was committed here if the node was a primary: it is captured, also when the node is a replica
  * from now on, which then keeps it aside. If it was a replica, it is a transaction that was half applied.
@@ -78,40 +78,6 @@ export function* recoverDatabase(
   }
   const result = yield* captureDifference(ctx, db, { locked: true });
   if (result === 'not-a-database') throw notADatabase(db);
-}
-
-/** Rolls back a hot journal and moves the -wal into the file, as the next app to open it would. */
-function finishSqliteRecovery(db: Database): void {
-  const file = db.files.backingPath('db').toString('latin1');
-  // better-sqlite3 takes text: a name that is not UTF-8 is reached through a descriptor of its directory.
-  const journal = lookAt(Buffer.from(`${file}-journal`, 'latin1'));
-  const wal = lookAt(db.files.backingPath('wal'));
-  fs.rmSync(db.files.backingPath('shm'), { force: true });
-  if (!journal?.size && !wal?.size) {
-    if (wal) fs.rmSync(db.files.backingPath('wal'), { force: true });
-    return;
-  }
-  const dir = fs.openSync(Buffer.from(path.dirname(file), 'latin1'), fs.constants.O_RDONLY);
-  const name = path.basename(file);
-  try {
-    const sqlite = new Sqlite(
-      `/proc/self/fd/${dir}/${Buffer.from(name, 'latin1').toString('utf8')}`,
-    );
-    try {
-      sqlite.prepare('SELECT count(*) FROM sqlite_master').get();
-      sqlite.pragma('wal_checkpoint(TRUNCATE)');
-    } finally {
-      sqlite.close();
-    }
-  } catch (error) {
-    throw new LiteFsError(
-      'DATABASE_CORRUPT',
-      `SQLite cannot recover ${db.name} after an unclean stop: ${errorText(error)}`,
-      { cause: error },
-    );
-  } finally {
-    fs.closeSync(dir);
-  }
 }
 
 /**

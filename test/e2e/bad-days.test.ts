@@ -7,7 +7,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { test } from 'node:test';
 import Sqlite from 'better-sqlite3';
-import { mountAt } from '../../src/os/mounts.ts';
+import { mountAt, unmount } from '../../src/os/mounts.ts';
 import { Cluster, inSync, startCluster, type TestNode, until } from '../harness/cluster.ts';
 
 /** Half of what an unmount waits for those who use it. */
@@ -24,8 +24,12 @@ async function withCluster(run: (cluster: Cluster) => Promise<void>): Promise<vo
 
 /** Starts a node that must not come up; its exit status and its last words. */
 async function startFailing(node: TestNode): Promise<{ status: number | null; text: string }> {
+  const from = node.log.length;
   node.launch();
-  const status = await node.exited;
+  const over = new AbortController();
+  const mounted = node.logged(/^mounted on/, from, undefined, over.signal);
+  const status = await Promise.race([node.exited, mounted.then(() => assert.fail('it came up'))]);
+  over.abort();
   await until('its log is read', () => node.log.some(({ level }) => level === 'fatal'));
   assert.equal(mountAt(node.mount), undefined, 'something is still mounted');
   return { status, text: node.logText() };
@@ -250,6 +254,39 @@ test('a full disk degrades the database, and it catches up when there is space a
     for (const node of cluster.nodes) await node.kill();
     execFileSync('umount', ['-l', primary.mount]);
     execFileSync('umount', ['-l', primary.data]);
+    await cluster.close();
+  }
+});
+
+test('a start on a full disk is refused, and sets no database aside whose -wal has no room', async () => {
+  const cluster = new Cluster();
+  const node = await cluster.add('primary', { candidate: true, passthrough: 'auto' });
+  try {
+    fs.mkdirSync(node.data, { recursive: true });
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=16m', 'tmpfs', node.data]);
+    await node.start();
+    const db = new Sqlite(node.file('app.db'));
+    db.exec('PRAGMA journal_mode = wal; PRAGMA wal_autocheckpoint = 0; CREATE TABLE t(x)');
+    for (let i = 0; i < 200; i++) db.exec('INSERT INTO t VALUES(randomblob(8000))');
+    await node.kill();
+    db.close();
+    const ballast = path.join(node.data, 'ballast');
+    fillUp(ballast);
+    // Room for node.json and the lock, not for the -wal in the database.
+    fs.truncateSync(ballast, fs.statSync(ballast).size - (120 << 10));
+    const { status, text } = await startFailing(node);
+    assert.equal(status, 74);
+    assert.match(text, /app\.db cannot be recovered: SQLite says: .*SQLITE_(?:FULL|IOERR)\w*\)/);
+    assert.deepEqual(fs.readdirSync(path.join(node.data, 'quarantine')), []);
+
+    fs.rmSync(ballast);
+    await node.start();
+    const copy = new Sqlite(node.file('app.db'), { readonly: true });
+    assert.equal(copy.prepare('SELECT count(*) FROM t').pluck().get(), 200);
+    copy.close();
+  } finally {
+    await node.kill();
+    for (const dir of [node.mount, node.data]) unmount(dir, { detach: true });
     await cluster.close();
   }
 });
