@@ -8,7 +8,7 @@
  */
 import fs from 'node:fs';
 import { pageChecksum } from '../kernels/checksum.ts';
-import { databasePageCount, parseDbHeader } from '../sqlite/db-header.ts';
+import { DB_HEADER_BYTES, databasePageCount, parseDbHeader } from '../sqlite/db-header.ts';
 import { type JournalFile, parseJournal } from '../sqlite/journal.ts';
 import { treePath } from '../store/layout.ts';
 import type { EngineContext } from './context.ts';
@@ -18,8 +18,6 @@ import { type EndEntry, finishEntry, writeTransaction } from './transaction-writ
 
 /** unchanged: rolled back, or a read; compare: only a comparison of every page can tell. */
 export type JournalCaptureResult = 'captured' | 'unchanged' | 'compare';
-
-const DB_HEADER_BYTES = 100;
 
 /** Captures what the journal of a database tells; to be called while its end is held back. */
 export function* captureJournal(
@@ -44,7 +42,9 @@ export function* captureJournal(
   if (!journal.reliable || pageSize !== db.pageSize || pageCount === 0) return 'compare';
   // It began with another database: this one was removed, and made anew.
   if (journal.originalPageCount !== db.pageCount) return 'compare';
-  if (db.pageCount > 0 && hasGap(db.changeCounter, header.changeCounter)) return 'compare';
+  // One before it had no journal (journal_mode=MEMORY or OFF), and this one does not tell what that has changed.
+  const counterBefore = journal.changeCounter ?? header.changeCounter;
+  if (db.pageCount > 0 && counterBefore !== db.changeCounter) return 'compare';
 
   const candidates = candidatePages(journal.pageNumbers, db.pageCount, pageCount);
   const writer = writeTransaction(ctx, db, pageSize, pageCount);
@@ -71,12 +71,14 @@ export function* captureJournal(
 }
 
 /**
- * Each commit counts one up, or none with locking_mode=EXCLUSIVE. More: one before it had no journal
- * (journal_mode=MEMORY or OFF), and this journal does not tell what that one changed.
+ * The change counter as it was before the transaction that is open, or as it is when there is none; undefined when the
+ * file is no database.
  */
-function hasGap(before: number, now: number): boolean {
-  const commits = (now - before) >>> 0;
-  return commits > 1;
+export function counterBeforeJournal(ctx: EngineContext, db: Database): number | undefined {
+  const head = Buffer.alloc(DB_HEADER_BYTES);
+  db.files.read('db', head, 0);
+  const journal = withJournal(ctx, db, (file) => parseJournal(file));
+  return journal?.changeCounter ?? parseDbHeader(head)?.changeCounter;
 }
 
 /** Pages of the journal that still exist, and all pages past what was there before; ascending. */

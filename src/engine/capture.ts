@@ -72,15 +72,19 @@ function* captureJournaled(ctx: EngineContext, db: Database): Task<CaptureOutcom
 }
 
 /**
- * The database file was written. Tells what that means: explained by a journal or a -wal, or only a
- * comparison can find it (journal_mode=MEMORY or OFF, or a program that is not SQLite).
+ * The database file was written. What tells of it: a journal that is open, or a -wal. Otherwise only a comparison finds it
+ * (journal_mode=MEMORY or OFF, or a program that is not SQLite).
  */
-export function isUnexplainedWrite(ctx: EngineContext, db: Database): boolean {
-  if (db.files.size('wal') > 0 || hasJournal(ctx, db)) return false;
+export function explanationOfWrites(
+  ctx: EngineContext,
+  db: Database,
+): 'journal' | 'wal' | undefined {
+  if (db.files.size('wal') > 0) return 'wal';
+  if (hasJournal(ctx, db)) return 'journal';
   const head = Buffer.alloc(100);
-  if (db.files.read('db', head, 0) < head.length || !isDatabaseHeader(head)) return true;
+  if (db.files.read('db', head, 0) < head.length || !isDatabaseHeader(head)) return undefined;
   // In WAL mode only a checkpoint writes here, and the -wal that it emptied may be gone by now.
-  return parseDbHeader(head)?.writeVersion !== 2;
+  return parseDbHeader(head)?.writeVersion === 2 ? 'wal' : undefined;
 }
 
 /** Whether a transaction with a rollback journal is open: the file exists and does not begin with a zero. */

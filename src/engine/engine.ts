@@ -282,13 +282,7 @@ export class Engine {
 
   /** Does what is to be done now. Returns how long to wait for more, in ms; undefined for until a message. */
   step(): number | undefined {
-    this.#watcher?.drain({
-      walTouched: (name) => this.#events.walTouched(name),
-      fileWritten: (path) => this.#events.fileWritten(path),
-      overflow: () => {
-        for (const db of this.registry) this.follower.touched(db);
-      },
-    });
+    this.#events.drainWrites();
     this.#maintenance.poll();
     if (this.captures) this.follower.poll();
     this.scheduler.step();

@@ -4,9 +4,10 @@
  * is published through shared memory and makes no event.
  */
 import { isOutsideFault } from '../errors.ts';
-import { type CaptureOutcome, capture, isUnexplainedWrite } from './capture.ts';
+import { type CaptureOutcome, capture, explanationOfWrites } from './capture.ts';
 import type { EngineContext } from './context.ts';
 import type { Database, DatabaseStatus } from './database.ts';
+import { FileWrites } from './file-writes.ts';
 import { OpenWouldBlock } from './files.ts';
 import { rest } from './rest.ts';
 import type { Scheduler, Task } from './scheduler.ts';
@@ -41,8 +42,8 @@ interface Watch {
   touched: boolean;
   /** How often readers could not be told the size of the database since something happened to it. */
   sizeTries: number;
-  /** The database file itself was written. */
-  fileWritten: boolean;
+  /** To the database file itself. */
+  readonly writes: FileWrites;
 }
 
 export class Follower {
@@ -81,14 +82,25 @@ export class Follower {
   /** The database file was written: a commit without a journal, a copy, or a checkpoint. */
   fileWritten(db: Database): void {
     const watch = this.#watch(db);
-    watch.fileWritten = true;
+    watch.writes.written();
     watch.nextMs = this.#ctx.clockMs() + QUIET_MS;
   }
 
-  /** What was written has been captured by other means (the end of a journal). */
+  /** A transaction with a rollback journal has begun. */
+  journalBegun(db: Database): void {
+    this.#watch(db).writes.journalBegun();
+  }
+
+  /** Before what a journal tells of is captured, at its end. What was written before it began is not among that. */
+  journalEnds(db: Database): void {
+    const { writes } = this.#watch(db);
+    if (writes.areSomeOutside) db.suspect = true;
+    writes.journalEnded();
+  }
+
+  /** What was written has been captured by other means. */
   explained(db: Database): void {
-    const watch = this.#watches.get(db);
-    if (watch) watch.fileWritten = false;
+    this.#watches.get(db)?.writes.settled();
   }
 
   forget(db: Database): void {
@@ -124,9 +136,13 @@ export class Follower {
     if (this.#ctx.isDetached()) return 'busy';
     const watch = this.#watch(db);
     watch.touched = false;
-    if (watch.fileWritten) {
-      watch.fileWritten = false;
-      if (isUnexplainedWrite(this.#ctx, db)) db.suspect = true;
+    const { writes } = watch;
+    if (writes.any) {
+      const explanation = explanationOfWrites(this.#ctx, db);
+      const isExplained =
+        explanation === 'journal' ? !writes.areSomeOutside : explanation === 'wal';
+      if (!isExplained) db.suspect = true;
+      writes.settled();
     }
     const before = db.position.txid;
     let outcome: CaptureOutcome;
@@ -190,7 +206,7 @@ export class Follower {
         busySinceMs: undefined,
         touched: false,
         sizeTries: 0,
-        fileWritten: false,
+        writes: new FileWrites(),
       };
       this.#watches.set(db, watch);
     }
@@ -247,6 +263,6 @@ export class Follower {
     }
     // What came meanwhile may be later than what was read.
     if (watch.touched) watch.nextMs ??= now + GATHER_MS;
-    if (watch.fileWritten) watch.nextMs ??= now + QUIET_MS;
+    if (watch.writes.any) watch.nextMs ??= now + QUIET_MS;
   }
 }

@@ -7,9 +7,9 @@ import type { DeferredOperation, Resumption, TreeEvent } from '../fuse/policy.ts
 import { formatPosition } from '../ltx/position.ts';
 import { fileRole, POSITION_SUFFIX } from '../mount/names.ts';
 import { errno } from '../os/libc.ts';
-import { DB_HEADER_BYTES, parseDbHeader } from '../sqlite/db-header.ts';
 import { treePath } from '../store/layout.ts';
 import { captureAtJournalEnd } from './capture.ts';
+import { counterBeforeJournal } from './capture-journal.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import { captureDifference } from './diff.ts';
@@ -105,19 +105,6 @@ export class MountEvents {
     }
   }
 
-  /** A file at this path was written, says inotify. */
-  fileWritten(path: string): void {
-    if (!this.#parts.captures()) return;
-    const db = this.#known(path);
-    if (db) this.#parts.follower.fileWritten(db);
-  }
-
-  walTouched(name: string): void {
-    if (!this.#parts.captures()) return;
-    const db = this.#known(name);
-    if (db) this.#parts.follower.touched(db);
-  }
-
   *#serve(db: Database, operation: DeferredOperation): Task<void> {
     const { ctx, follower, captures } = this.#parts;
     if (!captures()) {
@@ -128,16 +115,18 @@ export class MountEvents {
     const { companion } = fileRole(operation.path);
     if (operation.kind !== 'open' && companion === 'journal') {
       this.drainWrites();
+      follower.journalEnds(db);
       try {
         yield* captureAtJournalEnd(ctx, db);
         yield* verifyStrictly(ctx, db);
-        follower.explained(db);
       } catch (error) {
         follower.failed(db, error);
       }
       return;
     }
     const locked = companion === 'wal' || companion === 'shm';
+    // What a checkpoint has written is explained by the -wal while that is there.
+    if (locked) this.drainWrites();
     const outcome = yield* follower.flush(db, { locked });
     // Its caller holds the database: what locks kept us from can be read from below.
     if (outcome === 'busy' && locked) yield* captureDifference(ctx, db, { locked });
@@ -173,16 +162,39 @@ export class MountEvents {
     if (!db || size !== db.pageCount * db.pageSize) return;
     this.drainWrites();
     // We hear of it after the fact: a commit without a journal may have come since, and is not explained by that.
-    if (changeCounterOf(db) === db.changeCounter) this.#parts.follower.explained(db);
+    const counter = counterBeforeJournal(this.#parts.ctx, db);
+    if (counter === db.changeCounter) this.#parts.follower.explained(db);
   }
 
   /** Takes in what has been written until now, so that what is explained does not include what follows. */
   drainWrites(): void {
     this.#parts.watcher()?.drain({
-      walTouched: (name) => this.walTouched(name),
-      fileWritten: (path) => this.fileWritten(path),
-      overflow() {},
+      walTouched: (name) => this.#walTouched(name),
+      fileWritten: (path) => this.#fileWritten(path),
+      journalBegun: (name) => this.#journalBegun(name),
+      overflow: () => {
+        for (const db of this.#parts.registry) this.#parts.follower.touched(db);
+      },
     });
+  }
+
+  /** A file at this path was written, says inotify. */
+  #fileWritten(path: string): void {
+    if (!this.#parts.captures()) return;
+    const db = this.#known(path);
+    if (db) this.#parts.follower.fileWritten(db);
+  }
+
+  #walTouched(name: string): void {
+    if (!this.#parts.captures()) return;
+    const db = this.#known(name);
+    if (db) this.#parts.follower.touched(db);
+  }
+
+  #journalBegun(name: string): void {
+    // Of a database that is not known yet nothing was captured, and all is new.
+    const db = this.#parts.registry.get(name);
+    if (db && this.#parts.captures()) this.#parts.follower.journalBegun(db);
   }
 
   /** Another file took the place of a database. */
@@ -248,12 +260,6 @@ export class MountEvents {
 // biome-ignore lint/correctness/useYield: a task that need not wait
 function* tooLate({ kind }: DeferredOperation): Task<Omit<Resumption, 'token'>> {
   return { errno: kind === 'open' ? 0 : errno.EIO };
-}
-
-function changeCounterOf(db: Database): number | undefined {
-  const head = Buffer.alloc(DB_HEADER_BYTES);
-  db.files.read('db', head, 0);
-  return parseDbHeader(head)?.changeCounter;
 }
 
 function databaseOf(operation: DeferredOperation): string {

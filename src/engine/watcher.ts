@@ -1,6 +1,7 @@
 /** inotify on every directory of the backing tree: tells which databases were written to. */
 import { fileRole } from '../mount/names.ts';
 import {
+  IN_ATTRIB,
   IN_CREATE,
   IN_IGNORED,
   IN_MODIFY,
@@ -18,6 +19,8 @@ export interface WatcherEvents {
   walTouched(database: string): void;
   /** The file itself changed, or came to be. */
   fileWritten(path: string): void;
+  /** A transaction with a rollback journal begins: it was made, or the mount has marked it (see mount/sqlite-policy.ts). */
+  journalBegun(database: string): void;
   /** The kernel dropped events: anything may have happened. */
   overflow(): void;
 }
@@ -37,11 +40,11 @@ export class TreeWatcher {
 
   watch(dir: string): void {
     const path = dir === '' ? Buffer.from(this.#root) : treePath(this.#root, dir);
-    const wd = this.#inotify.watch(path, IN_MODIFY | IN_CREATE | IN_MOVED_TO);
+    const wd = this.#inotify.watch(path, IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_ATTRIB);
     this.#dirs.set(wd, dir);
   }
 
-  /** Reports what has happened since the last call. */
+  /** Reports what has happened since the last call, in order. */
   drain(events: WatcherEvents): void {
     for (const { wd, mask, name } of this.#inotify.read()) {
       if (mask & IN_Q_OVERFLOW) {
@@ -56,8 +59,13 @@ export class TreeWatcher {
       if (dir === undefined || mask & IN_ISDIR) continue;
       const path = dir === '' ? name : `${dir}/${name}`;
       const role = fileRole(path);
-      if (role.companion === 'wal' || role.companion === 'shm') events.walTouched(role.database);
-      else if (role.companion === undefined && mask & IN_MODIFY) events.fileWritten(path);
+      if (role.companion === 'journal') {
+        if (mask & (IN_CREATE | IN_ATTRIB)) events.journalBegun(role.database);
+      } else if (role.companion !== undefined) {
+        if ((mask & IN_ATTRIB) === 0) events.walTouched(role.database);
+      } else if (mask & IN_MODIFY) {
+        events.fileWritten(path);
+      }
     }
   }
 

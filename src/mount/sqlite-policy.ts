@@ -10,7 +10,12 @@
  * | unlink of -shm | after capture | after what is being applied |
  * | first fsync of a -wal that was started over | after capture | as is |
  * | end of a -journal: unlink, truncate, header zeroed | after capture | EROFS |
+ * | header of a -journal that was there before | marked (see below) | EROFS |
  * | unlink, rename of a database | after capture | EROFS |
+ *
+ * A journal explains what is written to its database from its beginning on. The engine hears of all writes by inotify,
+ * in order; so the beginning must be among that. A journal that is made is. For one that is used again
+ * (journal_mode=PERSIST, TRUNCATE, locking_mode=EXCLUSIVE) its times are set, which is seen as a change of attributes.
  *
  * On a replica the -wal is not passed through, so that nobody writes it past this. A database of which it holds the halt
  * lock may be written there:
@@ -72,6 +77,8 @@ export class SqlitePolicy implements TreePolicy {
   readonly #shared: SharedState;
   /** The salts of each -wal when its last fsync was seen. */
   readonly #walSalts = new Map<string, string>();
+  /** Journals that were made, and not written yet. */
+  readonly #newJournals = new Set<string>();
   readonly #head = Buffer.alloc(DATABASE_MAGIC.length);
   readonly #salts = Buffer.alloc(8);
 
@@ -150,7 +157,9 @@ export class SqlitePolicy implements TreePolicy {
       if (companion === 'wal') return halt === 'open' ? this.#walWrite(path, offset, data) : EIO;
       if (JOURNAL_MAGIC.equals(data)) return EIO;
     }
-    if (companion === 'wal' || offset !== 0 || data.length !== ZEROED_HEADER_BYTES) return 0;
+    if (companion === 'wal' || offset !== 0) return 0;
+    if (data.length > ZEROED_HEADER_BYTES) this.#journalBegins(path);
+    if (data.length !== ZEROED_HEADER_BYTES) return 0;
     return data.every((byte) => byte === 0) ? 'defer' : 0;
   }
 
@@ -212,7 +221,11 @@ export class SqlitePolicy implements TreePolicy {
 
   event(event: TreeEvent): void {
     if (event.kind === 'removed') this.#walSalts.delete(event.path);
-    if (isOfJournal(event)) return;
+    if (isOfJournal(event)) {
+      if (event.kind === 'created') this.#newJournals.add(event.path);
+      if (event.kind === 'removed') this.#newJournals.delete(event.path);
+      return;
+    }
     this.#shared.nameChanged();
     this.#options.send({ kind: 'event', event });
   }
@@ -242,6 +255,17 @@ export class SqlitePolicy implements TreePolicy {
       return judgeWalWrite(fd, offset, data, this.#shared.haltWalBytes);
     } finally {
       fs.closeSync(fd);
+    }
+  }
+
+  /** Before the header of a journal is written, and so before the database is. */
+  #journalBegins(path: string): void {
+    if (this.#newJournals.delete(path) || this.#shared.role === 'replica') return;
+    const now = new Date();
+    try {
+      fs.lutimesSync(treePath(this.#options.treeRoot, path), now, now);
+    } catch {
+      // Without the mark every page is compared when it ends.
     }
   }
 

@@ -7,7 +7,7 @@
  * whose header does not, its checksum, because a reused journal has old records behind the new ones and
  * the nonce is another in each header.
  */
-import { lockPageNumber } from './db-header.ts';
+import { lockPageNumber, parseDbHeader } from './db-header.ts';
 import {
   hasUsableSizes,
   JOURNAL_HEADER_BYTES,
@@ -30,6 +30,11 @@ export interface Journal {
   readonly originalPageCount: number;
   readonly pageSize: number;
   readonly sectorSize: number;
+  /**
+   * The change counter before the transaction, from the copy of page 1; undefined without one. Each commit counts it up by
+   * one, but under locking_mode=EXCLUSIVE only the first.
+   */
+  readonly changeCounter?: number;
   /** Path of the super-journal of a transaction over several databases. */
   readonly superJournal?: string;
   /** False when more pages may have changed than are listed. */
@@ -54,12 +59,15 @@ export function parseJournal(
   }
   const scan = new RecordScan(file, first);
   const complete = scan.run();
-  const leaves = freelistLeaves(first.originalPageCount, (pgno) => scan.page(pgno), unchanged);
+  const page1 = scan.page(1);
+  const journaled = (pgno: number) => (pgno === 1 ? page1 : scan.page(pgno));
+  const leaves = freelistLeaves(first.originalPageCount, journaled, unchanged);
   return {
     pageNumbers: ascending(scan.pageNumbers, leaves.leaves),
     originalPageCount: first.originalPageCount,
     pageSize: first.pageSize,
     sectorSize: first.sectorSize,
+    changeCounter: page1 && parseDbHeader(page1)?.changeCounter,
     superJournal: readSuperJournal(file),
     reliable: complete && leaves.complete,
   };

@@ -193,6 +193,46 @@ describe('the first fsync of a -wal', () => {
     }));
 });
 
+describe('the beginning of a journal', () => {
+  const journal = 'app.db-journal';
+  const header = Buffer.alloc(512, 1);
+  /** Whether a write to the journal sets its times before it is done. */
+  const marks = ({ policy, tree }: Stand, offset: number, data: Buffer) => {
+    fs.utimesSync(path.join(tree, journal), 1, 1);
+    policy.write(journal, offset, data, APP);
+    return fs.statSync(path.join(tree, journal)).mtimeMs !== 1000;
+  };
+  const withJournal = (role: 'primary' | 'replica', body: (stand: Stand) => void) =>
+    withPolicy(role, (stand) => {
+      fs.writeFileSync(path.join(stand.tree, journal), '');
+      body(stand);
+    });
+
+  it('is marked, when it was there before', () =>
+    withJournal('primary', (stand) => {
+      const { policy } = stand;
+      policy.event({ kind: 'created', path: journal, isDirectory: false });
+      assert.equal(marks(stand, 0, header), false, 'that it was made is seen');
+      assert.equal(marks(stand, 512, header), false);
+      assert.equal(marks(stand, 0, header.subarray(0, 12)), false, 'it is synced');
+      assert.equal(marks(stand, 0, zeroedHeader), false, 'it ends');
+      assert.equal(marks(stand, 0, header), true);
+      policy.event({ kind: 'created', path: journal, isDirectory: false });
+      policy.event({ kind: 'removed', path: journal });
+      assert.equal(marks(stand, 0, header), true);
+    }));
+
+  it('is not marked on a replica, and one that is gone is no error', () =>
+    withJournal('replica', (stand) => {
+      const { policy, shared, tree } = stand;
+      shared.setHalt('open', 'app.db');
+      assert.equal(marks(stand, 0, header), false);
+      shared.role = 'primary';
+      fs.rmSync(path.join(tree, journal));
+      assert.equal(policy.write(journal, 0, header, APP), 0);
+    }));
+});
+
 describe('what the engine hears', () => {
   it('is what was held back, and what has happened to the tree', () =>
     withPolicy('primary', ({ policy, sent }) => {

@@ -75,6 +75,7 @@ test('every page size and synchronous mode, with spills: all changed pages are l
       assert.equal(journal.pageSize, pageSize);
       assert.equal(journal.sectorSize, 512);
       assert.equal(journal.originalPageCount, captured.before.length / pageSize);
+      assert.equal(journal.changeCounter, captured.before.readUInt32BE(24));
       assert.equal(journal.superJournal, undefined);
       assert(journal.reliable);
       const changed = changedPages(captured.before, captured.after, pageSize);
