@@ -19,6 +19,15 @@ import {
 
 const TEMPORARY = '.tmp';
 
+export interface OpenedArchive {
+  /** Oldest first. */
+  readonly files: readonly ArchiveFile[];
+  /** The state after the newest of them; undefined when there is none. */
+  readonly position: Position | undefined;
+  /** What is wrong with newer files; each begins with the path. */
+  readonly damaged: readonly string[];
+}
+
 export class Archive {
   /** The folder that holds `ltx`. */
   readonly root: string;
@@ -52,22 +61,27 @@ export class Archive {
     });
   }
 
-  /** The state after the newest file; undefined when there is none. Throws DISK, LTX_CORRUPT. */
-  newestPosition(): Position | undefined {
-    const newest = this.list().at(-1);
-    if (!newest) return undefined;
-    const fd = fs.openSync(this.pathOf(newest), 'r');
-    try {
-      const readAt = (into: Buffer, offset: number) => {
-        fs.readSync(fd, into, 0, into.length, offset);
-      };
-      const head = Buffer.alloc(HEADER_BYTES);
-      readAt(head, 0);
-      const checksum = readPostChecksum(decodeHeader(head), newest.bytes, readAt);
-      return { txid: newest.maxTxid, checksum };
-    } finally {
-      fs.closeSync(fd);
+  /** As far as the newest file goes whose ends can be read: those after it are damaged. Throws DISK. */
+  open(): OpenedArchive {
+    const files = this.list();
+    const damaged: string[] = [];
+    for (let newest = files.at(-1); newest; newest = files.at(-1)) {
+      try {
+        return { files, position: this.#positionAfter(newest), damaged };
+      } catch (error) {
+        if (!isDamage(error)) throw error;
+        damaged.push(`${this.pathOf(newest)}: ${errorText(error)}`);
+        files.pop();
+      }
     }
+    return { files, position: undefined, damaged };
+  }
+
+  /** Whether all of these are there. Throws DISK. */
+  has(files: readonly ArchiveFile[]): boolean {
+    return onDisk(this.root, () =>
+      files.every((file) => fs.statSync(this.pathOf(file), { throwIfNoEntry: false })),
+    );
   }
 
   /** A name for a file that is being written, in the folder of its level, which is made. Throws DISK. */
@@ -90,6 +104,7 @@ export class Archive {
         fs.closeSync(fd);
       }
       fs.renameSync(temporary, target);
+      this.#known.delete(target);
       fsyncFolder(path.dirname(target));
       return { ...file, bytes: fs.statSync(target).size };
     });
@@ -110,6 +125,22 @@ export class Archive {
           if (name.endsWith(TEMPORARY)) fs.rmSync(path.join(folder, name));
         }
       });
+    }
+  }
+
+  /** Throws LTX_CORRUPT, and what the file system says. */
+  #positionAfter(file: ArchiveFile): Position {
+    const fd = fs.openSync(this.pathOf(file), 'r');
+    try {
+      const readAt = (into: Buffer, offset: number) => {
+        fs.readSync(fd, into, 0, into.length, offset);
+      };
+      const head = Buffer.alloc(HEADER_BYTES);
+      readAt(head, 0);
+      const checksum = readPostChecksum(decodeHeader(head), file.bytes, readAt);
+      return { txid: file.maxTxid, checksum };
+    } finally {
+      fs.closeSync(fd);
     }
   }
 
@@ -201,9 +232,15 @@ function headerTimeMs(file: string): number | undefined {
     fs.readSync(fd, head, 0, head.length, 0);
     return decodeHeader(head).timestampMs;
   } catch (error) {
-    if (error instanceof LiteFsError) return undefined;
+    if (isDamage(error)) return undefined;
     throw error;
   } finally {
     fs.closeSync(fd);
   }
+}
+
+/** Of one file, not of all that is on the disk: it may also have a sector that cannot be read. */
+function isDamage(error: unknown): boolean {
+  if (error instanceof LiteFsError) return error.code === 'LTX_CORRUPT';
+  return (error as NodeJS.ErrnoException).code === 'EIO';
 }

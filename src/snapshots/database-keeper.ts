@@ -50,7 +50,11 @@ export class DatabaseKeeper {
   #archived: Position | undefined;
   /** The newest snapshot, and its position if we have cut it. */
   #snapshot: { file: ArchiveFile; position: Position | undefined } | undefined;
+  /** The newest file: another than the newest snapshot, mostly. */
+  #newest: ArchiveFile | undefined;
   #opened = false;
+  /** The newest files of the archive were damaged: a snapshot is to be cut. */
+  #isDamaged = false;
   #isAbandoned = false;
   /** Everything that is done to the archive, one after the other. */
   #queue: Promise<unknown> = Promise.resolve();
@@ -95,8 +99,10 @@ export class DatabaseKeeper {
     return this.#enqueue(async () => {
       try {
         await this.#open();
+        const exists = this.#parts.source.positions().has(this.database);
+        const isWhole = this.#snapshot && this.#archived && !this.#isDamaged;
+        if (!isWhole && exists) await this.#cut();
         if (this.#snapshot && this.#archived) await this.#follow();
-        else if (this.#parts.source.positions().has(this.database)) await this.#cut();
       } finally {
         this.#parts.pins.set(this.database, 'archive', this.#archived?.txid);
       }
@@ -150,13 +156,29 @@ export class DatabaseKeeper {
     throw new LiteFsError('DATABASE_NOT_FOUND', `there is no database ${this.#name} here`);
   }
 
+  /** Looks at the archive, unless it is as it was left: somebody may have emptied it meanwhile. */
   async #open(): Promise<void> {
-    if (this.#opened) return;
-    const { files, position } = await this.#parts.run('open', { archive: this.#archive });
+    const { run, log } = this.#parts;
+    const archive = this.#archive;
+    const known = [this.#snapshot?.file, this.#newest].filter((file) => file !== undefined);
+    if (this.#opened && (await run('has', { archive, files: known }))) return;
+    const { files, position, damaged } = await run('open', { archive });
+    for (const text of damaged) {
+      log.error({ database: this.database }, `${this.#name}: ${text}; a snapshot is cut anew`);
+    }
     const file = files.findLast(({ level }) => level === SNAPSHOT_LEVEL);
+    if (this.#opened && (this.#archived?.txid ?? 0) > (position?.txid ?? 0)) {
+      const from = position ? `from ${formatPosition(position)}` : 'with a new snapshot';
+      log.warn(
+        { database: this.database },
+        `${this.#name}: files are gone from the archive, which goes on ${from}`,
+      );
+    }
     const isNewest = file !== undefined && file.maxTxid === position?.txid;
     this.#snapshot = file && { file, position: isNewest ? position : undefined };
+    this.#newest = files.at(-1);
     this.#archived = position;
+    this.#isDamaged = damaged.length > 0;
     this.#opened = true;
   }
 
@@ -172,11 +194,8 @@ export class DatabaseKeeper {
       if (read.entries.length === 0) return;
       const last = read.entries[read.entries.length - 1].post;
       const { entries, transfer } = owned(read.entries.map((entry) => entry.source));
-      await run(
-        'increment',
-        { archive: this.#archive, entries, compress: options.compress },
-        transfer,
-      );
+      const args = { archive: this.#archive, entries, compress: options.compress };
+      this.#newest = (await run('increment', args, transfer)).at(-1);
       this.#archived = last;
     }
   }
@@ -229,6 +248,7 @@ export class DatabaseKeeper {
       await this.#pump(cut, snapshot);
       const done = await this.#finish(snapshot, position, cut.end ?? position);
       this.#snapshot = done;
+      this.#isDamaged = false;
       const { file, position: end } = done;
       // States between what was archived and this snapshot are of use too, if the log has them.
       this.#archived ??= end;
@@ -340,6 +360,7 @@ export class DatabaseKeeper {
     await run('retire', { archive: this.#archive, to });
     this.#archived = undefined;
     this.#snapshot = undefined;
+    this.#newest = undefined;
     log.warn(
       { database: this.database, to },
       `${this.#name}: the archive reached ${formatPosition(archived)}, which this database never had; ` +

@@ -8,7 +8,7 @@ import path from 'node:path';
 import { LiteFsError } from '../errors.ts';
 import type { Position } from '../ltx/position.ts';
 import type { LtxSource } from '../store/log-entry.ts';
-import { Archive, onDisk } from './archive.ts';
+import { Archive, type OpenedArchive, onDisk } from './archive.ts';
 import { type ArchiveFile, SNAPSHOT_LEVEL } from './archive-file.ts';
 import { type CheckLevel, checkFile } from './image.ts';
 import { groups, writeMerged } from './merged-file.ts';
@@ -22,12 +22,6 @@ import {
 } from './snapshot-file.ts';
 import { type Tidied, Tidier, type TidyRules } from './tidier.ts';
 
-export interface Opened {
-  readonly files: readonly ArchiveFile[];
-  /** After the newest file. */
-  readonly position: Position | undefined;
-}
-
 /**
  * `archive` is the folder of a database everywhere. All throw LiteFsError DISK, whatever the file system refuses, and
  * LTX_CORRUPT.
@@ -36,7 +30,9 @@ export interface SnapshotTasks {
   /** Whether archives may be written below `dir`: its id, as the file `memory` has it. Throws DATA_DIR as well. */
   place(args: { dir: string; memory: string }): string;
   /** Removes what a crash has left, and says what is there. */
-  open(args: { archive: string }): Opened;
+  open(args: { archive: string }): OpenedArchive;
+  /** Whether these files are all there. */
+  has(args: { archive: string; files: readonly ArchiveFile[] }): boolean;
   list(args: { archive: string }): readonly ArchiveFile[];
   /** Moves an archive aside whose transactions the database does not have. */
   retire(args: { archive: string; to: string }): null;
@@ -89,8 +85,9 @@ export function snapshotTasks(): SnapshotTasks {
     open({ archive: root }) {
       const archive = archiveAt(root);
       archive.sweep();
-      return { files: archive.list(), position: archive.newestPosition() };
+      return archive.open();
     },
+    has: ({ archive, files }) => archiveAt(archive).has(files),
     list: ({ archive }) => archiveAt(archive).list(),
     retire({ archive, to }) {
       archives.delete(archive);

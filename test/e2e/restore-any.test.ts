@@ -214,7 +214,7 @@ async function record(
       async () => {
         const position = await primary.position(name);
         txid = Number.parseInt(position.slice(0, 16), 16);
-        const newest = archive.exists() ? archive.newestPosition() : undefined;
+        const newest = archive.exists() ? archive.open().position : undefined;
         return newest?.txid === txid && position.endsWith(newest.checksum.toString(16));
       },
     );

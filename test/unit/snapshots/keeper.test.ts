@@ -62,11 +62,14 @@ describe('the keeper of snapshots', () => {
   let delayMs = 0;
   /** What it slept, in ms: no time passes. */
   const slept: number[] = [];
+  /** Lines of the log. */
+  const logged: string[] = [];
   beforeEach(() => {
     folder = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-test-'));
     [running, most, delayMs] = [0, 0, 0];
     [names, page, position] = [['app.db'], PAGE, POSITION];
     slept.length = 0;
+    logged.length = 0;
   });
   afterEach(async () => {
     mock.timers.reset();
@@ -114,7 +117,7 @@ describe('the keeper of snapshots', () => {
         run,
         clock: { wallMs: () => Date.now(), monotonicMs: () => performance.now() },
         sleep: async (ms) => void slept.push(ms),
-        log: pino({ enabled: false }),
+        log: pino({ base: undefined }, { write: (line: string) => void logged.push(line) }),
       },
     );
     return keeper;
@@ -122,7 +125,7 @@ describe('the keeper of snapshots', () => {
 
   it('never lets two runs overlap: not while the command before one goes on, nor when asked for', async () => {
     const own = keeperOf({ schedule: ['* * * * * *'], pre: `echo . >> ${folder}/pre; sleep 2.5` });
-    await own.start();
+    own.start();
     delayMs = 300;
     const asked = await Promise.all([own.snapshot(), own.snapshot(), own.snapshot()]);
     assert.deepEqual(
@@ -142,7 +145,7 @@ describe('the keeper of snapshots', () => {
   it('tells of increments that fail, once, and once when they go on', async () => {
     fs.writeFileSync(path.join(folder, 'backups'), 'in its place');
     const own = keeperOf({ incrementsMs: 20 });
-    await own.start();
+    own.start();
     await until(
       () => `told ${own.warnings()}`,
       () => told().length === 1,
@@ -174,7 +177,7 @@ describe('the keeper of snapshots', () => {
     tasks.finish({ snapshot, entries: [], end: position, check: 'off', scratchDir: folder });
     fs.writeFileSync(path.join(folder, 'no'), '');
     const own = keeperOf({ schedule: ['0 0 * * *'], pre: `test ! -e ${folder}/no` });
-    await own.start();
+    own.start();
     await until('a run that failed', () => told().length === 1);
     assert.match(told()[0], /^failed the command pre failed/);
     mock.timers.tick(5 * 60_000);
@@ -195,7 +198,7 @@ describe('the keeper of snapshots', () => {
     const keep = { last: 1, hourly: 0, daily: 0, weekly: 0, monthly: 0, withinMs: 0 };
     const archive = new Archive(path.join(folder, 'backups', 'app.db'));
     const first = keeperOf({});
-    await first.start();
+    first.start();
     await first.snapshot();
     await first.close();
     const [newest] = archive.list();
@@ -210,7 +213,7 @@ describe('the keeper of snapshots', () => {
       keep,
       post: `test -e ${old} && touch ${folder}/kept`,
     });
-    await own.start();
+    own.start();
     await until('told that it is damaged', () =>
       own.warnings().join().includes(archive.pathOf(newest)),
     );
@@ -223,7 +226,7 @@ describe('the keeper of snapshots', () => {
   it('has nothing to say of a database that was dropped before it came to it', async () => {
     const own = keeperOf({ incrementsMs: 20 });
     names = [];
-    await own.start();
+    own.start();
     names = ['other.db'];
     for (const name of ['app.db', 'other.db']) {
       for (const listener of listeners) listener({ database: name });
@@ -238,14 +241,53 @@ describe('the keeper of snapshots', () => {
   it('tells commands of databases by their names as text', async () => {
     names = [Buffer.from('für.db').toString('latin1')];
     const post = `echo "$LITEFS_SNAPSHOT_DATABASES" >> ${folder}/told`;
-    await keeperOf({ schedule: ['* * * * * *'], post }).start();
+    keeperOf({ schedule: ['* * * * * *'], post }).start();
     await until('told', () => told().length > 0);
     assert.equal(told()[0], 'für.db');
   });
 
+  it('cuts a snapshot anew when the archive was emptied meanwhile', async () => {
+    const own = keeperOf({ incrementsMs: 20 });
+    own.start();
+    const archive = new Archive(path.join(folder, 'backups', 'app.db'));
+    const isThere = () => archive.list().length === 1;
+    await until('the first', isThere);
+    fs.rmSync(archive.root, { recursive: true });
+    for (const listener of listeners) listener({ database: 'app.db' });
+    await until('another, with the increments', isThere);
+    fs.rmSync(archive.root, { recursive: true });
+    const { snapshots, unchanged } = await own.snapshot('app.db');
+    assert.deepEqual([snapshots.length, unchanged.length], [1, 0]);
+    assert(isThere());
+    assert.deepEqual(own.warnings(), []);
+  });
+
+  it('goes on from the newest file that is whole, names what is not, and cuts a snapshot', async () => {
+    const first = keeperOf({});
+    first.start();
+    await first.snapshot();
+    await first.close();
+    const archive = new Archive(path.join(folder, 'backups', 'app.db'));
+    const damaged = archive.pathOf({ level: 0, minTxid: 4, maxTxid: 5 });
+    fs.mkdirSync(path.dirname(damaged));
+    fs.writeFileSync(damaged, 'of another program');
+    position = { txid: 5, checksum: POSITION.checksum };
+    const own = keeperOf({ incrementsMs: 20 });
+    own.start();
+    await until(
+      () => `a snapshot: ${own.warnings()}`,
+      () => archive.list().some(({ level, maxTxid }) => level === SNAPSHOT_LEVEL && maxTxid === 5),
+    );
+    assert(
+      logged.some((text) => text.includes(damaged)),
+      logged.join('\n'),
+    );
+    assert.deepEqual(own.warnings(), []);
+  });
+
   it('writes no faster than it may', async () => {
     const own = keeperOf({ rateMax: 1000 });
-    await own.start();
+    own.start();
     await own.snapshot();
     const recordBytes = 4 + PAGE.length;
     assert.equal(slept.length, 1);
@@ -258,7 +300,7 @@ describe('the keeper of snapshots', () => {
       position = { txid, checksum: pageChecksum(1, page) | CHECKSUM_FLAG };
     };
     const own = keeperOf({ post: undefined });
-    await own.start();
+    own.start();
     become(3, 'a');
     await own.snapshot();
     become(4, 'b');

@@ -295,7 +295,7 @@ describe('with Litestream 0.5', () => {
       assert.equal(Math.round(mtimeMs), file.timestampMs);
     }
     // For us they have them.
-    assert.deepEqual(archive.newestPosition(), { txid: 9, checksum: sum('DC') });
+    assert.deepEqual(archive.open().position, { txid: 9, checksum: sum('DC') });
     assert.equal(restored(archive, 9), 'DC');
     const newest = archive.pathOf(files[1]);
     const wrong = fs.readFileSync(newest);
