@@ -1,6 +1,6 @@
 /** Makes a database file of archive files. */
 import fs from 'node:fs';
-import { LiteFsError } from '../errors.ts';
+import { errorText, isOutsideFault, LiteFsError } from '../errors.ts';
 import { CHECKSUM_FLAG, pageChecksum } from '../kernels/checksum.ts';
 import { mergedPages } from '../ltx/compact.ts';
 import { LtxDecoder } from '../ltx/decoder.ts';
@@ -33,10 +33,9 @@ export function writeImage(
   const fd = output === undefined ? undefined : fs.openSync(output, 'wx', 0o600);
   try {
     const decoders = files.map((file) => {
-      const input = fs.openSync(file, 'r');
+      const input = reading(file, () => fs.openSync(file, 'r'));
       inputs.push(input);
-      const source = fileSource(input, 0, fs.fstatSync(input).size);
-      return named(file, () => new NamedDecoder(source, file));
+      return decoderOf(file, input);
     });
     const whole = fromLastWhole(decoders);
     const header = named(files[files.length - 1], () => writePages(fd, whole, progress));
@@ -48,17 +47,41 @@ export function writeImage(
   }
 }
 
-/** Reads all of a file. Throws LTX_CORRUPT, whose message begins with its path, and what the file system says. */
+/** Reads all of a file. Throws LTX_CORRUPT, whose message begins with its path, also when it cannot be read. */
 export function checkFile(file: string): LtxHeader {
-  const fd = fs.openSync(file, 'r');
+  const fd = reading(file, () => fs.openSync(file, 'r'));
   try {
-    const source = fileSource(fd, 0, fs.fstatSync(fd).size);
-    const decoder = named(file, () => new NamedDecoder(source, file));
+    const decoder = decoderOf(file, fd);
     decoder.finish();
     return decoder.header;
   } finally {
     fs.closeSync(fd);
   }
+}
+
+function decoderOf(file: string, fd: number): LtxDecoder {
+  return ofFile(file, () => new NamedDecoder(fileSource(fd, 0, fs.fstatSync(fd).size), file));
+}
+
+/** What only reads `file`: whatever goes wrong is wrong with that. */
+function ofFile<T>(file: string, use: () => T): T {
+  return reading(file, () => named(file, use));
+}
+
+/** A file that cannot be read is a damaged one: others may have the same content. Not so when no file can be had. */
+function reading<T>(file: string, use: () => T): T {
+  try {
+    return use();
+  } catch (error) {
+    if (!isOutsideFault(error) || error instanceof LiteFsError || isOfAll(error)) throw error;
+    throw new DamagedFile(file, corrupt(`cannot be read: ${errorText(error)}`));
+  }
+}
+
+function isOfAll(error: unknown): boolean {
+  return ['EACCES', 'EPERM', 'EMFILE', 'ENFILE', 'ENOMEM'].includes(
+    (error as NodeJS.ErrnoException).code ?? '',
+  );
 }
 
 /** Names its file in what it throws. */
@@ -71,11 +94,11 @@ class NamedDecoder extends LtxDecoder {
   }
 
   override next() {
-    return named(this.#file, () => super.next());
+    return ofFile(this.#file, () => super.next());
   }
 
   override finish() {
-    return named(this.#file, () => super.finish());
+    return ofFile(this.#file, () => super.finish());
   }
 }
 

@@ -53,20 +53,38 @@ export function planRestore(files: readonly ArchiveFile[], target: Target): Rest
 
 /** All states that some files make, oldest first. */
 export function restorePoints(files: readonly ArchiveFile[]): RestorePoint[] {
+  return reach(files).points;
+}
+
+/** A file that no other leads to: what is between is missing. */
+export interface Unreached {
+  readonly file: ArchiveFile;
+  /** The last state before it; 0: none. */
+  readonly reached: number;
+}
+
+/** Files of no use, oldest first. One that is missing at the end, or where others say the same, cannot be told. */
+export function unreachedFiles(files: readonly ArchiveFile[]): Unreached[] {
+  return reach(files).unreached;
+}
+
+function reach(files: readonly ArchiveFile[]) {
   const points: RestorePoint[] = [];
-  for (const { minTxid, maxTxid, timestampMs } of [...files].sort(byAge)) {
+  const unreached: Unreached[] = [];
+  for (const file of [...files].sort(byAge)) {
+    const { minTxid, maxTxid, timestampMs } = file;
     const known = points.at(-1);
     // A file continues from any state from minTxid - 1 on.
     const isReachable = minTxid === 1 || (known !== undefined && known.txid >= minTxid - 1);
-    if (!isReachable) continue;
-    if (known?.txid !== maxTxid) points.push({ txid: maxTxid, timestampMs });
+    if (!isReachable) unreached.push({ file, reached: known?.txid ?? 0 });
+    else if (known?.txid !== maxTxid) points.push({ txid: maxTxid, timestampMs });
     else if (timestampMs < known.timestampMs)
       points[points.length - 1] = { txid: maxTxid, timestampMs };
   }
-  return points;
+  return { points, unreached };
 }
 
-/** The same, gathered where increments lead from one to the next, or past it: a snapshot may lie within one. */
+/** All states, gathered where increments lead from one to the next, or past it: a snapshot may lie within one. */
 export function restoreRanges(files: readonly ArchiveFile[]): RestoreRange[] {
   const newestFirst = files.filter(({ minTxid }) => minTxid > 1).sort((a, b) => byAge(b, a));
   const ranges: { points: RestorePoint[] }[] = [];

@@ -2,9 +2,9 @@
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
-import { LiteFsError } from '../errors.ts';
+import { errorText, isOutsideFault, LiteFsError } from '../errors.ts';
 import { formatTxid } from '../ltx/position.ts';
-import { type Archive, fsyncFolder, onDisk } from './archive.ts';
+import { type Archive, fsyncFolder } from './archive.ts';
 import type { ArchiveFile } from './archive-file.ts';
 import { type CheckLevel, DamagedFile, type Progress, writeImage } from './image.ts';
 import { ARCHIVED_SO, checkIntegrity } from './integrity.ts';
@@ -43,11 +43,11 @@ export function restore(
   if (!options.force) refuseExisting(output);
   const temporary = path.join(path.dirname(output), `.${path.basename(output)}.${randomUUID()}`);
   try {
-    const restored = make(archive, target, temporary, options);
+    const restored = make(archive, target, { output, temporary }, options);
     const of = `${archive.root} at ${formatTxid(restored.txid)}`;
     const unchecked =
       options.check === 'full' ? checkIntegrity(temporary, { of, hint: ARCHIVED_SO }) : undefined;
-    onDisk(output, () => {
+    onOutput(output, () => {
       const mode = fs.statSync(output, { throwIfNoEntry: false })?.mode;
       if (mode !== undefined) fs.chmodSync(temporary, mode & 0o777);
       // A journal of the former file would be taken for one of the new.
@@ -66,7 +66,7 @@ const SIDE_FILES = ['-wal', '-shm', '-journal'];
 function make(
   archive: Archive,
   target: Target,
-  temporary: string,
+  { output, temporary }: { readonly output: string; readonly temporary: string },
   options: RestoreOptions,
 ): Restored {
   const files = archive.list();
@@ -86,7 +86,7 @@ function make(
     wanted = { kind: 'txid', txid: plan.txid };
     const paths = plan.files.map((file) => archive.pathOf(file));
     try {
-      const { pageSize, commit } = onDisk(temporary, () =>
+      const { pageSize, commit } = onOutput(output, () =>
         writeImage(paths, temporary, options.progress),
       );
       if (commit === 0) {
@@ -103,6 +103,19 @@ function make(
       damaged.set(culprit, named);
       options.damaged?.(named.message);
     }
+  }
+}
+
+/** What the file system refuses is of the output: files of the archive that cannot be read are damaged. */
+function onOutput<T>(output: string, use: () => T): T {
+  try {
+    return use();
+  } catch (error) {
+    if (error instanceof LiteFsError || !isOutsideFault(error)) throw error;
+    throw new LiteFsError('DISK', `${output} cannot be written: ${errorText(error)}`, {
+      hint: `Is the disk of ${path.dirname(output)} writable, and not full? Can the archive be read by this user?`,
+      cause: error,
+    });
   }
 }
 

@@ -143,7 +143,7 @@ export class SnapshotFile {
  * Reads a snapshot as a restore would. `of` is what it is called in messages. The result says why SQLite could not check
  * all of it. Throws LTX_CORRUPT, DATABASE_CORRUPT, DISK.
  */
-export function checkSnapshot(
+function checkSnapshot(
   file: string,
   check: CheckLevel,
   { scratch, of }: { readonly scratch: string; readonly of: string },

@@ -9,17 +9,12 @@ import { LiteFsError } from '../errors.ts';
 import type { Position } from '../ltx/position.ts';
 import type { LtxSource } from '../store/log-entry.ts';
 import { Archive, type OpenedArchive, onDisk } from './archive.ts';
-import { type ArchiveFile, SNAPSHOT_LEVEL } from './archive-file.ts';
-import { type CheckLevel, checkFile } from './image.ts';
+import type { ArchiveFile } from './archive-file.ts';
+import type { CheckLevel } from './image.ts';
 import { groups, writeMerged } from './merged-file.ts';
 import { withEntries } from './open-entries.ts';
 import { openPlace } from './place.ts';
-import {
-  checkSnapshot,
-  type FinishedSnapshot,
-  type SnapshotBase,
-  SnapshotFile,
-} from './snapshot-file.ts';
+import { type FinishedSnapshot, type SnapshotBase, SnapshotFile } from './snapshot-file.ts';
 import { type Tidied, Tidier, type TidyRules } from './tidier.ts';
 
 /**
@@ -55,8 +50,6 @@ export interface SnapshotTasks {
   abort(args: { snapshot: number }): null;
   /** Merges what is due, then removes what the rules do not keep. */
   tidy(args: { archive: string } & TidyRules): Tidied;
-  /** Re-reads a file as a restore would. Throws what is wrong with it. */
-  check(args: { archive: string; file: ArchiveFile; check: CheckLevel; scratchDir: string }): null;
 }
 
 /** Tasks with the state that is between them. */
@@ -127,14 +120,6 @@ export function snapshotTasks(): SnapshotTasks {
       const tidier = tidiers.get(root) ?? new Tidier(archiveAt(root));
       tidiers.set(root, tidier);
       return tidier.tidy(rules);
-    },
-    check({ archive: root, file, check, scratchDir }) {
-      const archive = archiveAt(root);
-      const scratch = path.join(scratchDir, `check-${randomUUID()}`);
-      const of = archive.pathOf(file);
-      if (file.level === SNAPSHOT_LEVEL) checkSnapshot(of, check, { scratch, of });
-      else checkFile(of);
-      return null;
     },
   });
 }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { after, describe, it } from 'node:test';
+import { after, describe, it, mock } from 'node:test';
 import { LiteFsError } from '../../../src/errors.ts';
 import { CHECKSUM_FLAG, pageChecksum } from '../../../src/kernels/checksum.ts';
 import { LtxEncoder } from '../../../src/ltx/encoder.ts';
@@ -12,11 +12,13 @@ import type { Position } from '../../../src/ltx/position.ts';
 import { memorySink } from '../../../src/ltx/sources.ts';
 import { Archive } from '../../../src/snapshots/archive.ts';
 import { SNAPSHOT_LEVEL } from '../../../src/snapshots/archive-file.ts';
-import { restorePoints, type Target } from '../../../src/snapshots/plan.ts';
+import { planRestore, restorePoints, type Target } from '../../../src/snapshots/plan.ts';
 import { restore } from '../../../src/snapshots/restore.ts';
 import type { KeepRules } from '../../../src/snapshots/retention.ts';
 import { snapshotTasks } from '../../../src/snapshots/tasks.ts';
+import { verifyArchive } from '../../../src/snapshots/verify-archive.ts';
 import { SeededRandom } from '../../harness/random.ts';
+import { makeUnreadable } from '../../harness/unreadable.ts';
 
 const KEEP: KeepRules = {
   last: 2,
@@ -260,6 +262,56 @@ describe('an archive', () => {
       fs.utimesSync(damaged, mtime, mtime);
     }
     assert(outcomes.right > 0 && outcomes.refused > 0, JSON.stringify(outcomes));
+  });
+
+  it('does without a file that cannot be read, or says which it is', () => {
+    const db = new RandomDatabase(new SeededRandom(4));
+    const archive = fill(path.join(folder, 'unreadable'), db, 150);
+    const { files } = planRestore(archive.list(), { kind: 'latest' });
+    const outcomes = { right: 0, refused: 0 };
+    for (const path of files.map((file) => archive.pathOf(file))) {
+      makeUnreadable(path);
+      try {
+        assert(restored(archive, db.txid).equals(db.images.get(db.txid) ?? Buffer.alloc(0)));
+        outcomes.right++;
+      } catch (error) {
+        assert(error instanceof LiteFsError && error.code === 'LTX_CORRUPT', `${error}`);
+        assert.equal(error.message, `${path} LTX file cannot be read: EIO: i/o error, read`);
+        outcomes.refused++;
+      } finally {
+        mock.restoreAll();
+      }
+      fs.rmSync(output, { force: true });
+    }
+    assert(outcomes.right > 0 && outcomes.refused > 0, JSON.stringify(outcomes));
+  });
+
+  it('is verified to the end, its names and what leads to what as well', () => {
+    const db = new RandomDatabase(new SeededRandom(5));
+    const archive = fill(path.join(folder, 'verified'), db, 60, { tidies: false });
+    const { damaged, missing } = verifyArchive(archive);
+    assert.deepEqual([damaged, missing], [[], []]);
+    const increments = archive.list().filter(({ level, minTxid }) => level === 0 && minTxid > 1);
+    const [lost, orphan, renamed, bad] = increments.slice(-4);
+    fs.rmSync(archive.pathOf(lost));
+    const other = archive.pathOf({ ...renamed, minTxid: renamed.minTxid - 1 });
+    fs.renameSync(archive.pathOf(renamed), other);
+    for (const { level, maxTxid } of archive.list()) {
+      // A snapshot there would make up for the lost one.
+      if (level === SNAPSHOT_LEVEL && maxTxid >= lost.maxTxid)
+        fs.rmSync(archive.pathOf({ level, minTxid: 1, maxTxid }));
+    }
+    try {
+      makeUnreadable(archive.pathOf(bad));
+      const found = verifyArchive(archive);
+      assert.equal(found.damaged.length, 2, found.damaged.join());
+      assert(found.damaged[0].startsWith(`${other} has the transactions`), found.damaged[0]);
+      assert(found.damaged[1].startsWith(archive.pathOf(bad)), found.damaged[1]);
+      assert.equal(found.missing.length, 3);
+      assert(found.missing[0].startsWith(archive.pathOf(orphan)), found.missing[0]);
+    } finally {
+      mock.restoreAll();
+    }
   });
 
   it('merges around what is damaged, and names it', () => {

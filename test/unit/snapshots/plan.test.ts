@@ -3,7 +3,12 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { LiteFsError } from '../../../src/errors.ts';
 import type { ArchiveFile } from '../../../src/snapshots/archive-file.ts';
-import { planRestore, restorePoints, restoreRanges } from '../../../src/snapshots/plan.ts';
+import {
+  planRestore,
+  restorePoints,
+  restoreRanges,
+  unreachedFiles,
+} from '../../../src/snapshots/plan.ts';
 
 /** The timestamp of a transaction is a hundred times its number. */
 function file(level: number, minTxid: number, maxTxid: number, bytes = 1): ArchiveFile {
@@ -77,6 +82,19 @@ describe('the plan of a restore', () => {
       [10, 11, 2],
     ]);
     assert.deepEqual(restoreRanges([]), []);
+  });
+
+  it('names what nothing leads to, but not where states were lost before a snapshot', () => {
+    assert.deepEqual(unreachedFiles(files), []);
+    const without = files.filter(({ maxTxid }) => maxTxid !== 6 && maxTxid !== 10);
+    const found = unreachedFiles(without.filter(({ level }) => level !== 1));
+    assert.deepEqual(
+      found.map(({ file, reached }) => [named([file]), reached]),
+      [
+        ['0:7-7', 4],
+        ['0:11-11', 4],
+      ],
+    );
   });
 
   it('shows no gap where a snapshot lies within an increment', () => {
