@@ -15,6 +15,7 @@ export class RequestBody {
   readonly #response: http.ServerResponse;
   #kept: KeptBody | undefined;
   #held: boolean;
+  #stopWaiting: (() => void) | undefined;
 
   constructor(request: http.IncomingMessage, response: http.ServerResponse) {
     const { headers, httpVersion } = request;
@@ -62,6 +63,7 @@ export class RequestBody {
       this.#request.off('readable', onBody);
       upward.off('continue', onAsked).off('response', onAnswer).off('close', stop);
     };
+    this.#stopWaiting = stop;
     this.#request.on('readable', onBody);
     upward.on('continue', onAsked).on('response', onAnswer).on('close', stop);
   }
@@ -72,6 +74,7 @@ export class RequestBody {
    */
   drain(): void {
     if (this.#held) {
+      this.#stopWaiting?.();
       this.#held = false;
       this.#response.writeContinue();
       this.#keepFromHere();

@@ -19,9 +19,9 @@ function oldApp(): net.Server {
 }
 
 /** A request with `Expect: 100-continue`, of which the head has been sent. */
-function held(port: number): http.ClientRequest {
+function held(port: number, method = 'POST'): http.ClientRequest {
   const headers = { expect: '100-continue', 'content-length': 5, connection: 'keep-alive' };
-  const options = { host: '127.0.0.1', port, method: 'POST', headers, agent: false } as const;
+  const options = { host: '127.0.0.1', port, method, headers, agent: false } as const;
   const request = http.request(options);
   request.on('error', () => {});
   request.flushHeaders();
@@ -148,34 +148,46 @@ describe('a body that the application does not want', () => {
   });
 
   it('is read to its end when the application wants another node to answer', async () => {
-    const body = Buffer.alloc(2 ** 20, 'x');
-    let came = 0;
-    const primary: http.RequestListener = (request, response) => {
-      request.on('data', (chunk: Buffer) => (came += chunk.length));
-      request.on('end', () => response.end());
-    };
     const replica: http.RequestListener = (_, response) => {
       response.writeHead(200, { 'fly-replay': 'instance=box1', connection: 'close' }).end();
     };
-    const both = (primaryPort: number) =>
-      withProxy(
-        replica,
-        async (port) => {
-          // Of methods that change nothing, the only ones that a replica's application gets.
-          const upload = http.request({ host: '127.0.0.1', port, method: 'GET', agent: false });
-          upload.setHeader('content-length', body.length);
-          upload.end(body);
-          assert.equal((await answerTo(upload))[0], 200);
-        },
-        {
-          facts: {
-            isPrimary: false,
-            primaryHostname: 'box1',
-            primaryUrl: `http://127.0.0.1:${primaryPort}`,
-          },
-        },
-      );
-    await withProxy(primary, both);
-    assert.equal(came, body.length);
+    const body = Buffer.alloc(2 ** 20, 'x');
+    const came = await replayed(http.createServer(replica), async (port) => {
+      // Of methods that change nothing, the only ones that a replica's application gets.
+      const upload = http.request({ host: '127.0.0.1', port, method: 'GET', agent: false });
+      upload.setHeader('content-length', body.length);
+      upload.end(body);
+      assert.equal((await answerTo(upload))[0], 200);
+    });
+    assert(came.equals(body));
   });
+
+  it('is asked for then, and sent once, though the application has not asked', async () => {
+    const replica = http.createServer();
+    replica.on('checkContinue', (_, response: http.ServerResponse) => {
+      response.writeHead(200, { 'fly-replay': 'instance=box1' }).end();
+    });
+    const came = await replayed(replica, async (port) => {
+      const upload = held(port, 'GET');
+      await soon(upload, 'continue');
+      upload.end('hello');
+      assert.equal((await answerTo(upload))[0], 200);
+    });
+    assert.equal(`${came}`, 'hello');
+  });
+
+  /** What comes to the primary while `body` asks the proxy of a replica. */
+  async function replayed(replica: http.Server, body: (port: number) => Promise<void>) {
+    const came: Buffer[] = [];
+    const primary: http.RequestListener = (request, response) => {
+      request.on('data', (chunk: Buffer) => came.push(chunk));
+      request.on('end', () => response.end());
+    };
+    await withProxy(primary, (primaryPort) => {
+      const primaryUrl = `http://127.0.0.1:${primaryPort}`;
+      const facts = { isPrimary: false, primaryHostname: 'box1', primaryUrl };
+      return withProxy(replica, body, { facts });
+    });
+    return Buffer.concat(came);
+  }
 });
