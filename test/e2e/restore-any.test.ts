@@ -153,9 +153,9 @@ test('a restore to every recorded state gives what it was', async (t) => {
       checkAll(merged, moved(states, dir, merged), output, context, 'all'),
       states.length,
     );
-    for (const name of fs.readdirSync(merged)) {
+    for (const root of rootsOf(merged).values()) {
       for (const level of ['0', '1']) {
-        fs.rmSync(path.join(merged, name, 'ltx', level), { recursive: true, force: true });
+        fs.rmSync(path.join(root, 'ltx', level), { recursive: true, force: true });
       }
     }
     assert(checkAll(merged, moved(states, dir, merged), output, context, 'some') >= DATABASES / 2);
@@ -228,8 +228,10 @@ async function record(
   return states;
 }
 
+/** The archives in a directory, by inode: their names change with those of the databases. */
 function rootsOf(dir: string): Map<number, string> {
-  const roots = fs.readdirSync(dir).map((name) => path.join(dir, name));
+  const folders = fs.readdirSync(dir, { withFileTypes: true }).filter((e) => e.isDirectory());
+  const roots = folders.map(({ name }) => path.join(dir, name));
   return new Map(roots.map((root) => [fs.statSync(root).ino, root]));
 }
 
