@@ -7,7 +7,7 @@ import http from 'node:http';
 import https from 'node:https';
 import { pipeline, type Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import { errorText, LiteFsError } from '../errors.ts';
+import { ERROR_CODES, type ErrorCode, errorText, LiteFsError } from '../errors.ts';
 import type { ErrorReport } from '../http/info.ts';
 
 const TIMEOUT_MS = 10 * 60_000;
@@ -60,16 +60,37 @@ export async function openRequest(
   }
   const status = answer.statusCode ?? 0;
   if (status >= 200 && status < 300) return answer;
-  const report = await readJson<ErrorReport>(answer, url);
-  throw new LiteFsError('WRONG_STATE', `${url}: ${report.message}`, { hint: report.hint });
+  const { code, message, hint } = await readJson<ErrorReport>(answer, url);
+  throw new LiteFsError(codeOf(code), `${url}: ${message}`, { hint });
 }
+
+/** What a code of the HTTP port means for a command: most are ours, some are of HTTP alone. */
+function codeOf(code: string): ErrorCode {
+  if (Object.hasOwn(ERROR_CODES, code)) return code as ErrorCode;
+  return HTTP_CODES.get(code) ?? 'WRONG_STATE';
+}
+
+const HTTP_CODES: ReadonlyMap<string, ErrorCode> = new Map([
+  ['UNAUTHORIZED', 'PEER_REJECTED'],
+  ['FORBIDDEN', 'PEER_REJECTED'],
+  ['NOT_FOUND', 'DATABASE_NOT_FOUND'],
+]);
 
 /** The body of an answer. Throws NODE_UNREACHABLE when it is not all there, or no node's. */
 export async function readJson<T>(answer: http.IncomingMessage, url: string): Promise<T> {
+  let body: string;
   try {
-    return JSON.parse(await text(answer)) as T;
+    body = await text(answer);
   } catch (error) {
     throw unreachable(url, error);
+  }
+  try {
+    return JSON.parse(body) as T;
+  } catch (error) {
+    throw new LiteFsError('NODE_UNREACHABLE', `what answers at ${url} is no litefs-lite node`, {
+      hint: 'Name its http.addr: --url http://HOST:20202, or --config FILE',
+      cause: error,
+    });
   }
 }
 

@@ -19,6 +19,7 @@ import {
 
 const EXIT_USAGE = 64;
 const EXIT_DATA = 65;
+const EXIT_NO_INPUT = 66;
 const EXIT_UNAVAILABLE = 69;
 const EXIT_CONFIG = 78;
 
@@ -123,7 +124,7 @@ describe('commands that ask a running node', () => {
 
   test('a database that is not there is named', async () => {
     const { status, stderr } = await runCli(['verify', 'no.db', ...url(primary)]);
-    assert.notEqual(status, 0);
+    assert.equal(status, EXIT_NO_INPUT);
     assert.match(stderr, /^litefs-lite: .*no\.db/);
   });
 

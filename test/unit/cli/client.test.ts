@@ -61,7 +61,7 @@ describe('a request to a node', () => {
         response.write('{', () => response.destroy());
       }
     });
-    await assert.rejects(getJson(url, '/other'), refused(/no node answers/));
+    await assert.rejects(getJson(url, '/other'), refused(/no litefs-lite node$/, /http\.addr/));
     await assert.rejects(getJson(url, '/half'), refused(/aborted/));
   });
 
