@@ -99,11 +99,17 @@ function entriesOf(file: string): Entry[] {
 }
 
 function statFile(file: string): fs.Stats {
+  let stat: fs.Stats;
   try {
-    return fs.statSync(file);
+    fs.accessSync(file, fs.constants.R_OK);
+    stat = fs.statSync(file);
   } catch (error) {
     throw new LiteFsError('USAGE', `cannot read ${file}: ${errorText(error)}`, { cause: error });
   }
+  if (!stat.isDirectory()) return stat;
+  throw new LiteFsError('USAGE', `${file} is a directory`, {
+    hint: `Name the files in it: ${path.join(file, '*')}`,
+  });
 }
 
 function withDecoder<T>(entry: Entry, use: (decoder: LtxDecoder) => T): T {

@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { LiteFsError } from '../errors.ts';
+import { errorText, LiteFsError } from '../errors.ts';
 import type { ImportReport } from '../http/info.ts';
 import { openRequest, readJson } from './client.ts';
 import { type NodeFlags, nodeUrl } from './node-url.ts';
@@ -26,9 +26,7 @@ export async function exportDatabase(
       hint: `Say where to: litefs-lite export ${database} FILE`,
     });
   }
-  if (file !== undefined && !flags.force && fs.existsSync(file)) {
-    throw new LiteFsError('USAGE', `${file} exists`, { hint: 'Add --force to replace it.' });
-  }
+  if (file !== undefined) refuseExisting(file, flags.force ?? false);
   const url = nodeUrl(flags);
   const where = `/export?name=${encodeURIComponent(database)}`;
   const body = await openRequest('GET', url, where, { secret: true });
@@ -62,12 +60,7 @@ export async function importDatabase(
   file: string,
   flags: Flags,
 ): Promise<number> {
-  let size: number;
-  try {
-    size = fs.statSync(file).size;
-  } catch (error) {
-    throw new LiteFsError('USAGE', `cannot read ${file}: ${(error as Error).message}`);
-  }
+  const size = sizeOf(file);
   if (fs.existsSync(`${file}-wal`) && fs.statSync(`${file}-wal`).size > 0) {
     throw new LiteFsError(
       'USAGE',
@@ -86,6 +79,28 @@ export async function importDatabase(
   });
   process.stdout.write(`${report.name}: ${formatBytes(report.bytes)}, at ${report.position}\n`);
   return 0;
+}
+
+function refuseExisting(file: string, force: boolean): void {
+  const stat = fs.statSync(file, { throwIfNoEntry: false });
+  if (stat?.isDirectory()) {
+    throw new LiteFsError('USAGE', `${file} is a directory`, { hint: 'Name a file in it.' });
+  }
+  if (stat && !force) {
+    throw new LiteFsError('USAGE', `${file} exists`, { hint: 'Add --force to replace it.' });
+  }
+}
+
+/** Of a file that can be read. Throws USAGE. */
+function sizeOf(file: string): number {
+  try {
+    fs.accessSync(file, fs.constants.R_OK);
+    const stat = fs.statSync(file);
+    if (!stat.isDirectory()) return stat.size;
+  } catch (error) {
+    throw new LiteFsError('USAGE', `cannot read ${file}: ${errorText(error)}`, { cause: error });
+  }
+  throw new LiteFsError('USAGE', `${file} is a directory, not a database`);
 }
 
 /** Counts what goes through, and shows it. */

@@ -288,6 +288,22 @@ describe('commands that need no node', () => {
     assert.match(stderr, /^litefs-lite: cannot read none\.ltx/);
   });
 
+  test('a directory in the place of a file is a usage error', async () => {
+    for (const command of [
+      ['ltx', 'list', dir],
+      ['import', 'app.db', dir],
+      ['export', 'app.db', dir, '--force'],
+    ]) {
+      const { status, stderr } = await runCli(command);
+      assert.equal(status, EXIT_USAGE, stderr);
+      assert.ok(stderr.startsWith(`litefs-lite: ${dir} is a directory`), stderr);
+    }
+    // A damaged file is told of, and the next one is looked at; so it is with this.
+    const { status, stdout } = await runCli(['ltx', 'verify', dir]);
+    assert.equal(status, EXIT_DATA);
+    assert.match(stdout, /: DAMAGED: .* is a directory$/m);
+  });
+
   test('runs from a checkout through a symbolic link, from anywhere', async () => {
     const bin = path.join(dir, 'linked');
     fs.symlinkSync(LAUNCHER, bin);
