@@ -6,7 +6,7 @@ import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { errorText, LiteFsError } from '../errors.ts';
 import type { ImportReport } from '../http/info.ts';
-import { openRequest, readJson } from './client.ts';
+import { openRequest, postJson, readJson } from './client.ts';
 import { type NodeFlags, nodeUrl } from './node-url.ts';
 import { progressBar } from './progress.ts';
 import { formatBytes } from './table.ts';
@@ -74,11 +74,26 @@ export async function importDatabase(
   const report = await withBar(size, async (counted) => {
     const body = fs.createReadStream(file).pipe(counted);
     const where = `/import?name=${encodeURIComponent(database)}`;
-    const response = await openRequest('POST', url, where, { body });
+    const response = await openRequest('POST', url, where, { body }).catch((error) =>
+      saidInstead(error, url, where),
+    );
     return readJson<ImportReport>(response, url);
   });
   process.stdout.write(`${report.name}: ${formatBytes(report.bytes)}, at ${report.position}\n`);
   return 0;
+}
+
+/**
+ * A node that refuses does not read what is sent, and the connection breaks, often before its answer has come. Without a
+ * body it is heard. What it says of the body then is no answer to ours.
+ */
+async function saidInstead(error: unknown, url: string, where: string): Promise<never> {
+  if (error instanceof LiteFsError && error.code === 'NODE_UNREACHABLE') {
+    await postJson(url, where).catch((refusal: LiteFsError) => {
+      if (refusal.code !== 'DATABASE_CORRUPT') throw refusal;
+    });
+  }
+  throw error;
 }
 
 function refuseExisting(file: string, force: boolean): void {
