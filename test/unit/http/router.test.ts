@@ -152,6 +152,12 @@ describe('what changes something', () => {
     });
   });
 
+  test('is for this machine, whatever its token, when the node has no secret', async () => {
+    await withServer({ routes }, async (port) => {
+      assert.equal((await change(port, { authorization: 'Bearer x' })).status, 200);
+    });
+  });
+
   test('is for this machine only when the node has no secret', async () => {
     await withServer({ routes }, async (port) => {
       assert.equal((await change(port)).status, 200);
