@@ -3,7 +3,7 @@
  * per database, and keeps looking for as long as somebody is in a write transaction, whose commit
  * is published through shared memory and makes no event.
  */
-import { isOutsideFault } from '../errors.ts';
+import { errorText, isOutsideFault } from '../errors.ts';
 import { type CaptureOutcome, capture, explanationOfWrites } from './capture.ts';
 import type { EngineContext } from './context.ts';
 import type { Database, DatabaseStatus } from './database.ts';
@@ -103,8 +103,10 @@ export class Follower {
     this.#watches.get(db)?.writes.settled();
   }
 
+  /** It is gone, and with it whatever was wrong with it. */
   forget(db: Database): void {
     this.#watches.delete(db);
+    this.#setStatus(db, { state: 'ok' });
   }
 
   /** Starts what is due. */
@@ -187,9 +189,13 @@ export class Follower {
     db.suspect = true;
     db.forgetWal();
     watch.nextMs = this.#ctx.clockMs() + BUSY_PATIENCE_MS;
-    const reason = error instanceof Error ? error.message : String(error);
+    this.#degrade(db, errorText(error), 'error');
+  }
+
+  /** Told in the log once, however often it is tried again. */
+  #degrade(db: Database, reason: string, level: 'warn' | 'error' = 'warn'): void {
     if (db.status.state !== 'degraded') {
-      this.#ctx.log('error', `${db.name} cannot be captured for now: ${reason}`, {
+      this.#ctx.log(level, `${db.name} cannot be captured for now: ${reason}`, {
         database: db.name,
       });
     }
@@ -245,20 +251,16 @@ export class Follower {
         watch.busySinceMs ??= now;
         watch.nextMs = now + BUSY_POLL_MS;
         if (now - watch.busySinceMs >= BUSY_PATIENCE_MS) {
-          this.#setStatus(db, {
-            state: 'degraded',
-            reason:
-              'changes cannot be read: a process holds a lock that keeps readers out ' +
+          this.#degrade(
+            db,
+            'changes cannot be read: a process holds a lock that keeps readers out ' +
               '(locking_mode=EXCLUSIVE with journal_mode=MEMORY or OFF?)',
-          });
+          );
         }
         break;
       case 'damaged':
         watch.nextMs = undefined;
-        this.#setStatus(db, {
-          state: 'degraded',
-          reason: 'the file is not a whole SQLite database (is it being copied?)',
-        });
+        this.#degrade(db, 'the file is not a whole SQLite database (is it being copied?)');
         break;
     }
     // What came meanwhile may be later than what was read.

@@ -235,12 +235,11 @@ export class MountEvents {
             this.#replaced(db.name);
             return;
           }
-          if (db.pageCount === 0) return;
           db.forgetWal();
           db.suspect = false;
           follower.forget(db);
           db.files.close();
-          writeDrop(ctx, db);
+          if (db.pageCount > 0) writeDrop(ctx, db);
         }),
       (error) => {
         if (error !== undefined) throw error;
