@@ -43,11 +43,6 @@ export function lanHost(interfaces: Interfaces, hostname: string): string {
   return lanAddresses(interfaces)[0] ?? hostname;
 }
 
-/** Whether only this machine itself can mean it. */
-export function isLoopback(host: string | undefined): boolean {
-  return host !== undefined && /^(127\.|::1$|localhost$)/.test(host);
-}
-
 function kind(family: string): 'ipv4' | 'ipv6' {
   return family === 'IPv6' ? 'ipv6' : 'ipv4';
 }

@@ -2,10 +2,10 @@
 import os from 'node:os';
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
-import { formatAddress } from '../config/values.ts';
+import { formatAddress, isLoopback } from '../config/values.ts';
 import { LiteFsError } from '../errors.ts';
 import { encodeToken, type JoinToken } from './join-token.ts';
-import { isLoopback, lanHost } from './lan-host.ts';
+import { lanHost } from './lan-host.ts';
 
 /** Prints the token alone on standard output. Throws CONFIG when no replica could use it, WRONG_STATE on a replica. */
 export function token(flags: { readonly config?: string }): number {

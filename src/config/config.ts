@@ -6,7 +6,7 @@ import { resolve, sep } from 'node:path';
 import { type ProxyConfig, resolveProxy } from './proxy.ts';
 import type { ConfigFile } from './schema.ts';
 import { resolveSnapshots, type SnapshotConfig } from './snapshots.ts';
-import { type Address, formatAddress } from './values.ts';
+import { type Address, formatAddress, isLoopback } from './values.ts';
 
 export interface ExecCommand {
   /** Program and arguments, at least one word. */
@@ -143,6 +143,15 @@ export function contradictions(file: ConfigFile, config: Config): ConfigProblem[
     );
   }
 
+  if (!config.lease.candidate && namesItself(config.replication)) {
+    const { primary, addr } = config.replication;
+    const where = formatAddress(primary as Address);
+    blame(
+      file.replication.primary ? 'replication.primary' : 'lease.advertise-url',
+      `leads to ${where}, which is this node itself (replication.addr is ${formatAddress(addr)}): name the primary`,
+    );
+  }
+
   if (config.fuse.dir === config.data.dir) {
     blame('fuse.dir', `is the same as data.dir (${config.data.dir}): give each its own directory`);
   } else if (isInside(config.fuse.dir, config.data.dir)) {
@@ -182,6 +191,12 @@ export function contradictions(file: ConfigFile, config: Config): ConfigProblem[
     );
   }
   return problems;
+}
+
+/** As far as the config alone tells: by the same host, or by loopback. */
+function namesItself({ primary, addr }: Config['replication']): boolean {
+  if (primary === undefined || primary.port !== addr.port) return false;
+  return addr.host === undefined ? isLoopback(primary.host) : addr.host === primary.host;
 }
 
 function isInside(path: string, directory: string): boolean {

@@ -105,6 +105,11 @@ export function formatAddress(address: Address): string {
   return `${host.includes(':') ? `[${host}]` : host}:${address.port}`;
 }
 
+/** Whether only this machine itself can mean it. */
+export function isLoopback(host: string | undefined): boolean {
+  return host !== undefined && /^(127\.|::1$|localhost$)/.test(host);
+}
+
 function parseCommand(value: unknown): string[] | Fault {
   return typeof value === 'string' ? splitWords(value) : new Fault('is not a command line');
 }

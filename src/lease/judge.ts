@@ -11,7 +11,7 @@ export interface PeerFacts {
   readonly hostname: string;
 }
 
-export type Refusal = 'same-node' | 'other-cluster' | 'two-primaries' | 'stale-term';
+export type Refusal = 'itself' | 'same-node' | 'other-cluster' | 'two-primaries' | 'stale-term';
 
 export interface Verdict {
   readonly code: Refusal;
@@ -22,6 +22,15 @@ export interface Verdict {
 /** undefined: they may. `me` is asked, `peer` asks to follow. */
 export function judgePeer(me: PeerFacts, peer: PeerFacts): Verdict | undefined {
   if (me.nodeId === peer.nodeId) {
+    // Who follows is a replica: the copy of a primary asks one, and that of a replica has its own machine's name.
+    if (me.role === 'replica' && peer.role === 'replica' && me.hostname === peer.hostname) {
+      return {
+        code: 'itself',
+        text:
+          `${me.hostname} connects to itself: replication.primary, or else the host of ` +
+          'lease.advertise-url, must name the primary',
+      };
+    }
     return {
       code: 'same-node',
       text:

@@ -29,7 +29,8 @@ export function checkPrimary(
   if (refusal) return [reached, checkRefusal(refusal)];
   const accepted = ok('secret', 'accepted by both sides');
   const found = [reached, accepted];
-  if (server && server.role !== 'primary') {
+  const verdict = server && ours && judgePeer(server, ours);
+  if (server && server.role !== 'primary' && verdict?.code !== 'itself') {
     found.push(
       warn(
         'lease',
@@ -38,13 +39,13 @@ export function checkPrimary(
       ),
     );
   }
-  const verdict = server && ours && judgePeer(server, ours);
   if (verdict) found.push(fail('cluster', verdict.text, HINTS[verdict.code] ?? OPERATIONS));
   return found;
 }
 
 const OPERATIONS = 'docs/operations.md, "Replacing the primary", has the order of steps.';
 const HINTS: Readonly<Record<string, string>> = {
+  itself: 'Write the primary there, and: systemctl restart litefs-lite',
   'same-node': 'Stop this node, remove node.json in its data.dir, start it.',
   'other-cluster': 'Stop this node, move its data.dir away, start it: it gets everything anew.',
   version: 'Install the same release on both.',

@@ -59,6 +59,16 @@ describe('contradictions', () => {
       /^f\.yml:1:20: lease\.candidate is false, so .*advertise-url/,
     ],
     [
+      'a replica that follows itself',
+      'lease: {candidate: false}\nreplication: {addr: "10.0.0.2:7", primary: "10.0.0.2:7"}',
+      /^f\.yml:2:44: replication\.primary leads to 10\.0\.0\.2:7, which is this node itself/,
+    ],
+    [
+      'a replica that follows its own loopback',
+      'lease: {candidate: false, advertise-url: "http://127.0.0.1:20202"}',
+      /^f\.yml:1:42: lease\.advertise-url leads to 127\.0\.0\.1:20204, which is this node itself/,
+    ],
+    [
       'a port that nobody knows',
       `${REPLICA}replication: {addr: ":0"}`,
       /replication\.addr has port 0/,
