@@ -126,7 +126,16 @@ export class FrameParser {
   }
 }
 
+/** The beginning of an answer in HTTP, read as the length of a frame. */
+const HTTP = Buffer.from('HTTP').readUInt32BE();
+
 function check(length: number, type: number, bytesMax: number): void {
+  if (length === HTTP) {
+    throw new LiteFsError(
+      'PROTOCOL',
+      'it answers in HTTP: that is the port of http.addr, not of replication.addr (20204 unless changed)',
+    );
+  }
   if (length < 1 || length > bytesMax) {
     throw new LiteFsError('PROTOCOL', `a frame of ${length} bytes: not a litefs-lite node?`);
   }

@@ -87,6 +87,11 @@ test('from strangers large frames are refused by their length alone, from others
   assert.match(refused(Buffer.from('GET / HTTP/1.1').toString('hex')), /not a litefs-lite node/);
 });
 
+test('an answer in HTTP is told from a frame: the port is that of http.addr', () => {
+  const answer = Buffer.from('HTTP/1.1 400 Bad Request\r\n').toString('hex');
+  assert.match(refused(answer), /answers in HTTP.*not of replication\.addr/);
+});
+
 test('unknown and reserved types are refused by name', () => {
   assert.match(refused('00000001c8'), /unknown type 200/);
   assert.match(refused('0000000100'), /unknown type 0/);
