@@ -48,7 +48,7 @@ export interface SnapshotTasks {
     scratchDir: string;
   }): FinishedSnapshot;
   abort(args: { snapshot: number }): null;
-  /** Merges what is due, then removes what the rules do not keep. */
+  /** Removes what the rules do not keep, then merges what is due. */
   tidy(args: { archive: string } & TidyRules): Tidied;
 }
 

@@ -36,11 +36,11 @@ export class Tidier {
     this.#archive = archive;
   }
 
-  /** Throws DISK. */
+  /** Throws DISK. What may go has gone then also when the disk is full, where nothing can be merged. */
   tidy(rules: TidyRules): Tidied {
     this.#damaged.clear();
-    const merged = this.#merge(rules);
     const removed = this.#expire(rules);
+    const merged = this.#merge(rules);
     const damaged = this.#archive.list().flatMap((file) => {
       const message = this.#damaged.get(this.#archive.pathOf(file));
       return message === undefined ? [] : [{ file, message }];

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
-import { describe, it } from 'node:test';
+import { describe, it, mock } from 'node:test';
 import { LiteFsError } from '../../../src/errors.ts';
 import { CHECKSUM_FLAG, pageChecksum } from '../../../src/kernels/checksum.ts';
 import { snapshotTasks } from '../../../src/snapshots/tasks.ts';
@@ -91,6 +91,41 @@ describe('a disk that fails', () => {
     attempt(() => tasks.retire({ archive, to: path.join(folder, 'former') }));
     return thrown;
   }
+
+  it('that is full is freed by what may be removed', () =>
+    withFolder((folder) => {
+      const tasks = snapshotTasks();
+      const archive = path.join(folder, 'app.db');
+      const snapshotAt = (txid: number, timestampMs: number) => {
+        const position = { txid, checksum: pageChecksum(1, PAGE) | CHECKSUM_FLAG };
+        const base = { position, pageSize: 512, pageCount: 1, timestampMs, compress: true };
+        const snapshot = tasks.begin({ archive, base });
+        tasks.pages({ snapshot, records: Buffer.concat([Buffer.from('00000001', 'hex'), PAGE]) });
+        tasks.finish({ snapshot, entries: [], end: position, check: 'off', scratchDir: folder });
+      };
+      const chain = new LtxChain();
+      for (let txid = 1; txid <= 2; txid++) {
+        chain.next();
+        snapshotAt(txid, txid * 1000);
+      }
+      for (let count = 0; count < 2; count++) {
+        const entries = [{ bytes: chain.next({ timestampMs: 3_000_000 }).bytes }];
+        tasks.increment({ archive, entries, compress: true });
+      }
+      const names = () =>
+        tasks.list({ archive }).map(({ level, maxTxid }) => `${level}:${maxTxid}`);
+      assert.deepEqual(names(), ['9:1', '9:2', '0:3', '0:4']);
+      const rules = { keep: KEEP, nowMs: 3_600_000, timezone: 'UTC', compress: true };
+      const full = mock.method(fs, 'writeSync', () => {
+        throw Object.assign(new Error('ENOSPC: no space left'), { code: 'ENOSPC', errno: -28 });
+      });
+      try {
+        assert.throws(() => tasks.tidy({ archive, ...rules }), { code: 'DISK', message: /ENOSPC/ });
+      } finally {
+        full.mock.restore();
+      }
+      assert.deepEqual(names(), ['9:2', '0:3', '0:4']);
+    }));
 
   for (const gone of [false, true]) {
     it(`${gone ? 'for good' : 'once'} is named, whatever it fails at`, () =>
