@@ -1,14 +1,16 @@
 /** Keeps the archives of a node: increments as databases change, snapshots on a schedule, and what becomes of old ones. */
-import { errorText, isOutsideFault, LiteFsError } from '../errors.ts';
+import { LiteFsError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { nameMatcher } from '../patterns.ts';
 import { nameText } from '../store/layout.ts';
 import { archiveOf } from './archive.ts';
 import { type ArchiveFile, SNAPSHOT_LEVEL } from './archive-file.ts';
+import { Backoff } from './backoff.ts';
 import { DatabaseKeeper, type KeeperOptions, type KeeperParts } from './database-keeper.ts';
 import { runHook } from './hook.ts';
 import { LogPins } from './log-pins.ts';
 import { hasMissed, nextTimes, Schedule } from './schedule.ts';
+import { Troubles, type Work } from './troubles.ts';
 
 export interface SnapshotKeeperOptions extends KeeperOptions {
   readonly dir: string;
@@ -48,8 +50,10 @@ export class SnapshotKeeper {
   readonly #due = new Map<string, NodeJS.Timeout>();
   /** Databases whose archive has grown since it was tidied. */
   readonly #grown = new Set<string>();
-  /** What is wrong now, by database ('' for all). */
-  readonly #errors = new Map<string, string>();
+  readonly #troubles: Troubles;
+  readonly #backoff: Backoff;
+  /** Of these the scheduled run that was last has cut none. */
+  #unfinished: ReadonlySet<string> = new Set();
   #schedule: Schedule | undefined;
   #tidyTimer: NodeJS.Timeout | undefined;
   #stopListening: (() => void) | undefined;
@@ -72,6 +76,8 @@ export class SnapshotKeeper {
     this.#options = options;
     this.#parts = { ...parts, options, pins: new LogPins(parts.source) };
     this.#log = parts.log;
+    this.#troubles = new Troubles(parts.log);
+    this.#backoff = new Backoff(options.incrementsMs);
     this.#isWanted = nameMatcher(options.databases);
   }
 
@@ -107,13 +113,10 @@ export class SnapshotKeeper {
 
   /** What an administrator should know. */
   warnings(): string[] {
-    const errors = [...this.#errors].map(([database, text]) =>
-      database === '' ? `snapshots: ${text}` : `snapshots of ${nameText(database)}: ${text}`,
-    );
     const damaged = [...this.#damaged].flatMap(([database, texts]) =>
       texts.map((text) => `snapshots of ${nameText(database)}: ${text}`),
     );
-    return [...errors, ...damaged];
+    return [...this.#troubles.warnings(), ...damaged];
   }
 
   /** The next time at which the schedule fires. */
@@ -132,7 +135,7 @@ export class SnapshotKeeper {
 
   /** Cuts snapshots now: of one database, or of all. One that runs already is waited for first. */
   async snapshot(database?: string): Promise<RunReport> {
-    const run = this.#running.then(() => {
+    return this.#inTurn(() => {
       if (database !== undefined && !this.#parts.source.positions().has(database)) {
         throw new LiteFsError(
           'DATABASE_NOT_FOUND',
@@ -141,6 +144,10 @@ export class SnapshotKeeper {
       }
       return this.#cutAll(database === undefined ? this.#wanted() : [database]);
     });
+  }
+
+  #inTurn(work: () => Promise<RunReport>): Promise<RunReport> {
+    const run = this.#running.then(work);
     this.#running = run.catch(() => {});
     return run;
   }
@@ -174,27 +181,27 @@ export class SnapshotKeeper {
   /** From now on the database has something to write. */
   #mark(database: string): void {
     if (this.#due.has(database) || this.#closed || !this.#isWanted(database)) return;
-    const timer = setTimeout(() => {
-      this.#due.delete(database);
-      void this.#increment(database);
-    }, this.#options.incrementsMs);
+    const waitMs = this.#backoff.waitMs(database, this.#parts.clock.monotonicMs());
+    const timer = setTimeout(
+      () => {
+        this.#due.delete(database);
+        void this.#increment(database);
+      },
+      Math.max(this.#options.incrementsMs, waitMs),
+    );
     this.#due.set(database, timer.unref());
   }
 
   async #increment(database: string): Promise<void> {
-    const done = await this.#attempt(database, async () => {
-      await this.#checkPlace();
-      await this.#keeper(database).increment();
-    });
-    if (done) this.#grown.add(database);
-    else this.#mark(database);
+    const done = await this.#write(database, async (keeper) => void (await keeper.increment()));
+    if (!done) this.#mark(database);
     await this.#tellOutage();
   }
 
   /** The command post is told once when increments begin to fail, and once when all go on. */
   async #tellOutage(): Promise<void> {
     // The directory could not be used at start.
-    if (this.#errors.has('')) await this.#catchUp();
+    if (this.#troubles.textOf('snapshots', '') !== undefined) await this.#catchUp();
     const errors = this.warnings();
     const isOutage = errors.length > 0;
     if (isOutage === this.#isOutageTold || this.#closed) return;
@@ -212,31 +219,48 @@ export class SnapshotKeeper {
     }
     this.#isScheduledRunning = true;
     try {
-      const run = await this.#runOnce((text) => this.#log.error(`no snapshot was cut: ${text}`));
-      await this.#ended(run);
+      const told = (text: string) => this.#log.error(`no snapshot was cut: ${text}`);
+      await this.#ended(await this.#runOnce(() => this.#wanted(), told));
     } finally {
       this.#isScheduledRunning = false;
     }
   }
 
-  /** A scheduled run that failed is tried again until it goes well, and only then told of. */
+  /** What a scheduled run has failed at is tried again until all has gone well, and only then told of. */
   async #retry(): Promise<void> {
     if (this.#isScheduledRunning || this.lastRun?.ok !== false) return;
+    const nowMs = this.#parts.clock.monotonicMs();
+    const left = this.#wanted().filter((database) => this.#unfinished.has(database));
+    const due = left.filter((database) => this.#backoff.waitMs(database, nowMs) === 0);
+    if (due.length === 0 && left.length > 0) return;
     this.#isScheduledRunning = true;
     try {
-      const run = await this.#runOnce(() => {});
-      if (run.ok) await this.#ended(run);
+      const run = await this.#runOnce(
+        () => due,
+        () => {},
+      );
+      if (run.ok && due.length === left.length) await this.#ended(run);
     } finally {
       this.#isScheduledRunning = false;
     }
   }
 
-  async #runOnce(refused: (text: string) => void): Promise<RunReport> {
+  async #runOnce(
+    which: () => readonly string[],
+    refused: (text: string) => void,
+  ): Promise<RunReport> {
     const { pre, dir, hookMsMax } = this.#options;
     const environment = { LITEFS_SNAPSHOT_DIR: dir };
     const limits = { msMax: hookMsMax, stop: this.#over.signal };
     const before = pre === undefined ? undefined : await runHook(pre, environment, limits);
-    if (!before || before.ok) return this.snapshot();
+    const databases = which();
+    this.#unfinished = new Set([...this.#unfinished, ...databases]);
+    if (!before || before.ok) {
+      const run = await this.#inTurn(() => this.#cutAll(databases));
+      const done = [...run.snapshots.map(({ database }) => database), ...run.unchanged];
+      this.#unfinished = new Set([...this.#unfinished].filter((each) => !done.includes(each)));
+      return run;
+    }
     const text = `the command pre failed: ${before.text}`;
     refused(text);
     return this.#failed(text);
@@ -244,7 +268,10 @@ export class SnapshotKeeper {
 
   async #ended(run: RunReport): Promise<void> {
     this.lastRun = run;
-    if (run.ok) this.lastSuccessMs = run.startedAtMs + run.seconds * 1000;
+    if (run.ok) {
+      this.lastSuccessMs = run.startedAtMs + run.seconds * 1000;
+      this.#unfinished = new Set();
+    }
     await this.#tidy(new Set(this.#wanted()));
     // What this run tells of need not be told again.
     this.#isOutageTold = this.warnings().length > 0;
@@ -280,13 +307,13 @@ export class SnapshotKeeper {
     const errors: string[] = [];
     for (const database of databases) {
       if (this.#closed) break;
-      const done = await this.#attempt(database, async () => {
-        await this.#checkPlace();
-        const file = await this.#keeper(database).snapshot();
+      const done = await this.#write(database, async (keeper) => {
+        const file = await keeper.snapshot();
         if (file) snapshots.push({ database, file });
         else unchanged.push(database);
       });
-      if (!done) errors.push(`${nameText(database)}: ${this.#errors.get(database)}`);
+      const text = this.#troubles.textOf('snapshots', database);
+      if (!done) errors.push(`${nameText(database)}: ${text}`);
     }
     const seconds = Math.round(clock.monotonicMs() - beganMs) / 1000;
     const ok = errors.length === 0;
@@ -296,7 +323,7 @@ export class SnapshotKeeper {
   /** A run that was missed, as the machine was off: once, now. */
   async #catchUp(): Promise<void> {
     const { schedule, timezone } = this.#options;
-    await this.#attempt('', async () => {
+    await this.#attempt('snapshots', '', async () => {
       await this.#checkPlace();
       const lists = await this.list();
       const newest = [...lists.values()].flat().filter(({ level }) => level === SNAPSHOT_LEVEL);
@@ -310,7 +337,7 @@ export class SnapshotKeeper {
 
   async #tidy(databases: Set<string>): Promise<void> {
     for (const database of [...databases]) {
-      const done = await this.#attempt(database, async () => {
+      const done = await this.#attempt('tidying snapshots', database, async () => {
         this.#found(database, await this.#keeper(database).tidy());
       });
       if (done && !this.#damaged.has(database)) this.#grown.delete(database);
@@ -341,31 +368,28 @@ export class SnapshotKeeper {
     this.#place = id;
   }
 
-  /** Runs a step. What the outside world does to it is kept as a warning until it goes well again. */
-  async #attempt(database: string, step: () => Promise<void>): Promise<boolean> {
-    try {
-      await step();
-    } catch (error) {
-      if (!isOutsideFault(error)) throw error;
-      if (this.#closed) return false;
-      const { code, hint } = error as LiteFsError;
-      const text = hint ? `${errorText(error)}. ${hint}` : errorText(error);
-      if (this.#errors.get(database) !== text) {
-        this.#log.error({ code, database }, `snapshots${ofDatabase(database)}: ${text}`);
-      }
-      this.#errors.set(database, text);
-      return false;
-    }
-    if (this.#errors.delete(database)) {
-      this.#log.info({ database }, `snapshots${ofDatabase(database)} go on`);
-    }
-    return true;
+  /** A step that writes to an archive. While the directory is not there nothing counts as tried. */
+  async #write(
+    database: string,
+    step: (keeper: DatabaseKeeper) => Promise<void>,
+  ): Promise<boolean> {
+    const { clock } = this.#parts;
+    let beganMs: number | undefined;
+    const done = await this.#attempt('snapshots', database, async () => {
+      await this.#checkPlace();
+      beganMs = clock.monotonicMs();
+      await step(this.#keeper(database));
+    });
+    // Also when it has failed: a full disk is freed by what may be removed.
+    this.#grown.add(database);
+    if (done) this.#backoff.wentWell(database);
+    else if (beganMs !== undefined) this.#backoff.failed(database, beganMs, clock.monotonicMs());
+    return done;
   }
-}
 
-/** '' for all. */
-function ofDatabase(database: string): string {
-  return database === '' ? '' : ` of ${nameText(database)}`;
+  #attempt(work: Work, database: string, step: () => Promise<void>): Promise<boolean> {
+    return this.#troubles.attempt(work, database, step, () => this.#closed);
+  }
 }
 
 function resultEnvironment(run: RunReport, dir: string): Record<string, string> {

@@ -5,6 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, it, mock } from 'node:test';
 import pino from 'pino';
+import { LiteFsError } from '../../../src/errors.ts';
 import { CHECKSUM_FLAG, pageChecksum } from '../../../src/kernels/checksum.ts';
 import { Archive, archivedDatabases } from '../../../src/snapshots/archive.ts';
 import { SNAPSHOT_LEVEL } from '../../../src/snapshots/archive-file.ts';
@@ -26,6 +27,9 @@ const listeners = new Set<Listener>();
 let names = ['app.db'];
 let page = PAGE;
 let position = POSITION;
+/** Databases whose snapshots fail, and all that were tried. */
+const busy = new Set<string>();
+const cuts: string[] = [];
 const fakeSource: SnapshotSource = {
   positions: () => new Map(names.map((name) => [name, position])),
   onEntry(listener: Listener) {
@@ -35,6 +39,8 @@ const fakeSource: SnapshotSource = {
   pin: () => {},
   readLog: async () => ({ kind: 'entries', entries: [] }),
   async cutPages(database) {
+    cuts.push(database);
+    if (busy.has(database)) throw new LiteFsError('DATABASE_BUSY', 'somebody holds it');
     let isRead = false;
     return {
       position,
@@ -64,12 +70,17 @@ describe('the keeper of snapshots', () => {
   const slept: number[] = [];
   /** Lines of the log. */
   const logged: string[] = [];
+  /** Tasks that were run. */
+  const ran: string[] = [];
   beforeEach(() => {
     folder = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-test-'));
     [running, most, delayMs] = [0, 0, 0];
     [names, page, position] = [['app.db'], PAGE, POSITION];
     slept.length = 0;
     logged.length = 0;
+    cuts.length = 0;
+    ran.length = 0;
+    busy.clear();
   });
   afterEach(async () => {
     mock.timers.reset();
@@ -83,9 +94,21 @@ describe('the keeper of snapshots', () => {
     return fs.existsSync(file) ? fs.readFileSync(file, 'utf8').split('\n').slice(0, -1) : [];
   };
 
+  /** Of 1970: a run was missed since. */
+  function oldSnapshot(database: string): void {
+    const tasks = snapshotTasks();
+    const archive = path.join(folder, 'backups', database);
+    const position = { ...POSITION, txid: 2 };
+    const page = { pageSize: PAGE.length, pageCount: 1, compress: true };
+    const snapshot = tasks.begin({ archive, base: { position, timestampMs: 0, ...page } });
+    tasks.pages({ snapshot, records: Buffer.concat([Buffer.from('00000001', 'hex'), PAGE]) });
+    tasks.finish({ snapshot, entries: [], end: position, check: 'off', scratchDir: folder });
+  }
+
   function keeperOf(options: Partial<SnapshotKeeperOptions>): SnapshotKeeper {
     const tasks = snapshotTasks();
     const run: RunTask = async (task, args) => {
+      ran.push(task);
       if (task === 'begin') most = Math.max(most, ++running);
       try {
         if (task === 'finish' && delayMs > 0) await new Promise((end) => setTimeout(end, delayMs));
@@ -168,13 +191,7 @@ describe('the keeper of snapshots', () => {
 
   it('makes up for a missed run, and tries it again until it goes well', async () => {
     mock.timers.enable({ apis: ['setInterval'] });
-    const tasks = snapshotTasks();
-    const archive = path.join(folder, 'backups', 'app.db');
-    const position = { ...POSITION, txid: 2 };
-    const page = { pageSize: PAGE.length, pageCount: 1, compress: true };
-    const snapshot = tasks.begin({ archive, base: { position, timestampMs: 0, ...page } });
-    tasks.pages({ snapshot, records: Buffer.concat([Buffer.from('00000001', 'hex'), PAGE]) });
-    tasks.finish({ snapshot, entries: [], end: position, check: 'off', scratchDir: folder });
+    oldSnapshot('app.db');
     fs.writeFileSync(path.join(folder, 'no'), '');
     const own = keeperOf({ schedule: ['0 0 * * *'], pre: `test ! -e ${folder}/no` });
     own.start();
@@ -192,6 +209,49 @@ describe('the keeper of snapshots', () => {
       own.lastRun?.snapshots.map(({ file }) => file.maxTxid),
       [POSITION.txid],
     );
+  });
+
+  it('tries only those again of a run that have failed, and then tells of it', async () => {
+    mock.timers.enable({ apis: ['setInterval'] });
+    names = ['bad.db', 'good.db'];
+    busy.add('bad.db');
+    oldSnapshot('good.db');
+    keeperOf({ schedule: ['0 0 * * *'] }).start();
+    await until('a run that failed', () => told().length === 1);
+    assert.match(told()[0], /^failed bad\.db: somebody holds it/);
+    position = { ...POSITION, txid: 4 };
+    const later = (condition: () => boolean) => () => {
+      mock.timers.tick(5 * 60_000);
+      return condition();
+    };
+    await until(
+      'tried again, and again',
+      later(() => cuts.length >= 4),
+    );
+    assert.equal(told().length, 1, told().join('; '));
+    busy.clear();
+    await until(
+      'a run that went well',
+      later(() => told().length === 2),
+    );
+    assert.equal(told()[1], 'ok');
+    assert.deepEqual(
+      cuts.filter((database) => database === 'good.db'),
+      ['good.db'],
+    );
+    assert.deepEqual(keeper?.warnings(), []);
+  });
+
+  it('tidies also while nothing can be written, and does not take that for an end of the trouble', async () => {
+    mock.timers.enable({ apis: ['setInterval'] });
+    busy.add('app.db');
+    const own = keeperOf({ incrementsMs: 20, post: undefined });
+    own.start();
+    await until('it fails', () => own.warnings().length === 1);
+    mock.timers.tick(5 * 60_000);
+    await until('tidied', () => ran.includes('tidy'));
+    await own.list();
+    assert.match(own.warnings().join(), /somebody holds it/);
   });
 
   it('cuts a snapshot anew that is damaged, and only then lets go of an older one', async () => {
