@@ -216,6 +216,8 @@ export class ReplicationClient {
   }
 
   #positions(positions: Map<string, Position>): void {
+    // The first are all there are: what was dropped while we were away is not told.
+    if (!this.#subscribed) this.#theirs.clear();
     for (const [name, position] of positions) this.#theirs.set(name, position);
     if (!this.#subscribed) {
       this.#subscribed = true;

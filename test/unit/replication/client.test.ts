@@ -81,3 +81,22 @@ describe('a replica that was a primary, and has what nobody else has', () => {
     assert.deepEqual(replica.positions(), primary.positions());
   });
 });
+
+it('nothing is missed that the primary dropped before it had come', async () => {
+  const hangs = new Promise<never>(() => {});
+  primary.commit('b.db', new Map([[1, 1n]]));
+  const readLog = primary.readLog.bind(primary);
+  primary.readLog = (name, after) => (name === 'b.db' ? hangs : readLog(name, after));
+  link = await follow(new MemoryStore(), primary);
+  const { client } = link;
+  await until(() => client.state().positions.size === 2);
+  link.cut();
+  await link.lost();
+  primary.remove('b.db');
+  await dialled(1000);
+  await link.synced();
+  assert.deepEqual([...client.state().positions.keys()], ['a.db']);
+  link.pass(10_000);
+  mock.timers.tick(1000);
+  await until(() => client.state().lagMs === 0);
+});

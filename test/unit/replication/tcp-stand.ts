@@ -4,7 +4,7 @@ import { ReplicationClient } from '../../../src/replication/client.ts';
 import { ServerSession } from '../../../src/replication/server-session.ts';
 import { FrameTransport } from '../../../src/replication/transport.ts';
 import type { MemoryStore } from './memory-store.ts';
-import { NO_HALTS, PRIMARY, REPLICA, SILENT } from './stand.ts';
+import { NO_HALTS, PRIMARY, REPLICA, SILENT, settle } from './stand.ts';
 
 export interface Following {
   readonly client: ReplicationClient;
@@ -92,6 +92,8 @@ export async function follow(replica: MemoryStore, primary: MemoryStore): Promis
       client.close();
       link.cut();
       await new Promise((resolve) => server.close(resolve));
+      // The sessions hear of it, and clear their timers.
+      await settle(4);
     },
   };
   client.start();
