@@ -63,7 +63,7 @@ export function startEngine(
     if (news.kind === 'log') {
       log[news.level](news.fields, news.message);
     } else if (news.kind === 'recovered') {
-      client.adopt(news.databases);
+      client.adopt(news.databases, news.aside);
       recovered.resolve();
     } else if (news.kind === 'look-up') {
       // In libuv's pool: it may wait for a directory that an app has locked. Whether it is there is all one.

@@ -59,6 +59,7 @@ export class EngineClient implements ReplicationStore {
   readonly #pending = new Map<number, Pending>();
   readonly #positions = new Map<string, Position>();
   readonly #statuses = new Map<string, DatabaseStatus>();
+  readonly #aside = new Set<string>();
   readonly #entryListeners = new Set<(entry: WireEntry) => void>();
   readonly #positionListeners = new Set<() => void>();
   readonly #correctionListeners = new Set<(database: string) => void>();
@@ -119,9 +120,13 @@ export class EngineClient implements ReplicationStore {
     }
   }
 
-  /** Takes over where the databases stand at start. */
-  adopt(databases: readonly { name: string; position: Position }[]): void {
+  /** Takes over where the databases stand at start, and which are in quarantine. */
+  adopt(
+    databases: readonly { name: string; position: Position }[],
+    aside: readonly string[],
+  ): void {
     for (const { name, position } of databases) this.#positions.set(name, position);
+    for (const name of aside) this.#aside.add(name);
   }
 
   /** Rejects all that is under way: the engine has ended. */
@@ -138,6 +143,10 @@ export class EngineClient implements ReplicationStore {
 
   positions(): ReadonlyMap<string, Position> {
     return this.#positions;
+  }
+
+  isAside(database: string): boolean {
+    return this.#aside.has(database);
   }
 
   onEntry(listener: (entry: WireEntry) => void): () => void {
@@ -260,6 +269,7 @@ export class EngineClient implements ReplicationStore {
 
   #moved(database: string, position: Position): void {
     this.#positions.set(database, position);
+    this.#aside.delete(database);
     for (const listener of this.#positionListeners) listener();
   }
 

@@ -50,6 +50,8 @@ export class Database {
   readonly index: ReplicaIndex;
   /** Something may have changed that no journal and no -wal told of: only a comparison helps. */
   suspect = false;
+  /** On a primary: why its files are in quarantine/. Replicas keep what they have until another file takes the name. */
+  aside: string | undefined;
   /** On a primary: its write lock is held for another node, and not to be let go with a transaction. */
   lent = false;
   /** On a replica: it may be written here, each transaction by leave of the primary. */
@@ -85,11 +87,14 @@ export class Database {
     this.sumsFile = path.join(layout.state, `${encoded}.sums`);
     this.markerFile = path.join(layout.state, `${encoded}.json`);
     this.unfinishedFile = path.join(layout.state, `${encoded}.unfinished`);
+    this.asideFile = path.join(layout.state, `${encoded}.aside`);
   }
 
   readonly sumsFile: string;
   readonly markerFile: string;
   readonly unfinishedFile: string;
+  /** The note of a quarantine (quarantine.ts). */
+  readonly asideFile: string;
 
   get pageCount(): number {
     return this.sums.pageCount;

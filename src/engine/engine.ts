@@ -24,8 +24,7 @@ import { Maintenance } from './maintenance.ts';
 import { writeMarkers } from './markers.ts';
 import { MountEvents } from './mount-events.ts';
 import type { EngineNews, EngineOptions, EngineRequest, MountMessage } from './protocol.ts';
-import { quarantine } from './quarantine.ts';
-import { recoverDatabase } from './recover.ts';
+import { endQuarantine, recoverOrQuarantine } from './quarantine.ts';
 import { Registry } from './registry.ts';
 import { type Handlers, requestHandlers } from './requests.ts';
 import { asTask, Scheduler, type Task } from './scheduler.ts';
@@ -140,23 +139,28 @@ export class Engine {
     for (const name of names) {
       const db = this.registry.open(name);
       if (!db) continue;
+      let isKnown: boolean;
       try {
-        for (const _ of recoverDatabase(this.ctx, db, this.options));
+        isKnown = recoverOrQuarantine(this.ctx, db, this.options);
       } catch (error) {
-        if (!(error instanceof LiteFsError) || error.code !== 'DATABASE_CORRUPT') {
-          throw asStartFault(name, error);
-        }
-        quarantine(this.ctx, db, errorText(error));
-        this.registry.forget(db);
+        throw asStartFault(name, error);
       }
       db.files.close();
+      if (!isKnown) this.registry.forget(db);
+      else if (db.aside !== undefined) this.#saysAside(db, db.aside);
     }
     this.#post({
       kind: 'recovered',
       databases: [...this.registry]
         .filter((db) => db.pageCount > 0)
         .map((db) => ({ name: db.name, position: db.position })),
+      aside: [...this.registry].filter((db) => db.aside !== undefined).map((db) => db.name),
     });
+  }
+
+  #saysAside(db: Database, why: string): void {
+    const reason = `${why}. It is in quarantine/; replicas keep what they have until another takes its place`;
+    this.setStatus(db, { state: 'degraded', reason });
   }
 
   /** The mount is there. */
@@ -360,6 +364,10 @@ export class Engine {
   }
 
   #emitEntry(db: Database, entry: StoredEntry, bytes: Uint8Array | undefined): void {
+    if (db.aside !== undefined) {
+      endQuarantine(db);
+      this.setStatus(db, { state: 'ok' });
+    }
     // A copy of its own: a view of a larger buffer would be sent with all of it.
     const own = bytes && new Uint8Array(bytes);
     this.#post({ kind: 'entry', entry: wireEntry(db.name, entry, own) }, own ? [own.buffer] : []);

@@ -136,6 +136,11 @@ export class Follower {
   *flush(db: Database, options: { locked: boolean }): Task<CaptureOutcome> {
     // Too late: it would open files of the mount anew.
     if (this.#ctx.isDetached()) return 'busy';
+    if (db.aside !== undefined) {
+      // In quarantine: its absence is no drop, and what takes its place is another file.
+      if (!db.files.exists('db')) return 'done';
+      db.suspect = true;
+    }
     const watch = this.#watch(db);
     watch.touched = false;
     const { writes } = watch;

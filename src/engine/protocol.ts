@@ -187,6 +187,8 @@ export type EngineNews =
   | {
       readonly kind: 'recovered';
       readonly databases: readonly { name: string; position: Position }[];
+      /** Names of those in quarantine that replicas are to keep. */
+      readonly aside: readonly string[];
     }
   | {
       readonly kind: 'reply';

@@ -1,11 +1,58 @@
-/** A file that cannot be understood is moved out of the way: one bad database must not stop the others. */
+/**
+ * A database that cannot be understood is moved out of the way: one bad database must not stop the others.
+ *
+ * On a primary the name keeps its position, over restarts by a note (state/<db>.aside): replicas are not told that it
+ * was dropped, and what takes its name next is captured as the transaction that follows.
+ */
 import fs from 'node:fs';
 import path from 'node:path';
+import { errorText, LiteFsError } from '../errors.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
+import { type Roles, recoverDatabase, restorePosition } from './recover.ts';
+
+/**
+ * As recoverDatabase(), but a database that cannot be understood, now or at an earlier start, is set aside: db.aside says
+ * why. false when nothing is left that is to be known of it. Throws DISK.
+ */
+export function recoverOrQuarantine(ctx: EngineContext, db: Database, roles: Roles): boolean {
+  const note = readNote(db);
+  if (note !== undefined && !db.files.exists('db')) return keepPlace(ctx, db, note, roles);
+  try {
+    for (const _ of recoverDatabase(ctx, db, roles));
+  } catch (error) {
+    if (!(error instanceof LiteFsError) || error.code !== 'DATABASE_CORRUPT') throw error;
+    const isKept = keepPlace(ctx, db, errorText(error), roles);
+    moveAway(ctx, db, errorText(error));
+    return isKept;
+  }
+  forgetNote(db);
+  return true;
+}
+
+/** Another database has taken the name of one that was set aside. */
+export function endQuarantine(db: Database): void {
+  db.aside = undefined;
+  forgetNote(db);
+}
+
+/** A replica gets it anew, and begins with nothing; so does a primary that never captured it. */
+function keepPlace(ctx: EngineContext, db: Database, reason: string, { role }: Roles): boolean {
+  db.files.close();
+  restorePosition(ctx, db);
+  if (role === 'primary' && db.position.txid > 0) {
+    db.aside = reason;
+    fs.writeFileSync(db.asideFile, `${reason}\n`, { mode: 0o600, flush: true });
+    return true;
+  }
+  db.log.setAside();
+  fs.rmSync(db.sumsFile, { force: true });
+  forgetNote(db);
+  return false;
+}
 
 /** Moves the database and its companions to quarantine/<time>/. */
-export function quarantine(ctx: EngineContext, db: Database, reason: string): void {
+function moveAway(ctx: EngineContext, db: Database, reason: string): void {
   const when = new Date(ctx.wallClockMs()).toISOString().replace(/[:.]/g, '-');
   const dir = path.join(ctx.layout.quarantine, `${db.encoded}-${when}`);
   fs.mkdirSync(dir, { recursive: true });
@@ -16,4 +63,17 @@ export function quarantine(ctx: EngineContext, db: Database, reason: string): vo
     fs.renameSync(from, path.join(dir, `${db.encoded}${suffix}`));
   }
   ctx.log('error', `${reason}; its files are in ${dir} now`, { database: db.name });
+}
+
+function readNote(db: Database): string | undefined {
+  try {
+    return fs.readFileSync(db.asideFile, 'utf8').trim();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+function forgetNote(db: Database): void {
+  fs.rmSync(db.asideFile, { force: true });
 }

@@ -31,6 +31,12 @@ import type { Task } from './scheduler.ts';
 import { finishSqliteRecovery } from './sqlite-recovery.ts';
 import { finishUnfinished } from './unfinished.ts';
 
+/** In which the node serves from now on, and in which it last did. */
+export interface Roles {
+  readonly role: Role;
+  readonly formerRole: Role;
+}
+
 /** A database above this that has no history is not copied into the log: replicas get its pages. */
 const ADOPT_BYTES_MIN = 16 << 20;
 
@@ -44,7 +50,7 @@ const ADOPT_BYTES_MIN = 16 << 20;
 export function* recoverDatabase(
   ctx: EngineContext,
   db: Database,
-  { role, formerRole }: { readonly role: Role; readonly formerRole: Role },
+  { role, formerRole }: Roles,
 ): Task<void> {
   const marker = takeMarker(db.markerFile);
   const file = db.files.backingPath('db');
@@ -78,6 +84,13 @@ export function* recoverDatabase(
   }
   const result = yield* captureDifference(ctx, db, { locked: true });
   if (result === 'not-a-database') throw notADatabase(db);
+}
+
+/** Where a database stood whose pages cannot be used: the position alone. */
+export function restorePosition(ctx: EngineContext, db: Database): void {
+  restoreSums(ctx, db);
+  db.sums = new PageSums();
+  db.pageSize = 0;
 }
 
 /**
@@ -266,6 +279,6 @@ function notADatabase(db: Database): LiteFsError {
   db.files.read('db', head, 0);
   const what = isDatabaseHeader(head) ? 'has a damaged header' : 'is no SQLite database any more';
   return new LiteFsError('DATABASE_CORRUPT', `${db.name} ${what}`, {
-    hint: 'It was set aside in quarantine/ below data.dir; restore it from a replica or a snapshot.',
+    hint: "It was set aside in quarantine/ below data.dir; put a replica's copy or a snapshot in its place.",
   });
 }

@@ -276,9 +276,12 @@ export class ServerSession {
       store.onDrop((name) => this.#dropped(name)),
     );
     for (const name of new Set([...ours.keys(), ...theirs.keys()])) {
+      if (store.isAside(name)) continue;
       this.#follow(name, theirs.get(name) ?? { txid: 0, checksum: 0n });
     }
-    for (const name of theirs.keys()) if (!ours.has(name)) this.#dropped(name);
+    for (const name of theirs.keys()) {
+      if (!ours.has(name) && !store.isAside(name)) this.#dropped(name);
+    }
     log.info({ peer: address }, `${this.#peer?.hostname} (${address}) follows this node`);
     events.welcomed(this);
   }
@@ -312,7 +315,12 @@ export class ServerSession {
     const feed = this.#feeds.get(entry.database);
     if (feed && this.#lender.isCommitting(entry.database)) feed.passOver(entry);
     else if (feed) feed.entry(entry);
-    else if (this.#wanted(entry.database)) this.#follow(entry.database, { txid: 0, checksum: 0n });
+    else if (this.#wanted(entry.database)) this.#follow(entry.database, this.#has(entry.database));
+  }
+
+  /** What it has of a database, as far as it has said. */
+  #has(database: string): Position {
+    return this.#acked.get(database) ?? { txid: 0, checksum: 0n };
   }
 
   /** The drop itself is an entry of the log; this tells it to a replica for which the log does not have it. */
@@ -359,7 +367,7 @@ export class ServerSession {
 
   #request(payload: Buffer): void {
     const { database, position, pages } = decodeRequest(payload);
-    if (!this.#wanted(database)) return;
+    if (!this.#wanted(database) || this.#parts.store.isAside(database)) return;
     if (!this.#parts.store.positions().has(database)) {
       // It was dropped while the request was on its way, or could not be removed there.
       this.#acked.set(database, position);

@@ -56,6 +56,8 @@ export interface PeerChecksums {
 export interface ReplicationStore {
   /** Databases and their positions now. A dropped database is not in it. */
   positions(): ReadonlyMap<string, Position>;
+  /** Whether it is not in positions() because its files could not be understood: replicas keep what they have of it. */
+  isAside(database: string): boolean;
 
   /** Calls back for each captured (or, on a replica, applied) entry, in order per database. Returns the undo. */
   onEntry(listener: (entry: LogEntry) => void): () => void;

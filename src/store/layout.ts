@@ -5,6 +5,7 @@
  *     ltx/<db>/              the log of transactions: <min>-<max>.ltx and, of many small ones, <min>.seg
  *     state/<db>.sums        page checksums (page-sums-file.ts)
  *     state/<db>.json        the marker of a clean stop (marker.ts)
+ *     state/<db>.aside       why it is in quarantine (../engine/quarantine.ts)
  *     divergence/<db>/       what a replica had that the primary did not
  *     quarantine/            files that could not be understood, moved out of the way
  *     spool/                 parts of transfers; emptied at start

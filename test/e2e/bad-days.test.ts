@@ -165,6 +165,39 @@ test('a file that begins like a database and is none is set aside; the others ar
     assert.ok(!fs.existsSync(node.file('bad.db')));
   }));
 
+test('a database in quarantine stays on the replica, which follows what takes its place', async () => {
+  const { cluster, primary, replica } = await startCluster('auto');
+  const rows = () => {
+    const db = new Sqlite(replica.file('app.db'), { readonly: true });
+    const count = db.prepare('SELECT count(*) FROM t').pluck().get();
+    db.close();
+    return count;
+  };
+  try {
+    create(primary.file('app.db'));
+    await inSync(primary, replica, 'app.db');
+    await primary.stop();
+    const good = fs.readFileSync(primary.backing('app.db'));
+    fs.writeFileSync(primary.backing('app.db'), `SQLite format 3\0${'garbage'.repeat(1000)}`);
+    const from = primary.log.length;
+    await primary.start();
+    await primary.logged(/follows this node/, from);
+    const [report] = (await primary.info()).databases;
+    assert.match(`${report.state} ${report.reason}`, /degraded .*quarantine/);
+    assert.equal(rows(), 1);
+
+    fs.writeFileSync(primary.file('app.db'), good);
+    const db = new Sqlite(primary.file('app.db'));
+    db.exec('INSERT INTO t VALUES(2)');
+    db.close();
+    await inSync(primary, replica, 'app.db');
+    assert.equal(rows(), 2);
+    assert.deepEqual(fs.readdirSync(path.join(replica.data, 'divergence')), []);
+  } finally {
+    await cluster.close();
+  }
+});
+
 test('an app that holds a file when the daemon stops is named', () =>
   withCluster(async (cluster) => {
     const node = await cluster.add('primary', { candidate: true, passthrough: 'auto' });

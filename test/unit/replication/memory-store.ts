@@ -31,6 +31,8 @@ export class MemoryStore implements ReplicationStore {
   readonly databases = new Map<string, MemoryDatabase>();
   /** What was replaced and kept, because the primary never had it. */
   readonly kept: string[] = [];
+  /** Databases that are in quarantine. */
+  readonly aside = new Set<string>();
   /** Whether the next step that writes fails. */
   diskIsFull: () => boolean = () => false;
   #queue: Promise<void> = Promise.resolve();
@@ -70,6 +72,10 @@ export class MemoryStore implements ReplicationStore {
 
   positions(): ReadonlyMap<string, Position> {
     return new Map([...this.databases].map(([name, { position }]) => [name, position]));
+  }
+
+  isAside(database: string): boolean {
+    return this.aside.has(database);
   }
 
   onEntry(listener: (entry: LogEntry) => void): () => void {
