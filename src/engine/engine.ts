@@ -21,7 +21,7 @@ import { Follower } from './follower.ts';
 import { HaltWriter, untilReadOnly } from './halt-writer.ts';
 import type { LtxInput } from './ltx-input.ts';
 import { Maintenance } from './maintenance.ts';
-import { writeMarkers } from './markers.ts';
+import { type Look, lookAtAll, lookAtFiles, writeMarkers } from './markers.ts';
 import { MountEvents } from './mount-events.ts';
 import type { EngineNews, EngineOptions, EngineRequest, MountMessage } from './protocol.ts';
 import { endQuarantine, recoverOrQuarantine } from './quarantine.ts';
@@ -62,6 +62,8 @@ export class Engine {
   readonly #post: PostNews;
   readonly #queuedApplies = new Map<string, PendingApply[]>();
   #watcher: TreeWatcher | undefined;
+  /** On a primary: how databases looked before everything in them was captured. */
+  #captured = new Map<Database, Look>();
   #state: 'recovering' | 'attached' | 'detached' | 'stopped' = 'recovering';
 
   constructor(options: EngineOptions, post: PostNews) {
@@ -149,6 +151,8 @@ export class Engine {
       if (!isKnown) this.registry.forget(db);
       else if (db.aside !== undefined) this.#saysAside(db, db.aside);
     }
+    // What a start that fails before the mount leaves: nobody can have written until then.
+    for (const db of this.registry) this.#captured.set(db, lookAtFiles(db));
     this.#post({
       kind: 'recovered',
       databases: [...this.registry]
@@ -186,7 +190,11 @@ export class Engine {
 
   /** Captures the last of it and closes all that is open in the mount. */
   *detach(): Task<void> {
-    if (this.captures) yield* this.flushAll(0, DETACH_MS_MAX);
+    if (this.captures) {
+      const looks = yield* lookAtAll(this.ctx, this.registry);
+      const captured = yield* this.flushAll(0, DETACH_MS_MAX);
+      this.#captured = new Map([...looks].filter(([db]) => captured.has(db)));
+    }
     this.halts.detach();
     this.#state = 'detached';
     yield* this.#endTasks();
@@ -197,9 +205,10 @@ export class Engine {
 
   /**
    * Captures every database, in its own lane, behind what is done there. `patienceMs`: for locks that keep us from reading;
-   * `waitMs`: for all of it.
+   * `waitMs`: for all of it. Returns those of which everything is captured.
    */
-  *flushAll(patienceMs: number, waitMs = Number.POSITIVE_INFINITY): Task<void> {
+  *flushAll(patienceMs: number, waitMs = Number.POSITIVE_INFINITY): Task<Set<Database>> {
+    const captured = new Set<Database>();
     const waiting = new Set(this.registry);
     const startedMs = this.ctx.clockMs();
     const untilMs = startedMs + patienceMs;
@@ -207,14 +216,16 @@ export class Engine {
       this.scheduler.add(
         db.name,
         () => this.follower.flushPatiently(db, untilMs),
-        (error) => {
+        (error, outcome) => {
           waiting.delete(db);
           if (error !== undefined) throw error;
+          if (outcome === 'done') captured.add(db);
         },
         true,
       );
     }
     while (waiting.size > 0 && this.ctx.clockMs() - startedMs < waitMs) yield WAIT_MS;
+    return captured;
   }
 
   /** What goes on would open files of the mount anew. Readers lose nothing, and a half-written file is known as one. */
@@ -233,8 +244,9 @@ export class Engine {
     this.#roots.mount = this.ctx.layout.tree;
     this.#roots.lookUp = undefined;
     this.#roots.names = undefined;
-    writeMarkers(this.ctx, this.registry);
+    // Main waits for the end of this thread, whatever becomes of the markers.
     this.#state = 'stopped';
+    writeMarkers(this.ctx, this.registry, this.role === 'primary' ? this.#captured : undefined);
   }
 
   request(request: EngineRequest): void {

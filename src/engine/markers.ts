@@ -1,26 +1,105 @@
-/** What a clean stop leaves behind: page checksums and, for each database, the marker that they are true. */
-import { lookAt, saveMarker } from '../store/marker.ts';
+/**
+ * What a clean stop leaves behind: page checksums and, for each database, the marker that they are true.
+ *
+ * A marker says that nothing is in the files that was not captured. So the look that it holds must be older than the
+ * last capture: between that and the unmount an application may still commit, and nobody captures it.
+ */
+import { errorText, isOutsideFault } from '../errors.ts';
+import { type FileLook, lookAt, sameLook, saveMarker } from '../store/marker.ts';
 import { savePageSums } from '../store/page-sums-file.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
+import type { Task } from './scheduler.ts';
 
-/** After unmounting: nobody can write any more. A database whose capture is not complete gets no marker. */
-export function writeMarkers(ctx: EngineContext, registry: Iterable<Database>): void {
-  for (const db of registry) {
-    db.log.close();
-    if (db.pageCount === 0) continue;
-    savePageSums(db.sumsFile, db.sums, db.position, db.pageSize);
-    const database = lookAt(db.files.backingPath('db'));
-    if (db.suspect || db.shown || db.status.state !== 'ok' || !database) {
-      ctx.log('info', `${db.name} will be compared page by page at the next start`, {
+/** How the files of a database look. */
+export interface Look {
+  readonly database: FileLook | null;
+  readonly wal: FileLook | null;
+}
+
+/**
+ * Times of files advance in steps of up to 10 ms. What was written less than this before a look may be written once more
+ * and look the same.
+ */
+const STILL_MS = 20;
+
+/** A look at the files as they are; undefined when they were written a moment ago, and a write might not show. */
+function lookAtStill(ctx: EngineContext, db: Database): Look | undefined {
+  const look = lookAtFiles(db);
+  const nowMs = ctx.wallClockMs();
+  const isStill = [look.database, look.wal].every(
+    (file) => !file || Math.abs(nowMs - Number(BigInt(file.mtimeNs) / 1_000_000n)) >= STILL_MS,
+  );
+  return isStill ? look : undefined;
+}
+
+/** A look at each database; waits a moment for those that were just written. */
+export function* lookAtAll(
+  ctx: EngineContext,
+  databases: Iterable<Database>,
+): Task<Map<Database, Look>> {
+  const looks = new Map<Database, Look>();
+  const unsettled: Database[] = [];
+  for (const db of databases) {
+    const look = lookAtStill(ctx, db);
+    if (look) looks.set(db, look);
+    else unsettled.push(db);
+  }
+  if (unsettled.length > 0) yield STILL_MS;
+  for (const db of unsettled) {
+    const look = lookAtStill(ctx, db);
+    if (look) looks.set(db, look);
+  }
+  return looks;
+}
+
+/**
+ * After unmounting: nobody can write any more. `captured`: the look of each database before it was captured completely;
+ * undefined on a replica, where nobody but us writes. A database that looks otherwise by now gets no marker, nor one
+ * for which the disk fails.
+ */
+export function writeMarkers(
+  ctx: EngineContext,
+  databases: Iterable<Database>,
+  captured: ReadonlyMap<Database, Look> | undefined,
+): void {
+  for (const db of databases) {
+    try {
+      writeMarker(ctx, db, captured);
+    } catch (error) {
+      if (!isOutsideFault(error)) throw error;
+      ctx.log('warn', `${db.name}: what a clean stop keeps was not written: ${errorText(error)}`, {
         database: db.name,
       });
-      continue;
     }
-    saveMarker(db.markerFile, {
-      position: db.position,
-      database,
-      wal: lookAt(db.files.backingPath('wal')),
-    });
   }
+}
+
+function writeMarker(
+  ctx: EngineContext,
+  db: Database,
+  captured: ReadonlyMap<Database, Look> | undefined,
+): void {
+  db.log.close();
+  if (db.pageCount === 0) return;
+  savePageSums(db.sumsFile, db.sums, db.position, db.pageSize);
+  const { database, wal } = lookAtFiles(db);
+  const before = captured?.get(db);
+  const isCaptured =
+    !captured || (before && sameLook(before.database, database) && sameLook(before.wal, wal));
+  if (db.suspect || db.shown || db.status.state !== 'ok' || !database || !isCaptured) {
+    ctx.log('info', `${db.name} will be compared page by page at the next start`, {
+      database: db.name,
+    });
+    return;
+  }
+  saveMarker(db.markerFile, { position: db.position, database, wal });
+}
+
+/** A look at the files as they are. */
+export function lookAtFiles(db: Database): Look {
+  return {
+    database: lookAt(db.files.backingPath('db')),
+    wal: lookAt(db.files.backingPath('wal')),
+  };
 }

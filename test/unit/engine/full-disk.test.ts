@@ -103,7 +103,7 @@ test('a stop in the middle of a transaction leaves no marker of a clean one', ()
     refuse(replica, 'db', 1);
     const task = applyQueue(ctx, db, [{ input: { bytes: rest[0] }, done: assert.fail }]);
     while (!task.next().value);
-    writeMarkers(ctx, [db]);
+    writeMarkers(ctx, [db], undefined);
     assert(!fs.existsSync(db.markerFile));
   }));
 

@@ -1,0 +1,87 @@
+/** The marker of a clean stop: it stands for what was captured, not for what was there when it was written. */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { layoutOf } from '../../../src/store/layout.ts';
+import { withFolder } from '../os/folder.ts';
+import { EngineStand } from './engine-stand.ts';
+import { runSql } from './sql.ts';
+
+const NAME = 'app.db';
+const COMPARED = /comparing every page/;
+
+/** A primary with one database that has been captured. */
+function withPrimary(body: (stand: EngineStand, dir: string) => Promise<void>): Promise<void> {
+  return withFolder(async (dir) => {
+    const stand = new EngineStand(dir);
+    await stand.start();
+    await stand.commit(NAME, 'PRAGMA journal_mode = wal; CREATE TABLE t(x);');
+    await body(stand, dir);
+  });
+}
+
+async function nextStart(dir: string): Promise<EngineStand> {
+  const next = new EngineStand(dir);
+  await next.start();
+  return next;
+}
+
+test('nothing is compared when nothing has changed, however late the last commit was', () =>
+  withPrimary(async (stand, dir) => {
+    await stand.commit(NAME, 'INSERT INTO t VALUES(1);');
+    await stand.stop();
+    const next = await nextStart(dir);
+    assert.deepEqual(next.logged(COMPARED), []);
+    assert.deepEqual(next.database(NAME).position, stand.database(NAME).position);
+    next.die();
+  }));
+
+test('a commit between the last capture and the unmount is captured by the next start', () =>
+  withPrimary(async (stand, dir) => {
+    await stand.call('detach', {});
+    const { txid } = stand.database(NAME).position;
+    runSql(stand.file(NAME), 'INSERT INTO t VALUES(1);');
+    await stand.call('stop', {});
+    assert.equal(stand.database(NAME).position.txid, txid);
+    const next = await nextStart(dir);
+    assert.equal(next.database(NAME).position.txid, txid + 1);
+    next.die();
+  }));
+
+test('a last capture that locks kept from reading leaves no marker', () =>
+  withPrimary(async (stand, dir) => {
+    // biome-ignore lint/correctness/useYield: a task that need not wait
+    stand.engine.follower.flush = function* () {
+      return 'busy';
+    };
+    await stand.stop();
+    const next = await nextStart(dir);
+    assert.equal(next.logged(COMPARED).length, 1);
+    next.die();
+  }));
+
+test('a start that came to nothing before the mount leaves the marker that it took', () =>
+  withPrimary(async (stand, dir) => {
+    await stand.stop();
+    const failed = new EngineStand(dir);
+    failed.engine.recover();
+    await failed.stop();
+    const next = await nextStart(dir);
+    assert.deepEqual(next.logged(COMPARED), []);
+    next.die();
+  }));
+
+test('a disk that takes no marker does not keep the node from stopping, nor others from theirs', () =>
+  withPrimary(async (stand, dir) => {
+    await stand.commit('other.db', 'PRAGMA journal_mode = wal; CREATE TABLE t(x);');
+    const { state } = layoutOf(dir);
+    fs.mkdirSync(path.join(state, `${NAME}.sums`));
+    await stand.stop();
+    assert(stand.engine.isStopped);
+    assert.match(stand.logged(/was not written/).join(), /app\.db: .*EISDIR/);
+    assert.deepEqual(
+      fs.readdirSync(state).filter((name) => name.endsWith('.json')),
+      ['other.db.json'],
+    );
+  }));
