@@ -3,7 +3,6 @@
  * present state allows. The one entrance to capture-wal.ts, capture-journal.ts and diff.ts.
  */
 import fs from 'node:fs';
-import { isDatabaseHeader, parseDbHeader } from '../sqlite/db-header.ts';
 import { treePath } from '../store/layout.ts';
 import { captureJournal } from './capture-journal.ts';
 import { captureWal } from './capture-wal.ts';
@@ -72,19 +71,15 @@ function* captureJournaled(ctx: EngineContext, db: Database): Task<CaptureOutcom
 }
 
 /**
- * The database file was written. What tells of it: a journal that is open, or a -wal. Otherwise only a comparison finds it
- * (journal_mode=MEMORY or OFF, or a program that is not SQLite).
+ * The database file was written. What is there that may tell of it: a journal that is open, or a -wal. A checkpoint comes
+ * while there is a -wal, whose end is held back until that is seen.
  */
 export function explanationOfWrites(
   ctx: EngineContext,
   db: Database,
 ): 'journal' | 'wal' | undefined {
   if (db.files.size('wal') > 0) return 'wal';
-  if (hasJournal(ctx, db)) return 'journal';
-  const head = Buffer.alloc(100);
-  if (db.files.read('db', head, 0) < head.length || !isDatabaseHeader(head)) return undefined;
-  // In WAL mode only a checkpoint writes here, and the -wal that it emptied may be gone by now.
-  return parseDbHeader(head)?.writeVersion === 2 ? 'wal' : undefined;
+  return hasJournal(ctx, db) ? 'journal' : undefined;
 }
 
 /** Whether a transaction with a rollback journal is open: the file exists and does not begin with a zero. */

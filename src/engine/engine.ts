@@ -91,8 +91,11 @@ export class Engine {
     this.registry = new Registry(layout, this.#roots, options.databases, (message) =>
       this.ctx.log('warn', message),
     );
-    this.follower = new Follower(this.ctx, this.scheduler, (db, status) =>
-      this.setStatus(db, status),
+    this.follower = new Follower(
+      this.ctx,
+      this.scheduler,
+      (db, status) => this.setStatus(db, status),
+      () => this.#events.drainWrites(),
     );
     this.halts = new HaltWriter({
       ctx: this.ctx,

@@ -1,15 +1,18 @@
 /**
- * What was written to a database file and is not captured yet, and whether a journal tells of it. It tells of what is
- * written from its beginning to its end. What comes before that is a commit of its own (journal_mode=MEMORY or OFF), or
- * no commit of SQLite at all, and only a comparison finds it. The change counter does not show it always: under
- * locking_mode=EXCLUSIVE only the first transaction counts it up.
+ * What was written to a database file and is not captured yet, and what tells of it. A journal tells of what is written
+ * from its beginning to its end, and a -wal of what is checkpointed from it. What comes before them is a commit of its own
+ * (journal_mode=MEMORY or OFF), or no commit of SQLite at all, and only a comparison finds it. The change counter does not
+ * show it always: under locking_mode=EXCLUSIVE only the first transaction counts it up.
  *
  * The events must come in the order in which they have happened.
  */
 export class FileWrites {
   #any = false;
   #hasJournalBegun = false;
+  /** Some of it was written while there was no journal. */
   #areSomeOutside = false;
+  /** Some of it was written while there was neither a journal nor a -wal. */
+  #areSomeUnexplained = false;
 
   /** The file was written. */
   written(): void {
@@ -21,25 +24,34 @@ export class FileWrites {
     this.#hasJournalBegun = true;
   }
 
+  /** A -wal was made: before the one that was there is removed, what it tells of is settled. */
+  walMade(): void {
+    if (this.#areSomeOutside) this.#areSomeUnexplained = true;
+  }
+
   /** Whether there is something that was written and is not captured. */
   get any(): boolean {
     return this.#any;
   }
 
-  /** Whether some of it was written while there was no journal. */
-  get areSomeOutside(): boolean {
-    return this.#areSomeOutside;
+  /** Whether what is there by now, a journal or a -wal, tells of all that was written. */
+  areExplainedBy(present: 'journal' | 'wal' | undefined): boolean {
+    if (present === undefined || this.#areSomeUnexplained) return false;
+    return present === 'wal' || !this.#areSomeOutside;
   }
 
   /** All that was written until now is captured, or will be. */
   settled(): void {
     this.#any = false;
     this.#areSomeOutside = false;
+    this.#areSomeUnexplained = false;
   }
 
-  /** As settled(), and from now on there is no journal. */
-  journalEnded(): void {
+  /** As settled(), and from now on there is no journal. Whether that has told of all. */
+  journalEnded(): boolean {
+    const areExplained = this.areExplainedBy('journal');
     this.settled();
     this.#hasJournalBegun = false;
+    return areExplained;
   }
 }

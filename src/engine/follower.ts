@@ -50,16 +50,20 @@ export class Follower {
   readonly #ctx: EngineContext;
   readonly #scheduler: Scheduler;
   readonly #setStatus: (db: Database, status: DatabaseStatus) => void;
+  readonly #drainEvents: () => void;
   readonly #watches = new Map<Database, Watch>();
 
+  /** `drainEvents`: has all be told here that has happened until now. */
   constructor(
     ctx: EngineContext,
     scheduler: Scheduler,
     setStatus: (db: Database, status: DatabaseStatus) => void,
+    drainEvents: () => void = () => {},
   ) {
     this.#ctx = ctx;
     this.#scheduler = scheduler;
     this.#setStatus = setStatus;
+    this.#drainEvents = drainEvents;
   }
 
   /**
@@ -91,11 +95,14 @@ export class Follower {
     this.#watch(db).writes.journalBegun();
   }
 
+  /** The database goes into WAL mode, or somebody opens it anew in that. */
+  walMade(db: Database): void {
+    this.#watch(db).writes.walMade();
+  }
+
   /** Before what a journal tells of is captured, at its end. What was written before it began is not among that. */
   journalEnds(db: Database): void {
-    const { writes } = this.#watch(db);
-    if (writes.areSomeOutside) db.suspect = true;
-    writes.journalEnded();
+    if (!this.#watch(db).writes.journalEnded()) db.suspect = true;
   }
 
   /** What was written has been captured by other means. */
@@ -146,9 +153,9 @@ export class Follower {
     const { writes } = watch;
     if (writes.any) {
       const explanation = explanationOfWrites(this.#ctx, db);
-      const isExplained =
-        explanation === 'journal' ? !writes.areSomeOutside : explanation === 'wal';
-      if (!isExplained) db.suspect = true;
+      // Its beginning is among the events by now.
+      this.#drainEvents();
+      if (!writes.areExplainedBy(explanation)) db.suspect = true;
       writes.settled();
     }
     const before = db.position.txid;

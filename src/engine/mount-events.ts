@@ -171,7 +171,14 @@ export class MountEvents {
     this.#parts.watcher()?.drain({
       walTouched: (name) => this.#walTouched(name),
       fileWritten: (path) => this.#fileWritten(path),
-      journalBegun: (name) => this.#journalBegun(name),
+      journalBegun: (name) => {
+        const db = this.#captured(name);
+        if (db) this.#parts.follower.journalBegun(db);
+      },
+      walMade: (name) => {
+        const db = this.#captured(name);
+        if (db) this.#parts.follower.walMade(db);
+      },
       overflow: () => {
         for (const db of this.#parts.registry) this.#parts.follower.touched(db);
       },
@@ -191,10 +198,9 @@ export class MountEvents {
     if (db) this.#parts.follower.touched(db);
   }
 
-  #journalBegun(name: string): void {
-    // Of a database that is not known yet nothing was captured, and all is new.
-    const db = this.#parts.registry.get(name);
-    if (db && this.#parts.captures()) this.#parts.follower.journalBegun(db);
+  /** Of a database that is not known yet nothing was captured, and all is new. */
+  #captured(name: string): Database | undefined {
+    return this.#parts.captures() ? this.#parts.registry.get(name) : undefined;
   }
 
   /** Another file took the place of a database. */

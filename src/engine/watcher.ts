@@ -17,6 +17,8 @@ const IN_ISDIR = 0x40000000;
 export interface WatcherEvents {
   /** The -wal (or -shm) of a database changed. */
   walTouched(database: string): void;
+  /** A -wal was made; walTouched follows. */
+  walMade(database: string): void;
   /** The file itself changed, or came to be. */
   fileWritten(path: string): void;
   /** A transaction with a rollback journal begins: it was made, or the mount has marked it (see mount/sqlite-policy.ts). */
@@ -62,6 +64,7 @@ export class TreeWatcher {
       if (role.companion === 'journal') {
         if (mask & (IN_CREATE | IN_ATTRIB)) events.journalBegun(role.database);
       } else if (role.companion !== undefined) {
+        if (role.companion === 'wal' && mask & IN_CREATE) events.walMade(role.database);
         if ((mask & IN_ATTRIB) === 0) events.walTouched(role.database);
       } else if (mask & IN_MODIFY) {
         events.fileWritten(path);

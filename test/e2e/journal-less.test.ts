@@ -34,6 +34,20 @@ describe('a commit without a journal', () => {
   };
 
   for (const locking of LOCKING) {
+    it(`is not taken for part of the -wal that follows, locking_mode=${locking}`, () =>
+      withTable(`wal-${locking}.db`, async (db) => {
+        for (let round = 0; round < ROUNDS; round++) {
+          db.pragma(`locking_mode = ${locking}`);
+          db.pragma('journal_mode = delete');
+          db.exec('UPDATE t SET x = randomblob(3000) WHERE id = 1');
+          db.pragma('journal_mode = memory');
+          db.exec('UPDATE t SET x = randomblob(3000) WHERE id = 20');
+          db.pragma('journal_mode = wal');
+          db.exec('UPDATE t SET x = randomblob(3000) WHERE id = 40');
+          await assertEqual(`wal-${locking}.db`);
+        }
+      }));
+
     for (const mode of MODES) {
       it(`is not taken for part of the next one, journal_mode=${mode}, locking_mode=${locking}`, () =>
         withTable(`${mode}-${locking}.db`, async (db) => {
@@ -66,4 +80,17 @@ describe('a commit without a journal', () => {
         }));
     }
   }
+
+  it('is seen in no checkpoint when the last connection closes', () =>
+    withTable('closed.db', async (db) => {
+      db.pragma('journal_mode = wal');
+      db.close();
+      for (let turn = 0; turn < COMMITS; turn++) {
+        const app = new Sqlite(primary.file('closed.db'));
+        app.exec('INSERT INTO t(x) VALUES(randomblob(9000)); DELETE FROM t WHERE id % 7 = 3');
+        app.close();
+      }
+      await assertEqual('closed.db');
+      assert.doesNotMatch(primary.logText(), /compared every page of closed/);
+    }));
 });

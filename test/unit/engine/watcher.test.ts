@@ -12,7 +12,8 @@ it('tells of writes and of the beginnings of journals in the order in which they
     const watcher = new TreeWatcher(tree);
     const seen: string[] = [];
     const events: WatcherEvents = {
-      walTouched: (name) => seen.push(`wal of ${name}`),
+      walTouched: (name) => seen.push(`wal of ${name} touched`),
+      walMade: (name) => seen.push(`wal of ${name} made`),
       fileWritten: (name) => seen.push(`${name} written`),
       journalBegun: (name) => seen.push(`journal of ${name}`),
       overflow: () => seen.push('overflow'),
@@ -39,7 +40,8 @@ it('tells of writes and of the beginnings of journals in the order in which they
         'app.db written',
         'journal of app.db',
         'app.db written',
-        'wal of app.db',
+        'wal of app.db made',
+        'wal of app.db touched',
       ]);
     } finally {
       watcher.close();
