@@ -17,6 +17,7 @@ import { applyQueue, isKnown, type PendingApply } from './apply.ts';
 import { toWire } from './client.ts';
 import type { EngineContext } from './context.ts';
 import type { Database, DatabaseStatus } from './database.ts';
+import { endTasks, flushAll } from './every-lane.ts';
 import { Follower } from './follower.ts';
 import { HaltWriter, untilReadOnly } from './halt-writer.ts';
 import type { LtxInput } from './ltx-input.ts';
@@ -36,7 +37,6 @@ import { wireEntry } from './wire-entry.ts';
 
 /** How long what is under way at a stop may take to end by itself. */
 const DETACH_MS_MAX = 3000;
-const WAIT_MS = 1;
 
 /** Sends news to main; what is in `transfer` is given away with it. */
 export type PostNews = (news: EngineNews, transfer?: ArrayBuffer[]) => void;
@@ -195,51 +195,15 @@ export class Engine {
   *detach(): Task<void> {
     if (this.captures) {
       const looks = yield* lookAtAll(this.ctx, this.registry);
-      const captured = yield* this.flushAll(0, DETACH_MS_MAX);
+      const captured = yield* flushAll(this, 0, DETACH_MS_MAX);
       this.#captured = new Map([...looks].filter(([db]) => captured.has(db)));
     }
     this.halts.detach();
     this.#state = 'detached';
-    yield* this.#endTasks();
+    yield* endTasks(this, DETACH_MS_MAX);
     this.#watcher?.close();
     this.#watcher = undefined;
     for (const db of this.registry) db.files.close();
-  }
-
-  /**
-   * Captures every database, in its own lane, behind what is done there. `patienceMs`: for locks that keep us from reading;
-   * `waitMs`: for all of it. Returns those of which everything is captured.
-   */
-  *flushAll(patienceMs: number, waitMs = Number.POSITIVE_INFINITY): Task<Set<Database>> {
-    const captured = new Set<Database>();
-    const waiting = new Set(this.registry);
-    const startedMs = this.ctx.clockMs();
-    const untilMs = startedMs + patienceMs;
-    for (const db of waiting) {
-      this.scheduler.add(
-        db.name,
-        () => this.follower.flushPatiently(db, untilMs),
-        (error, outcome) => {
-          waiting.delete(db);
-          if (error !== undefined) throw error;
-          if (outcome === 'done') captured.add(db);
-        },
-        true,
-      );
-    }
-    while (waiting.size > 0 && this.ctx.clockMs() - startedMs < waitMs) yield WAIT_MS;
-    return captured;
-  }
-
-  /** What goes on would open files of the mount anew. Readers lose nothing, and a half-written file is known as one. */
-  *#endTasks(): Task<void> {
-    const untilMs = this.ctx.clockMs() + DETACH_MS_MAX;
-    const lanes = [...this.registry].map(({ name }) => name);
-    for (const lane of lanes) this.scheduler.wake(lane);
-    while (lanes.some((lane) => this.scheduler.isBusy(lane)) && this.ctx.clockMs() < untilMs) {
-      yield WAIT_MS;
-    }
-    for (const lane of lanes) this.scheduler.leaveOff(lane);
   }
 
   /** After the unmount: leaves the markers of a clean stop. */

@@ -7,6 +7,7 @@ import { PageCutter } from './cut.ts';
 import type { Database } from './database.ts';
 import { keepWhole } from './divergence.ts';
 import type { Engine } from './engine.ts';
+import { flushAll } from './every-lane.ts';
 import { commitForOther, lend, takeBack } from './halt-lender.ts';
 import { untilReadOnly } from './halt-writer.ts';
 import { databaseInfo } from './info.ts';
@@ -92,7 +93,7 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
       *run({ database }) {
         if (!engine.captures) return null;
         if (database === undefined) {
-          yield* engine.flushAll(FLUSH_PATIENCE_MS);
+          yield* flushAll(engine, FLUSH_PATIENCE_MS);
         } else {
           yield* follower.flushPatiently(known(database), ctx.clockMs() + FLUSH_PATIENCE_MS);
         }

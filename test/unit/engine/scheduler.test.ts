@@ -188,3 +188,17 @@ test('a task may be a value, a task, or a list that is no task', () => {
   assert.deepEqual(run(asTask(() => [1, 2])), [1, 2]);
   assert.equal(run(asTask(() => undefined)), undefined);
 });
+
+test('a lane that is left off has only what goes ahead and has not begun', () => {
+  const { diary, scheduler, add } = stand();
+  add('x', 'a', [undefined, undefined]);
+  add('x', 'b', []);
+  add('x', 'c', [], true);
+  add('y', 'd', [undefined]);
+  scheduler.step();
+  scheduler.leaveOff('x');
+  scheduler.leaveOff('y');
+  scheduler.leaveOff('z');
+  while (!scheduler.isIdle) scheduler.step();
+  assert.deepEqual(diary, ['a0', 'd0', 'c.']);
+});

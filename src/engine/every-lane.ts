@@ -1,0 +1,55 @@
+/** What concerns all databases: it takes its turn in the lane of each, beside what is done there. */
+import type { EngineContext } from './context.ts';
+import type { Database } from './database.ts';
+import type { Follower } from './follower.ts';
+import type { Registry } from './registry.ts';
+import type { Scheduler, Task } from './scheduler.ts';
+
+export interface Lanes {
+  readonly ctx: EngineContext;
+  readonly registry: Registry;
+  readonly scheduler: Scheduler;
+}
+
+const WAIT_MS = 1;
+
+/**
+ * Captures every database, behind what is done in its lane. `patienceMs`: for locks that keep us from reading; `waitMs`: for
+ * all of it. Returns those of which everything is captured.
+ */
+export function* flushAll(
+  { ctx, registry, scheduler, follower }: Lanes & { readonly follower: Follower },
+  patienceMs: number,
+  waitMs = Number.POSITIVE_INFINITY,
+): Task<Set<Database>> {
+  const captured = new Set<Database>();
+  const waiting = new Set(registry);
+  const startedMs = ctx.clockMs();
+  const untilMs = startedMs + patienceMs;
+  for (const db of waiting) {
+    scheduler.add(
+      db.name,
+      () => follower.flushPatiently(db, untilMs),
+      (error, outcome) => {
+        waiting.delete(db);
+        if (error !== undefined) throw error;
+        if (outcome === 'done') captured.add(db);
+      },
+      true,
+    );
+  }
+  while (waiting.size > 0 && ctx.clockMs() - startedMs < waitMs) yield WAIT_MS;
+  return captured;
+}
+
+/**
+ * Ends what is done in the lanes, once the mount is let go of: it would open files there anew. What is not over after
+ * `waitMs` is left off as it stands: readers lose nothing by that, and a half-written file is known as one.
+ */
+export function* endTasks({ ctx, registry, scheduler }: Lanes, waitMs: number): Task<void> {
+  const untilMs = ctx.clockMs() + waitMs;
+  const lanes = [...registry].map(({ name }) => name);
+  for (const lane of lanes) scheduler.wake(lane);
+  while (lanes.some((lane) => scheduler.isBusy(lane)) && ctx.clockMs() < untilMs) yield WAIT_MS;
+  for (const lane of lanes) scheduler.leaveOff(lane);
+}
