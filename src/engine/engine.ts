@@ -29,6 +29,7 @@ import { endQuarantine, recoverOrQuarantine } from './quarantine.ts';
 import { Registry } from './registry.ts';
 import { type Handlers, requestHandlers } from './requests.ts';
 import { asTask, Scheduler, type Task } from './scheduler.ts';
+import { leaveSuperJournal, removeSuperJournal } from './super-journal.ts';
 import { emptySpool } from './transaction-writer.ts';
 import { scanTree } from './tree-scan.ts';
 import { ensureWal } from './wal-appender.ts';
@@ -139,13 +140,17 @@ export class Engine {
   /** Before mounting: brings every database into a known state. Throws DISK when the disk does not let us. */
   recover(): void {
     emptySpool(this.ctx.layout.spool);
-    const names = new Set(scanTree(this.ctx.layout.tree));
+    const { tree } = this.ctx.layout;
+    const names = new Set(scanTree(tree));
+    const superJournals = new Set<string>();
     for (const encoded of fs.readdirSync(this.ctx.layout.ltx)) names.add(decodeName(encoded));
     for (const name of names) {
       const db = this.registry.open(name);
       if (!db) continue;
       let isKnown: boolean;
       try {
+        const superJournal = leaveSuperJournal(tree, name);
+        if (superJournal !== undefined) superJournals.add(superJournal);
         isKnown = recoverOrQuarantine(this.ctx, db, this.options);
       } catch (error) {
         throw asStartFault(name, error);
@@ -154,6 +159,7 @@ export class Engine {
       if (!isKnown) this.registry.forget(db);
       else if (db.aside !== undefined) this.#saysAside(db, db.aside);
     }
+    for (const superJournal of superJournals) removeSuperJournal(tree, superJournal);
     // What a start that fails before the mount leaves: nobody can have written until then.
     for (const db of this.registry) this.#captured.set(db, lookAtFiles(db));
     this.#post({

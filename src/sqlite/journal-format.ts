@@ -32,6 +32,7 @@ const MIN_SECTOR_BYTES = 32;
 const MAX_SECTOR_BYTES = 65536;
 const SUPER_TRAILER_BYTES = 16;
 const MAX_SUPER_NAME_BYTES = 4096;
+const LOCK_PAGE_NUMBER_BYTES = 4;
 
 /** The bytes of a file. A read past the end gives what there is. */
 export interface JournalFile {
@@ -89,6 +90,13 @@ export function journalChecksum(
 
 /** The name of the super-journal, when the transaction spans several databases. */
 export function readSuperJournal(file: JournalFile): string | undefined {
+  return findSuperJournal(file)?.name.toString('utf8');
+}
+
+/** The same as bytes, and where what tells of it begins in the journal. */
+export function findSuperJournal(
+  file: JournalFile,
+): { readonly name: Buffer; readonly offset: number } | undefined {
   const end = file.size - SUPER_TRAILER_BYTES;
   if (end <= 0) return undefined;
   const trailer = Buffer.from(file.read(end, SUPER_TRAILER_BYTES));
@@ -99,5 +107,6 @@ export function readSuperJournal(file: JournalFile): string | undefined {
   const name = Buffer.from(file.read(end - length, length));
   let sum = 0;
   for (const byte of name) sum += (byte << 24) >> 24;
-  return sum >>> 0 === trailer.readUInt32BE(4) ? name.toString('utf8') : undefined;
+  if (sum >>> 0 !== trailer.readUInt32BE(4)) return undefined;
+  return { name, offset: Math.max(0, end - length - LOCK_PAGE_NUMBER_BYTES) };
 }

@@ -105,7 +105,7 @@ export function positionsOf(header: LtxHeader, post: Position) {
 }
 
 /** Makes a rename or removal in a directory durable. */
-export function syncDirectory(dir: string): void {
+export function syncDirectory(dir: string | Buffer): void {
   const fd = fs.openSync(dir, 'r');
   try {
     fs.fsyncSync(fd);
