@@ -38,14 +38,26 @@ export function isDatabaseFile(root: string, name: string): boolean {
 }
 
 function walk(root: string, dir: string, enter: (dir: string) => void, databases: string[]): void {
-  enter(dir);
-  const entries = fs.readdirSync(dir === '' ? Buffer.from(root) : treePath(root, dir), {
-    withFileTypes: true,
-    encoding: 'latin1',
-  } as { withFileTypes: true; encoding: 'latin1' });
+  let entries: fs.Dirent[];
+  try {
+    enter(dir);
+    entries = fs.readdirSync(dir === '' ? Buffer.from(root) : treePath(root, dir), {
+      withFileTypes: true,
+      encoding: 'latin1',
+    } as { withFileTypes: true; encoding: 'latin1' });
+  } catch (error) {
+    // Applications go on meanwhile, and remove what they have.
+    if (dir !== '' && isGone(error)) return;
+    throw error;
+  }
   for (const entry of entries) {
     const name = dir === '' ? entry.name : `${dir}/${entry.name}`;
     if (entry.isDirectory()) walk(root, name, enter, databases);
     else if (entry.isFile() && isDatabaseFile(root, name)) databases.push(name);
   }
+}
+
+function isGone(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'ENOENT' || code === 'ENOTDIR';
 }
