@@ -3,6 +3,7 @@
  * present state allows. The one entrance to capture-wal.ts, capture-journal.ts and diff.ts.
  */
 import fs from 'node:fs';
+import { DB_HEADER_BYTES, parseDbHeader } from '../sqlite/db-header.ts';
 import { treePath } from '../store/layout.ts';
 import { captureJournal } from './capture-journal.ts';
 import { captureWal } from './capture-wal.ts';
@@ -80,6 +81,13 @@ export function explanationOfWrites(
 ): 'journal' | 'wal' | undefined {
   if (db.files.size('wal') > 0) return 'wal';
   return hasJournal(ctx, db) ? 'journal' : undefined;
+}
+
+/** Whether the database file says so: a -wal need not be there. */
+export function isInWalMode(db: Database): boolean {
+  const head = Buffer.alloc(DB_HEADER_BYTES);
+  db.files.read('db', head, 0);
+  return parseDbHeader(head)?.writeVersion === 2;
 }
 
 /** Whether a transaction with a rollback journal is open: the file exists and does not begin with a zero. */

@@ -11,7 +11,7 @@ export class FileWrites {
   #hasJournalBegun = false;
   /** Some of it was written while there was no journal. */
   #areSomeOutside = false;
-  /** Some of it was written while there was neither a journal nor a -wal. */
+  /** Some of it was written while there was neither a journal nor a -wal, or may have been. */
   #areSomeUnexplained = false;
 
   /** The file was written. */
@@ -29,6 +29,12 @@ export class FileWrites {
     if (this.#areSomeOutside) this.#areSomeUnexplained = true;
   }
 
+  /** Events are missing: it may have been written, whatever has begun and ended since. */
+  eventsLost(): void {
+    this.#any = true;
+    this.#areSomeUnexplained = true;
+  }
+
   /** Whether there is something that was written and is not captured. */
   get any(): boolean {
     return this.#any;
@@ -38,6 +44,11 @@ export class FileWrites {
   areExplainedBy(present: 'journal' | 'wal' | undefined): boolean {
     if (present === undefined || this.#areSomeUnexplained) return false;
     return present === 'wal' || !this.#areSomeOutside;
+  }
+
+  /** What was written until now, as far as that is known, was captured by other means. */
+  explained(): void {
+    if (!this.#areSomeUnexplained) this.settled();
   }
 
   /** All that was written until now is captured, or will be. */

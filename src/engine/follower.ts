@@ -4,7 +4,7 @@
  * is published through shared memory and makes no event.
  */
 import { errorText, isOutsideFault } from '../errors.ts';
-import { type CaptureOutcome, capture, explanationOfWrites } from './capture.ts';
+import { type CaptureOutcome, capture, explanationOfWrites, isInWalMode } from './capture.ts';
 import type { EngineContext } from './context.ts';
 import type { Database, DatabaseStatus } from './database.ts';
 import { FileWrites } from './file-writes.ts';
@@ -90,6 +90,15 @@ export class Follower {
     watch.nextMs = this.#ctx.clockMs() + QUIET_MS;
   }
 
+  /** Anything may have happened to it. In WAL mode the -wal tells. */
+  eventsLost(db: Database): void {
+    this.touched(db);
+    if (isInWalMode(db)) return;
+    const watch = this.#watch(db);
+    watch.writes.eventsLost();
+    watch.nextMs = this.#ctx.clockMs() + QUIET_MS;
+  }
+
   /** A transaction with a rollback journal has begun. */
   journalBegun(db: Database): void {
     this.#watch(db).writes.journalBegun();
@@ -107,7 +116,7 @@ export class Follower {
 
   /** What was written has been captured by other means. */
   explained(db: Database): void {
-    this.#watches.get(db)?.writes.settled();
+    this.#watches.get(db)?.writes.explained();
   }
 
   /** It is gone, and with it whatever was wrong with it. */

@@ -179,10 +179,16 @@ export class MountEvents {
         const db = this.#captured(name);
         if (db) this.#parts.follower.walMade(db);
       },
-      overflow: () => {
-        for (const db of this.#parts.registry) this.#parts.follower.touched(db);
-      },
+      overflow: () => this.#eventsLost(),
     });
+  }
+
+  /** The kernel has dropped events: also the first one of a database that is not known yet. */
+  #eventsLost(): void {
+    const { ctx, registry, follower, captures } = this.#parts;
+    if (!captures()) return;
+    for (const name of scanTree(ctx.layout.tree)) registry.open(name);
+    for (const db of registry) follower.eventsLost(db);
   }
 
   /** A file at this path was written, says inotify. */

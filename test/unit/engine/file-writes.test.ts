@@ -48,8 +48,21 @@ it('forgets what was captured by other means, and not that a journal is open', (
   const writes = new FileWrites();
   writes.written();
   writes.journalBegun();
-  writes.settled();
+  writes.explained();
   assert.equal(writes.any, false);
   writes.written();
   assert(writes.any && writes.areExplainedBy('journal'));
+});
+
+it('lets nothing explain what was lost, but a comparison', () => {
+  const writes = new FileWrites();
+  writes.eventsLost();
+  writes.explained();
+  assert(writes.any && !writes.areExplainedBy('wal') && !writes.areExplainedBy('journal'));
+  writes.settled();
+  assert.equal(writes.any, false);
+  writes.eventsLost();
+  writes.journalBegun();
+  writes.written();
+  assert.equal(writes.journalEnded(), false);
 });

@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+import { Follower } from '../../../src/engine/follower.ts';
+import type { HaltWriter } from '../../../src/engine/halt-writer.ts';
+import { MountEvents } from '../../../src/engine/mount-events.ts';
+import { Registry } from '../../../src/engine/registry.ts';
+import { Scheduler } from '../../../src/engine/scheduler.ts';
+import type { TreeWatcher, WatcherEvents } from '../../../src/engine/watcher.ts';
+import type { DeferredOperation } from '../../../src/fuse/policy.ts';
+import { sqlite3 } from '../../harness/app.ts';
+import { withFolder } from '../os/folder.ts';
+import { NodeStand } from './node-stand.ts';
+
+interface Stand {
+  readonly events: MountEvents;
+  readonly registry: Registry;
+  /** Runs SQL in an application. */
+  sql(name: string, text: string): void;
+  /** The kernel drops all events that have not been told. */
+  overflow(): void;
+  /** Goes on until nothing is to be looked at any more. */
+  settle(): void;
+}
+
+function withStand(body: (stand: Stand) => void): Promise<void> {
+  return withFolder((folder) => {
+    const node = new NodeStand(folder);
+    const { layout } = node.ctx;
+    const clock = { ms: 0 };
+    const ctx = { ...node.ctx, clockMs: () => clock.ms };
+    const roots = { mount: layout.tree, tree: layout.tree };
+    const registry = new Registry(layout, roots, undefined, assert.fail);
+    const scheduler = new Scheduler(ctx.clockMs);
+    const follower = new Follower(ctx, scheduler, () => {});
+    let isLost = false;
+    const drain = (to: WatcherEvents) => {
+      if (isLost) to.overflow();
+      isLost = false;
+    };
+    const events = new MountEvents({
+      ctx,
+      registry,
+      scheduler,
+      follower,
+      watcher: () => ({ drain }) as TreeWatcher,
+      captures: () => true,
+      halts: {} as HaltWriter,
+      resume: () => {},
+      emitDropped: () => {},
+    });
+    try {
+      body({
+        events,
+        registry,
+        sql: (name, text) => sqlite3(path.join(layout.tree, name), text),
+        overflow: () => {
+          isLost = true;
+        },
+        settle: () => {
+          for (let looks = 0; looks < 50; looks++) {
+            follower.poll();
+            while (!scheduler.isIdle) scheduler.step();
+            const waitMs = follower.nextInMs();
+            if (waitMs === undefined) return;
+            clock.ms += waitMs;
+          }
+          assert.fail('it looks for ever');
+        },
+      });
+    } finally {
+      for (const db of registry) {
+        db.files.close();
+        db.log.close();
+      }
+      node.close();
+    }
+  });
+}
+
+const TABLE = 'CREATE TABLE t(x); INSERT INTO t VALUES(1);';
+const WITHOUT_JOURNAL = 'PRAGMA journal_mode=memory; INSERT INTO t VALUES(2);';
+
+describe('events that the kernel has dropped', () => {
+  it('leave nothing behind: of databases that are known and not', () =>
+    withStand(({ events, registry, sql, overflow, settle }) => {
+      const txidOf = (name: string) => registry.get(name)?.position.txid;
+      sql('known.db', TABLE);
+      sql('wal.db', `PRAGMA journal_mode=wal; ${TABLE}`);
+      overflow();
+      events.drainWrites();
+      settle();
+      assert.deepEqual([txidOf('known.db'), txidOf('wal.db')], [1, 1]);
+      sql('known.db', WITHOUT_JOURNAL);
+      sql('new.db', TABLE);
+      overflow();
+      events.drainWrites();
+      settle();
+      assert.deepEqual(['known.db', 'wal.db', 'new.db'].map(txidOf), [2, 1, 1]);
+    }));
+
+  it('are not taken for part of a transaction whose journal ends', () =>
+    withStand(({ events, registry, sql, overflow, settle }) => {
+      sql('app.db', TABLE);
+      registry.open('app.db');
+      overflow();
+      events.drainWrites();
+      settle();
+      sql('app.db', WITHOUT_JOURNAL);
+      // Nothing tells of what is between, not even a change counter.
+      const db = registry.get('app.db');
+      assert(db);
+      db.changeCounter++;
+      overflow();
+      const end: DeferredOperation = { token: 1n, kind: 'unlink', path: 'app.db-journal' };
+      events.deferred(end);
+      settle();
+      assert.equal(db.position.txid, 2);
+    }));
+});
