@@ -12,6 +12,7 @@
  * | end of a -journal: unlink, truncate, header zeroed | after capture | EROFS |
  * | header of a -journal that was there before | marked (see below) | EROFS |
  * | unlink, rename of a database | after capture | EROFS |
+ * | rename of a directory | as is | EROFS when a database lies below it |
  *
  * A journal explains what is written to its database from its beginning on. The engine hears of all writes by inotify,
  * in order; so the beginning must be among that. A journal that is made is. For one that is used again
@@ -194,6 +195,10 @@ export class SqlitePolicy implements TreePolicy {
     if (this.#halt(path) !== 'none' || this.#halt(newPath) !== 'none') return EROFS;
     const refused = this.#refuseOnReplica(path, caller) || this.#refuseOnReplica(newPath, caller);
     if (refused !== 0) return refused;
+    // RENAME_EXCHANGE moves both.
+    if (this.#shared.role === 'replica' && [path, newPath].some((dir) => this.#hasDatabases(dir))) {
+      return EROFS;
+    }
     return this.#isDatabase(path) || this.#isDatabase(newPath) ? 'defer' : 0;
   }
 
@@ -293,6 +298,16 @@ export class SqlitePolicy implements TreePolicy {
     } catch {
       return undefined;
     }
+  }
+
+  /** Whether a database lies somewhere below a directory; false when it is none. */
+  #hasDatabases(dir: string): boolean {
+    const file = treePath(this.#options.treeRoot, dir);
+    if (!fs.lstatSync(file, { throwIfNoEntry: false })?.isDirectory()) return false;
+    return fs.readdirSync(file, { encoding: 'latin1' }).some((name) => {
+      const path = `${dir}/${name}`;
+      return this.#isDatabase(path) || this.#hasDatabases(path);
+    });
   }
 
   #isDatabase(path: string): boolean {

@@ -268,6 +268,38 @@ describe('what the engine hears', () => {
     }));
 });
 
+describe('the rename of a directory', () => {
+  const withFolders = (role: 'primary' | 'replica', body: (stand: Stand) => void) =>
+    withPolicy(role, (stand) => {
+      const { tree } = stand;
+      fs.mkdirSync(path.join(tree, 'apps/one'), { recursive: true });
+      fs.copyFileSync(path.join(tree, 'app.db'), path.join(tree, 'apps/one/app.db'));
+      fs.mkdirSync(path.join(tree, 'files/empty'), { recursive: true });
+      fs.symlinkSync('../apps', path.join(tree, 'files/link'));
+      fs.writeFileSync(path.join(tree, 'files/notes.txt'), 'x');
+      body(stand);
+    });
+
+  it('is refused on a replica when it would move a database', () =>
+    withFolders('replica', ({ policy, shared }) => {
+      for (const dir of ['apps', 'apps/one']) {
+        assert.equal(policy.rename(dir, 'moved', APP), EROFS, dir);
+        assert.equal(policy.rename('files', dir, APP), EROFS, `exchange with ${dir}`);
+      }
+      shared.setHalt('open', 'apps/one/app.db');
+      assert.equal(policy.rename('apps', 'moved', APP), EROFS);
+      assert.equal(policy.rename('apps', 'moved', ENGINE), 0);
+      for (const other of ['files', 'files/link', 'notes.txt', 'not there']) {
+        assert.equal(policy.rename(other, 'moved', APP), 0, other);
+      }
+    }));
+
+  it('goes on, on a primary', () =>
+    withFolders('primary', ({ policy }) => {
+      assert.equal(policy.rename('apps', 'moved', APP), 0);
+    }));
+});
+
 it('journals never pass the mount by, all else may', () =>
   withPolicy('primary', ({ policy }) => {
     assert(!policy.mayPassthrough('app.db-journal'));
