@@ -56,6 +56,8 @@ export interface ClientSessionParts {
   readonly compress: boolean;
   /** Which databases to follow; undefined: all. */
   readonly patterns: readonly string[] | undefined;
+  /** Databases that an earlier connection has left something of on its way into the store, until it is there. */
+  readonly held: ReadonlyMap<string, Promise<void>>;
   readonly events: {
     /** The handshake is done. */
     connected(server: Hello): void;
@@ -70,6 +72,8 @@ export interface ClientSessionParts {
 
 /** More than this taken in and not applied: nothing more is read from the socket. */
 const IN_FLIGHT_BYTES_MAX = 16 << 20;
+/** Nothing of that was applied for so long: whose it is does not hold up the others any more. */
+const STALL_MS = 10_000;
 const CHECKSUM_PART_BYTES = 512 << 10;
 type State = 'hello' | 'auth' | 'welcome' | 'subscribing' | 'following';
 
@@ -86,6 +90,8 @@ export class ClientSession {
   #server: Hello | undefined;
   #inFlight = 0;
   #paused = false;
+  /** When something was applied while paused, or the pause began; monotonic ms. */
+  #progressMs = 0;
   #ackQueued = false;
   #heardMs: number;
 
@@ -133,6 +139,12 @@ export class ClientSession {
    */
   async drained(): Promise<void> {
     await Promise.all([...this.#receivers.values()].map((receiver) => receiver.drained()));
+  }
+
+  /** Databases of which something is still on its way into the store, until it is there. */
+  busy(): Map<string, Promise<void>> {
+    const busy = [...this.#receivers].filter(([, receiver]) => receiver.isBusy);
+    return new Map(busy.map(([name, receiver]) => [name, receiver.drained()]));
   }
 
   #frame({ type, payload }: Frame): void {
@@ -187,7 +199,7 @@ export class ClientSession {
   }
 
   #welcome(): void {
-    const { transport, store, patterns, compress, events, local } = this.#parts;
+    const { transport, store, patterns, held, compress, events, local } = this.#parts;
     const server = this.#server as Hello;
     // It has judged us; we judge it: a node may be wrong about itself.
     const verdict = judgePeer(server, local());
@@ -198,6 +210,7 @@ export class ClientSession {
     events.connected(server);
     const positions = new Map([...store.positions()].filter(([name]) => this.#wanted(name)));
     transport.send('SUBSCRIBE', encodeSubscription({ positions, patterns }));
+    for (const [name, done] of held) this.#receiver(name)?.hold(done);
   }
 
   #follow(type: number, payload: Buffer): void {
@@ -283,6 +296,7 @@ export class ClientSession {
     this.#inFlight += bytes;
     if (!this.#paused && this.#inFlight > IN_FLIGHT_BYTES_MAX) {
       this.#paused = true;
+      this.#progressMs = this.#parts.clock.monotonicMs();
       this.#parts.transport.pause();
     }
     return receiver;
@@ -290,6 +304,7 @@ export class ClientSession {
 
   #released(bytes: number): void {
     this.#inFlight -= bytes;
+    this.#progressMs = this.#parts.clock.monotonicMs();
     if (this.#paused && this.#inFlight < IN_FLIGHT_BYTES_MAX / 2) {
       this.#paused = false;
       this.#heardMs = this.#parts.clock.monotonicMs();
@@ -309,6 +324,7 @@ export class ClientSession {
       },
       request: (name, position, pages) => {
         this.#spools.drop(name);
+        if (position.txid > 0) this.#ack(name, position);
         transport.send('REQUEST', encodeRequest(name, position, pages));
       },
       released: (bytes) => this.#released(bytes),
@@ -316,6 +332,16 @@ export class ClientSession {
     });
     this.#receivers.set(database, receiver);
     return receiver;
+  }
+
+  /** A database cannot be applied for now, and has filled what may be in flight: the others go on without it. */
+  #leaveStalled(): void {
+    for (const [database, receiver] of this.#receivers) {
+      if (receiver.takenBytes === 0) continue;
+      const text = `${database} cannot be applied for now: what comes of it is left out until it can`;
+      this.#parts.log.warn({ database }, text);
+      receiver.hold(receiver.drained());
+    }
   }
 
   #ack(database: string, position: Position): void {
@@ -348,6 +374,7 @@ export class ClientSession {
 
   #tick(): void {
     const { clock, transport } = this.#parts;
+    if (this.#paused && clock.monotonicMs() - this.#progressMs >= STALL_MS) this.#leaveStalled();
     if (!this.#paused && clock.monotonicMs() - this.#heardMs > SILENCE_MS_MAX) {
       transport.destroy(new LiteFsError('PEER_UNREACHABLE', 'nothing heard from it for 10 s'));
     } else if (this.#state === 'following') {

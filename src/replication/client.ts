@@ -55,6 +55,8 @@ const CONNECT_MS_MAX = 10_000;
 const RECONNECT_MS_MAX = 15_000;
 /** A connection in sync that lasted for so long was a good one: what ended it is not expected to end the next. */
 const HEALTHY_MS = 2000;
+/** How long what was received is waited for before the next connection: it tells where we are. */
+const DRAIN_MS_MAX = 2000;
 /** Somebody has to change something first. */
 const REFUSED_MS = 30_000;
 /** Between two heartbeats nothing is known; so much is not counted as lag. */
@@ -66,6 +68,8 @@ export class ReplicationClient {
   /** What the server had when we subscribed, not reached yet. */
   #targets: Map<string, Position> | undefined;
   #session: ClientSession | undefined;
+  /** Of which a connection that is gone has left something on its way into the store, until it is there. */
+  readonly #held = new Map<string, Promise<void>>();
   #socket: net.Socket | undefined;
   #timer: NodeJS.Timeout | undefined;
   #server: Hello | undefined;
@@ -179,6 +183,7 @@ export class ReplicationClient {
       log,
       compress: remote,
       patterns,
+      held: this.#held,
       events: {
         connected: (server) => {
           this.#connected = true;
@@ -256,7 +261,7 @@ export class ReplicationClient {
     const { log, reconnectDelayMs, random } = this.#options;
     const wasConnected = this.#connected;
     const wasHealthy = this.#isHealthy();
-    const drained = this.#session?.drained();
+    const session = this.#session;
     this.#connected = false;
     if (wasConnected) this.#sinceMs = this.#options.clock.wallMs();
     this.#session = undefined;
@@ -284,9 +289,23 @@ export class ReplicationClient {
     const jitter = 0.5 + random(1)[0] / 512;
     const wait = this.#refused ? REFUSED_MS * jitter : wasHealthy ? 0 : grown * jitter;
     this.#timer = setTimeout(async () => {
-      await drained;
+      if (session) await this.#drain(session);
       if (!this.#closed) this.#connect();
     }, wait);
+  }
+
+  /** Waits for what it has received, but not for ever: the next connection leaves out what is stuck until it is not. */
+  async #drain(session: ClientSession): Promise<void> {
+    const late = Promise.withResolvers<void>();
+    this.#timer = setTimeout(late.resolve, DRAIN_MS_MAX);
+    await Promise.race([session.drained(), late.promise]);
+    clearTimeout(this.#timer);
+    for (const [name, done] of session.busy()) {
+      const held = done.then(() => {
+        if (this.#held.get(name) === held) this.#held.delete(name);
+      });
+      this.#held.set(name, held);
+    }
   }
 
   /**

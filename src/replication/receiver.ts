@@ -3,7 +3,7 @@
  * it differs, and again, less and less often; other databases go on meanwhile.
  */
 import { LiteFsError } from '../errors.ts';
-import { formatPosition, type Position } from '../ltx/position.ts';
+import { formatPosition, type Position, ZERO_POSITION } from '../ltx/position.ts';
 import type { ResyncBegin } from './messages.ts';
 import type { ReplicationLogger } from './parts.ts';
 import type { ReceivedEntry, ReplicationStore, Resync } from './store.ts';
@@ -47,6 +47,9 @@ export class DatabaseReceiver {
   #chain: Promise<void> = Promise.resolve();
   /** How many of them are not done. */
   #steps = 0;
+  #applies = 0;
+  /** Bytes that were taken in and not released. */
+  #account = { bytes: 0 };
   #closed = false;
 
   constructor(
@@ -64,16 +67,20 @@ export class DatabaseReceiver {
   /** `bytes`: for flow control. */
   entry(source: ReceivedEntry['source'], bytes: number): void {
     const entry: ReceivedEntry = { database: this.#database, source };
-    const discard = () => this.#discard(source, bytes);
-    if (this.#resync) {
-      this.#resyncStep((resync) => resync.entry(entry), bytes, discard);
+    const release = this.#take(bytes);
+    const discard = () => {
+      if ('path' in source) this.#events.discarded(source.path);
+      release();
+    };
+    if (this.#failed) {
+      discard();
+    } else if (this.#resync) {
+      this.#resyncStep((resync) => resync.entry(entry), release, discard);
     } else if (this.#steps > 0) {
       // It follows the end of a resync, or a drop, which the store has not seen yet. None waits for the one before it.
-      this.#step(async () => this.#apply(entry, bytes), discard);
-    } else if (this.#failed) {
-      discard();
+      this.#step(async () => this.#apply(entry, release), discard);
     } else {
-      this.#apply(entry, bytes);
+      this.#apply(entry, release);
     }
   }
 
@@ -113,10 +120,9 @@ export class DatabaseReceiver {
   }
 
   pages(records: Buffer): void {
-    const bytes = records.length;
-    const discard = () => this.#events.released(bytes);
-    if (this.#resync) this.#resyncStep((resync) => resync.pages(records), bytes, discard);
-    else discard();
+    const release = this.#take(records.length);
+    if (this.#resync) this.#resyncStep((resync) => resync.pages(records), release, release);
+    else release();
   }
 
   end(position: Position): void {
@@ -147,6 +153,37 @@ export class DatabaseReceiver {
     if (this.#resync) this.#beginAnew();
   }
 
+  /** Whether something that was received is still on its way into the store. */
+  get isBusy(): boolean {
+    return this.#steps > 0 || this.#applies > 0;
+  }
+
+  /** Bytes that were received, and count as not applied yet. */
+  get takenBytes(): number {
+    return this.#account.bytes;
+  }
+
+  /**
+   * Something is stuck on its way into the store: what comes until `done` is left out, so that others go on, and then
+   * asked for anew.
+   */
+  hold(done: Promise<void>): void {
+    this.#beginAnew();
+    this.#failed = true;
+    const { bytes } = this.#account;
+    this.#account = { bytes: 0 };
+    this.#events.released(bytes);
+    const epoch = this.#epoch;
+    this.#steps++;
+    // A drop or a resync that comes meanwhile must not overtake it.
+    this.#chain = Promise.all([this.#chain, done]).then(() => {
+      this.#steps--;
+      if (this.#closed || epoch !== this.#epoch) return;
+      this.#beginAnew();
+      this.#request(false);
+    });
+  }
+
   /** Resolves when nothing that was received is still on its way into the store. */
   async drained(): Promise<void> {
     await this.#chain;
@@ -160,34 +197,49 @@ export class DatabaseReceiver {
     this.#failed = false;
   }
 
-  #apply(entry: ReceivedEntry, bytes: number): void {
+  /** Counts what was taken in. What it returns is called when that is done with. */
+  #take(bytes: number): () => void {
+    const account = this.#account;
+    account.bytes += bytes;
+    return () => {
+      // Else it was written off.
+      if (account === this.#account) {
+        account.bytes -= bytes;
+        this.#events.released(bytes);
+      }
+    };
+  }
+
+  #apply(entry: ReceivedEntry, release: () => void): void {
     const epoch = this.#epoch;
+    this.#applies++;
     this.#lastApply = this.#store.apply(entry).then(
       (position) => {
+        this.#applies--;
         this.#failures = 0;
-        this.#events.released(bytes);
+        release();
         this.#events.applied(this.#database, position);
       },
       (error) => {
-        this.#events.released(bytes);
+        this.#applies--;
+        release();
         this.#fail(error, epoch);
       },
     );
   }
 
-  #discard(source: ReceivedEntry['source'], bytes: number): void {
-    if ('path' in source) this.#events.discarded(source.path);
-    this.#events.released(bytes);
-  }
-
-  #resyncStep(run: (resync: Resync) => Promise<void>, bytes = 0, discard = () => {}): void {
+  #resyncStep(
+    run: (resync: Resync) => Promise<void>,
+    release = () => {},
+    discard = () => {},
+  ): void {
     const running = this.#resync;
     this.#step(async () => {
       try {
         // It has begun: otherwise nothing more is done in this epoch.
         await run(running?.store as Resync);
       } finally {
-        this.#events.released(bytes);
+        release();
       }
     }, discard);
   }
@@ -214,6 +266,11 @@ export class DatabaseReceiver {
     if (unfinished) abort(unfinished);
   }
 
+  #request(pages: boolean): void {
+    const position = this.#store.positions().get(this.#database) ?? ZERO_POSITION;
+    this.#events.request(this.#database, position, pages);
+  }
+
   /** Logs it once, and asks anew after a while. */
   #fail(error: unknown, epoch: number): void {
     if (!this.#closed && !(error instanceof LiteFsError)) throw error;
@@ -230,8 +287,7 @@ export class DatabaseReceiver {
     this.#retry = setTimeout(
       () => {
         if (!pages) this.#beginAnew();
-        const position = this.#store.positions().get(this.#database);
-        this.#events.request(this.#database, position ?? { txid: 0, checksum: 0n }, pages);
+        this.#request(pages);
       },
       this.#failures === 1 && pages ? 0 : wait,
     );

@@ -100,3 +100,30 @@ it('nothing is missed that the primary dropped before it had come', async () => 
   mock.timers.tick(1000);
   await until(() => client.state().lagMs === 0);
 });
+
+it('a database that cannot be applied does not keep the replica from connecting again', async () => {
+  const replica = new MemoryStore();
+  const gate = Promise.withResolvers<void>();
+  const apply = replica.apply.bind(replica);
+  let stuck = 0;
+  replica.apply = async (entry) => {
+    if (entry.database === 'a.db') {
+      stuck++;
+      await gate.promise;
+    }
+    return apply(entry);
+  };
+  link = await follow(replica, primary);
+  await until(() => stuck === 1);
+  link.cut();
+  await link.lost();
+  primary.commit('a.db', new Map([[1, 2n]]));
+  primary.commit('b.db', new Map([[1, 1n]]));
+  assert.equal(await dialled(1000), 1, 'it waits a little');
+  assert.equal(await dialled(2000), 2);
+  await until(() => replica.databases.has('b.db'));
+  assert.equal(stuck, 1, 'nothing more is taken in of what is stuck');
+  gate.resolve();
+  await link.synced();
+  assert.deepEqual(replica.positions(), primary.positions());
+});

@@ -51,11 +51,17 @@ async function simulate(
   };
   let link: Connection | undefined;
   let last: Connection | undefined;
+  const held = new Map<string, Promise<void>>();
   const dial = async () => {
-    await last?.client.drained();
+    // As the client does, whose patience is short or long.
+    if (random.below(2) === 0) await last?.client.drained();
+    for (const [name, done] of last?.client.busy() ?? []) {
+      held.set(name, done);
+      done.then(() => held.get(name) === done && held.delete(name));
+    }
     seen.connections++;
     link = connect(
-      { store: replica, local: REPLICA, secret: 's' },
+      { store: replica, local: REPLICA, secret: 's', held },
       { store: primary, local: PRIMARY, secret: 's' },
       clock,
     );
@@ -106,6 +112,8 @@ async function simulate(
   cut();
   await dial();
   await settle();
+  // What comes late does so now.
+  await Promise.all(held.values());
   for (let waited = 0; waited < 4 && !agree(primary, replica); waited++) {
     if (link?.ended() !== undefined) await dial();
     await pass(REST_MS);

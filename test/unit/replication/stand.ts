@@ -52,7 +52,10 @@ export const NO_HALTS: HaltHost = {
 export const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
 
 export function connect(
-  client: SideOptions & { readonly patterns?: readonly string[] },
+  client: SideOptions & {
+    readonly patterns?: readonly string[];
+    readonly held?: ReadonlyMap<string, Promise<void>>;
+  },
   server: SideOptions,
   clock: Clock,
 ): Connection {
@@ -85,6 +88,7 @@ export function connect(
     log: SILENT,
     compress: false,
     patterns: client.patterns,
+    held: client.held ?? new Map(),
     events: {
       connected(hello) {
         met = hello;
