@@ -4,7 +4,7 @@
  * transfer of one delays no other.
  */
 import fs from 'node:fs';
-import type { Position } from '../ltx/position.ts';
+import { type Position, samePosition } from '../ltx/position.ts';
 import type { LogEntry } from '../store/log-entry.ts';
 import {
   type decodeChecksums,
@@ -107,6 +107,13 @@ export class DatabaseFeed {
     const follows = entry.pre.txid === txid && entry.pre.checksum === checksum;
     if (this.#live && follows) this.#position = entry.post;
     else this.entry(entry);
+  }
+
+  /** Where the database is now, maybe without an entry: this node may have been resynchronised itself. */
+  moved(position: Position): void {
+    if (samePosition(position, this.#position)) return;
+    this.#behind = true;
+    this.#wake();
   }
 
   /** The replica could not apply what it got, and is at this position. `pages`: it wants a resync. */

@@ -15,7 +15,7 @@
  */
 import { LiteFsError } from '../errors.ts';
 import { judgePeer, type Verdict } from '../lease/judge.ts';
-import type { Position } from '../ltx/position.ts';
+import { type Position, ZERO_POSITION } from '../ltx/position.ts';
 import { nameMatcher } from '../patterns.ts';
 import type { LogEntry } from '../store/log-entry.ts';
 import { VERSION } from '../version.ts';
@@ -277,7 +277,7 @@ export class ServerSession {
     );
     for (const name of new Set([...ours.keys(), ...theirs.keys()])) {
       if (store.isAside(name)) continue;
-      this.#follow(name, theirs.get(name) ?? { txid: 0, checksum: 0n });
+      this.#follow(name, theirs.get(name) ?? ZERO_POSITION);
     }
     for (const name of theirs.keys()) {
       if (!ours.has(name) && !store.isAside(name)) this.#dropped(name);
@@ -320,7 +320,7 @@ export class ServerSession {
 
   /** What it has of a database, as far as it has said. */
   #has(database: string): Position {
-    return this.#acked.get(database) ?? { txid: 0, checksum: 0n };
+    return this.#acked.get(database) ?? ZERO_POSITION;
   }
 
   /** The drop itself is an entry of the log; this tells it to a replica for which the log does not have it. */
@@ -397,6 +397,9 @@ export class ServerSession {
       if (this.#told.get(name) === position) continue;
       this.#told.set(name, position);
       positions.set(name, position);
+      const feed = this.#feeds.get(name);
+      if (feed) feed.moved(position);
+      else this.#follow(name, this.#has(name));
     }
     const { lagMs } = upstream();
     transport.send('HEARTBEAT', encodeHeartbeat({ clockMs: clock.wallMs(), lagMs, positions }));
