@@ -13,6 +13,7 @@ import { Fault } from './fault.ts';
 import { ineffectiveFields } from './json-schema.ts';
 import { problemsOf } from './problems.ts';
 import { configFileSchema } from './schema.ts';
+import { incrementsMax } from './snapshots.ts';
 import { type Address, parseListenAddress } from './values.ts';
 
 /** A config file is a page or two; what is larger is some other file. */
@@ -160,7 +161,7 @@ export function parseConfig(
   }
   const config = resolveConfig(parsed.data, surroundings.cwd);
   failIfWrong(contradictions(parsed.data, config));
-  return { config, file, warnings: warningsFor(document) };
+  return { config, file, warnings: warningsFor(document, config) };
 }
 
 /** The dotted name of what is wrong; not past a list that is not there (an `exec: text` has no [0]). */
@@ -188,7 +189,22 @@ function failIfAny(problems: readonly SourceProblem[], source: string, file: str
   throw new LiteFsError('CONFIG', [...new Set(messages)].join('\n'));
 }
 
-function warningsFor(document: ConfigDocument): string[] {
+function warningsFor(document: ConfigDocument, { snapshots }: Config): string[] {
+  const increments = snapshots ? incrementsMax(snapshots) : 0;
+  const many =
+    increments > INCREMENTS_WARNED
+      ? [
+          `snapshots.keep.within and snapshots.increments keep up to ${increments} files of a database: ` +
+            'write a larger increments, or a shorter within; snapshots go further back (keep.daily)',
+        ]
+      : [];
+  return [...ineffectiveIn(document), ...many];
+}
+
+/** A directory with more files is slow to list, and each is looked at when archives are tidied. */
+const INCREMENTS_WARNED = 100_000;
+
+function ineffectiveIn(document: ConfigDocument): string[] {
   const set = ineffectiveFields().filter(
     ({ path }) => document.presentPath(path).length === path.length,
   );

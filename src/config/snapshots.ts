@@ -144,6 +144,11 @@ export interface SnapshotConfig {
   readonly hookMsMax: number;
 }
 
+/** How many files of increments, those that are not merged, a database has that is written all the time. */
+export function incrementsMax({ incrementsMs, keep }: SnapshotConfig): number {
+  return incrementsMs === 0 ? 0 : Math.ceil(keep.withinMs / incrementsMs);
+}
+
 /** `dir` is what the directory is relative to. */
 export function resolveSnapshots(
   section: z.output<typeof snapshots>,

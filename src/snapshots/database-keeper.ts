@@ -202,19 +202,20 @@ export class DatabaseKeeper {
 
   /** The log has not what follows the archive: from the newest snapshot, if that goes on; else from a new one. */
   async #resume(reason: string): Promise<void> {
-    const { log } = this.#parts;
     const newest = this.#snapshot?.position;
+    const from = this.#archived ? formatPosition(this.#archived) : 'the beginning';
+    const tell = (how: string) =>
+      this.#parts.log.warn(
+        { database: this.database },
+        `${this.#name}: transactions after ${from} are not in the archive (${reason}); ${how}`,
+      );
     if (newest && this.#archived && newest.txid > this.#archived.txid) {
+      tell(`it goes on from the snapshot at ${formatPosition(newest)}`);
       this.#archived = newest;
       return this.#follow();
     }
-    const from = this.#archived ? formatPosition(this.#archived) : 'the beginning';
     const isGone = !this.#parts.source.positions().has(this.database);
-    log.warn(
-      { database: this.database },
-      `${this.#name}: transactions after ${from} are not in the archive (${reason}); ` +
-        (isGone ? 'the database was dropped' : 'a snapshot goes on from here'),
-    );
+    tell(isGone ? 'the database was dropped' : 'a snapshot goes on from here');
     if (isGone) {
       this.#archived = undefined;
       return;

@@ -8,11 +8,12 @@ import { loadConfig } from '../../../src/config/load.ts';
 describe('the snapshots section', () => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-test-'));
   after(() => fs.rmSync(folder, { recursive: true }));
-  const load = (section: string) => {
+  const loaded = (section: string) => {
     const file = path.join(folder, 'litefs.yml');
     fs.writeFileSync(file, section);
-    return loadConfig(file, { env: {}, cwd: folder, expandEnv: true }).config.snapshots;
+    return loadConfig(file, { env: {}, cwd: folder, expandEnv: true });
   };
+  const load = (section: string) => loaded(section).config.snapshots;
 
   it('is not there unless it is written', () => {
     assert.equal(load('fuse: {dir: /litefs}'), undefined);
@@ -35,6 +36,14 @@ describe('the snapshots section', () => {
       post: undefined,
       hookMsMax: 3_600_000,
     });
+  });
+
+  it('warns of restore points that would be too many files', () => {
+    const year = 'snapshots: {keep: {within: 365d}';
+    assert.match(loaded(`${year}}`).warnings.join(), /keep up to 3153600 files of a database/);
+    assert.deepEqual(loaded(`${year}, increments: 10m}`).warnings, []);
+    assert.deepEqual(loaded(`${year}, increments: off}`).warnings, []);
+    assert.deepEqual(loaded('snapshots:').warnings, []);
   });
 
   it('takes several times, seconds, off, and a directory beside the config', () => {

@@ -30,6 +30,8 @@ let position = POSITION;
 /** Databases whose snapshots fail, and all that were tried. */
 const busy = new Set<string>();
 const cuts: string[] = [];
+/** The log has what follows that transaction. */
+let logBegin = 0;
 const fakeSource: SnapshotSource = {
   positions: () => new Map(names.map((name) => [name, position])),
   onEntry(listener: Listener) {
@@ -37,7 +39,10 @@ const fakeSource: SnapshotSource = {
     return () => listeners.delete(listener);
   },
   pin: () => {},
-  readLog: async () => ({ kind: 'entries', entries: [] }),
+  readLog: async (_, { txid }) =>
+    txid < logBegin
+      ? { kind: 'unavailable', reason: 'the log no longer has it' }
+      : { kind: 'entries', entries: [] },
   async cutPages(database) {
     cuts.push(database);
     if (busy.has(database)) throw new LiteFsError('DATABASE_BUSY', 'somebody holds it');
@@ -75,7 +80,7 @@ describe('the keeper of snapshots', () => {
   beforeEach(() => {
     folder = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-test-'));
     [running, most, delayMs] = [0, 0, 0];
-    [names, page, position] = [['app.db'], PAGE, POSITION];
+    [names, page, position, logBegin] = [['app.db'], PAGE, POSITION, 0];
     slept.length = 0;
     logged.length = 0;
     cuts.length = 0;
@@ -304,6 +309,23 @@ describe('the keeper of snapshots', () => {
     keeperOf({ schedule: ['* * * * * *'], post }).start();
     await until('told', () => told().length > 0);
     assert.equal(told()[0], 'für.db');
+  });
+
+  it('says so when it goes on from a snapshot behind what the log no longer has', async () => {
+    const own = keeperOf({ incrementsMs: 20 });
+    own.start();
+    await own.increment('app.db');
+    position = { ...POSITION, txid: 5 };
+    await own.snapshot();
+    logBegin = 5;
+    await own.increment('app.db');
+    const gap =
+      /app\.db: transactions after 0000000000000003\/\w+ are not in the archive \(the log no longer has it\); it goes on from the snapshot at 0000000000000005\//;
+    assert(
+      logged.some((text) => gap.test(text)),
+      logged.join('\n'),
+    );
+    assert.equal(cuts.length, 2);
   });
 
   it('cuts a snapshot anew when the archive was emptied meanwhile', async () => {
