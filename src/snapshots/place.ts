@@ -33,13 +33,9 @@ export function openPlace(dir: string, memory: string): string {
 function beginPlace(dir: string, known: string | undefined): string {
   const file = path.join(dir, IDENTITY_FILE);
   if (known !== undefined) {
-    throw new LiteFsError(
-      'DISK',
-      `${dir} is not what it was, ${file} is not there: is it mounted?`,
-      {
-        hint: `To begin anew in what is there now: touch ${file}`,
-      },
-    );
+    throw new LiteFsError('DISK', `${dir} is not what it was: ${file} is not there`, {
+      hint: `Is it mounted? To begin anew in what is there now: touch ${file}`,
+    });
   }
   const id = randomUUID();
   onDisk(dir, () => {

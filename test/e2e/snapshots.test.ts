@@ -167,7 +167,7 @@ describe('snapshots', () => {
       execFileSync('umount', [dir]);
       const again = primary.log.length;
       sqlite3(file, 'DELETE FROM t WHERE x > 10');
-      await primary.logged(/is it mounted\?/, again);
+      await primary.logged(/Is it mounted\?/, again);
       assert.deepEqual(fs.readdirSync(dir), []);
       assert.equal(sqlite3(file, 'SELECT count(*) FROM t'), '10');
       assert(first < second);

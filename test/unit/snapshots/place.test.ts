@@ -40,10 +40,10 @@ describe('the directory of the archives', () => {
     inFolder((dir, open, newDisk) => {
       const id = open();
       const away = newDisk('away');
-      assert.throws(open, { code: 'DISK', message: /is it mounted\?/ });
+      assert.throws(open, { code: 'DISK', message: /litefs is not what it was/ });
       assert.deepEqual(fs.readdirSync(dir), []);
       fs.rmdirSync(dir);
-      assert.throws(open, { code: 'DISK', message: /is it mounted\?/ });
+      assert.throws(open, { code: 'DISK', message: /litefs is not what it was/ });
       assert(!fs.existsSync(dir));
       fs.cpSync(away, dir, { recursive: true });
       assert.equal(open(), id);
