@@ -12,6 +12,8 @@ import type { SnapshotSource, SourceCut } from './source.ts';
 import type { RunTask } from './thread.ts';
 
 export interface KeeperOptions {
+  /** How far apart increments are; 0: there are none, but those that are asked for. */
+  readonly incrementsMs: number;
   readonly check: CheckLevel;
   readonly keep: KeepRules;
   readonly timezone: string | undefined;
@@ -104,7 +106,10 @@ export class DatabaseKeeper {
         if (!isWhole && exists) await this.#cut();
         if (this.#snapshot && this.#archived) await this.#follow();
       } finally {
-        this.#parts.pins.set(this.database, 'archive', this.#archived?.txid);
+        // Of one that was asked for no other follows: the log need not wait for it.
+        const { options, pins } = this.#parts;
+        const needed = options.incrementsMs > 0 ? this.#archived?.txid : undefined;
+        pins.set(this.database, 'archive', needed);
       }
     });
   }

@@ -18,8 +18,6 @@ export interface SnapshotKeeperOptions extends KeeperOptions {
   readonly placesFile: string;
   readonly schedule: readonly string[];
   readonly databases: readonly string[] | undefined;
-  /** 0: no increments. */
-  readonly incrementsMs: number;
   readonly pre: string | undefined;
   readonly post: string | undefined;
   /** How long either may take. */

@@ -30,6 +30,8 @@ let position = POSITION;
 /** Databases whose snapshots fail, and all that were tried. */
 const busy = new Set<string>();
 const cuts: string[] = [];
+/** What the log was told to keep. */
+const pins: Record<string, number>[] = [];
 /** The log has what follows that transaction. */
 let logBegin = 0;
 const fakeSource: SnapshotSource = {
@@ -38,7 +40,7 @@ const fakeSource: SnapshotSource = {
     listeners.add(listener);
     return () => listeners.delete(listener);
   },
-  pin: () => {},
+  pin: (_, txids) => void pins.push(txids),
   readLog: async (_, { txid }) =>
     txid < logBegin
       ? { kind: 'unavailable', reason: 'the log no longer has it' }
@@ -86,6 +88,7 @@ describe('the keeper of snapshots', () => {
     cuts.length = 0;
     ran.length = 0;
     busy.clear();
+    pins.length = 0;
   });
   afterEach(async () => {
     mock.timers.reset();
@@ -326,6 +329,16 @@ describe('the keeper of snapshots', () => {
       logged.join('\n'),
     );
     assert.equal(cuts.length, 2);
+  });
+
+  it('has the log wait for increments that come by themselves, not for those that are asked for', async () => {
+    for (const incrementsMs of [0, 60_000]) {
+      const own = keeperOf({ incrementsMs });
+      own.start();
+      await own.increment('app.db');
+      assert.deepEqual(pins.at(-1), incrementsMs === 0 ? {} : { 'app.db': POSITION.txid });
+      await own.close();
+    }
   });
 
   it('cuts a snapshot anew when the archive was emptied meanwhile', async () => {
