@@ -137,8 +137,15 @@ async function startAndServe(
   running.replication = replication;
   const replicationPort = await replication.listen();
   const scratchDir = dataDir.layout.spool;
-  const placesFile = dataDir.layout.archives;
-  const snapshots = new Snapshots({ config, engine: engine.client, scratchDir, placesFile, log });
+  const { archives: placesFile, snapshotRun: runFile } = dataDir.layout;
+  const snapshots = new Snapshots({
+    config,
+    engine: engine.client,
+    scratchDir,
+    placesFile,
+    runFile,
+    log,
+  });
   running.snapshots = snapshots;
   const api = new Api({
     config,

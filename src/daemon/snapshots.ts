@@ -24,6 +24,8 @@ export interface SnapshotParts {
   readonly scratchDir: string;
   /** The file that knows where archives were. */
   readonly placesFile: string;
+  /** The file that knows until when the schedule was served. */
+  readonly runFile: string;
   readonly log: Logger;
 }
 
@@ -37,7 +39,7 @@ export class Snapshots {
   /** The thread waits in the kernel, where nothing can end it but the process's own end. */
   isStuck = false;
 
-  constructor({ config, engine, scratchDir, placesFile, log }: SnapshotParts) {
+  constructor({ config, engine, scratchDir, placesFile, runFile, log }: SnapshotParts) {
     this.#engine = engine;
     const options = config.snapshots;
     const workerData: SnapshotWorkerData = { nice: options?.nice ?? 0 };
@@ -47,7 +49,7 @@ export class Snapshots {
     this.#dir = options.dir;
     this.#verify = options.verify;
     this.#keeper = new SnapshotKeeper(
-      { ...options, check: options.verify, scratchDir, placesFile },
+      { ...options, check: options.verify, scratchDir, placesFile, runFile },
       { source: engine, run: this.#thread.run, clock, sleep: setTimeout, log },
     );
   }

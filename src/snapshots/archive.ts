@@ -202,6 +202,14 @@ export function tryOnDisk(use: () => void): void {
   }
 }
 
+/** Gives a file new content: whole, whatever happens meanwhile. Throws what the file system says. */
+export function replaceFile(file: string, text: string): void {
+  const temporary = `${file}.tmp`;
+  fs.writeFileSync(temporary, text, { mode: 0o600, flush: true });
+  fs.renameSync(temporary, file);
+  fsyncFolder(path.dirname(file));
+}
+
 /** Makes names in a folder durable. */
 export function fsyncFolder(folder: string): void {
   const fd = fs.openSync(folder, 'r');

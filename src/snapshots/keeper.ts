@@ -4,12 +4,13 @@ import type { Logger } from '../log.ts';
 import { nameMatcher } from '../patterns.ts';
 import { nameText } from '../store/layout.ts';
 import { archiveOf } from './archive.ts';
-import { type ArchiveFile, SNAPSHOT_LEVEL } from './archive-file.ts';
+import type { ArchiveFile } from './archive-file.ts';
 import { Backoff } from './backoff.ts';
 import { DatabaseKeeper, type KeeperOptions, type KeeperParts } from './database-keeper.ts';
 import { runHook } from './hook.ts';
 import { LogPins } from './log-pins.ts';
-import { hasMissed, nextTimes, Schedule } from './schedule.ts';
+import { nextTimes, Schedule } from './schedule.ts';
+import { ServedTimes } from './served-times.ts';
 import { Troubles, type Work } from './troubles.ts';
 
 export interface SnapshotKeeperOptions extends KeeperOptions {
@@ -18,6 +19,8 @@ export interface SnapshotKeeperOptions extends KeeperOptions {
   readonly placesFile: string;
   readonly schedule: readonly string[];
   readonly databases: readonly string[] | undefined;
+  /** Where it is kept until when the schedule was served. */
+  readonly runFile: string;
   readonly pre: string | undefined;
   readonly post: string | undefined;
   /** How long either may take. */
@@ -52,6 +55,7 @@ export class SnapshotKeeper {
   readonly #backoff: Backoff;
   /** Of these the scheduled run that was last has cut none. */
   #unfinished: ReadonlySet<string> = new Set();
+  readonly #served: ServedTimes;
   #schedule: Schedule | undefined;
   #tidyTimer: NodeJS.Timeout | undefined;
   #stopListening: (() => void) | undefined;
@@ -76,6 +80,7 @@ export class SnapshotKeeper {
     this.#log = parts.log;
     this.#troubles = new Troubles(parts.log);
     this.#backoff = new Backoff(options.incrementsMs);
+    this.#served = new ServedTimes(options, () => parts.clock.wallMs());
     this.#isWanted = nameMatcher(options.databases);
   }
 
@@ -83,7 +88,9 @@ export class SnapshotKeeper {
   start(): void {
     const { source } = this.#parts;
     const { schedule, timezone, incrementsMs } = this.#options;
-    this.#schedule = new Schedule(schedule, timezone, () => void this.#scheduled());
+    this.#schedule = new Schedule(schedule, timezone, () => {
+      if (this.#served.isNow()) void this.#scheduled();
+    });
     this.#schedule.start();
     this.#tidyTimer = setInterval(() => void this.#housekeep(), TIDY_MS).unref();
     if (incrementsMs > 0) {
@@ -211,6 +218,7 @@ export class SnapshotKeeper {
 
   /** A scheduled run. One that is due while another goes on is left out. */
   async #scheduled(): Promise<void> {
+    this.#served.serve();
     if (this.#isScheduledRunning) {
       this.#log.warn('a snapshot was due while another was being cut: it is left out');
       return;
@@ -269,6 +277,7 @@ export class SnapshotKeeper {
     if (run.ok) {
       this.lastSuccessMs = run.startedAtMs + run.seconds * 1000;
       this.#unfinished = new Set();
+      await this.#attempt('snapshots', '', async () => this.#served.remember());
     }
     await this.#tidy(new Set(this.#wanted()));
     // What this run tells of need not be told again.
@@ -289,6 +298,7 @@ export class SnapshotKeeper {
   async #housekeep(): Promise<void> {
     await this.#tidy(this.#grown);
     await this.#retry();
+    if (this.#isMissed()) await this.#catchUp();
     await this.#tellOutage();
   }
 
@@ -318,19 +328,21 @@ export class SnapshotKeeper {
     return { startedAtMs, seconds, ok, snapshots, unchanged, errors };
   }
 
-  /** A run that was missed, as the machine was off: once, now. */
+  /** A run that was missed, as the machine was off or asleep: once, now. */
   async #catchUp(): Promise<void> {
-    const { schedule, timezone } = this.#options;
     await this.#attempt('snapshots', '', async () => {
       await this.#checkPlace();
-      const lists = await this.list();
-      const newest = [...lists.values()].flat().filter(({ level }) => level === SNAPSHOT_LEVEL);
-      if (newest.length === 0) return;
-      const lastMs = Math.max(...newest.map(({ timestampMs }) => timestampMs));
-      if (!hasMissed(schedule, timezone, lastMs, this.#parts.clock.wallMs())) return;
-      this.#log.info('a scheduled snapshot was missed while the node was down: it is cut now');
+      this.#served.load();
+      if (!this.#isMissed()) return;
+      this.#log.info(
+        'a scheduled snapshot was missed while the node was down or asleep: it is cut now',
+      );
       await this.#scheduled();
     });
+  }
+
+  #isMissed(): boolean {
+    return !this.#isScheduledRunning && this.#served.isMissed();
   }
 
   async #tidy(databases: Set<string>): Promise<void> {

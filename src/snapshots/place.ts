@@ -9,7 +9,7 @@ import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { LiteFsError } from '../errors.ts';
-import { fsyncFolder, onDisk } from './archive.ts';
+import { onDisk, replaceFile } from './archive.ts';
 
 /** The name of a database never begins with a dot there. */
 export const IDENTITY_FILE = '.litefs-lite-id';
@@ -70,12 +70,4 @@ function readText(file: string): string | undefined {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   }
-}
-
-/** Whole, whatever happens meanwhile. */
-function replaceFile(file: string, text: string): void {
-  const temporary = `${file}.tmp`;
-  fs.writeFileSync(temporary, text, { mode: 0o600, flush: true });
-  fs.renameSync(temporary, file);
-  fsyncFolder(path.dirname(file));
 }

@@ -12,6 +12,7 @@
  *     lock                   held by the daemon that runs on this directory
  *     node.json              identity, cluster and term
  *     archives.json          which directories have archives of snapshots (snapshots/place.ts)
+ *     snapshot-run.json      until when their schedule was served (snapshots/served-times.ts)
  *
  * `<db>` is the database's path in the mount with every byte outside [A-Za-z0-9._-] as %XX, so that a
  * database in a sub-directory has one flat directory here.
@@ -30,6 +31,7 @@ export interface Layout {
   readonly lock: string;
   readonly node: string;
   readonly archives: string;
+  readonly snapshotRun: string;
 }
 
 /** The paths below a data directory; makes nothing. */
@@ -45,6 +47,7 @@ export function layoutOf(root: string): Layout {
     lock: path.join(root, 'lock'),
     node: path.join(root, 'node.json'),
     archives: path.join(root, 'archives.json'),
+    snapshotRun: path.join(root, 'snapshot-run.json'),
   };
 }
 

@@ -73,6 +73,8 @@ describe('the keeper of snapshots', () => {
   let running = 0;
   let most = 0;
   let delayMs = 0;
+  /** How long the machine has slept, which timers do not notice. */
+  let sleptMs = 0;
   /** What it slept, in ms: no time passes. */
   const slept: number[] = [];
   /** Lines of the log. */
@@ -81,7 +83,7 @@ describe('the keeper of snapshots', () => {
   const ran: string[] = [];
   beforeEach(() => {
     folder = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-test-'));
-    [running, most, delayMs] = [0, 0, 0];
+    [running, most, delayMs, sleptMs] = [0, 0, 0, 0];
     [names, page, position, logBegin] = [['app.db'], PAGE, POSITION, 0];
     slept.length = 0;
     logged.length = 0;
@@ -102,15 +104,10 @@ describe('the keeper of snapshots', () => {
     return fs.existsSync(file) ? fs.readFileSync(file, 'utf8').split('\n').slice(0, -1) : [];
   };
 
-  /** Of 1970: a run was missed since. */
-  function oldSnapshot(database: string): void {
-    const tasks = snapshotTasks();
-    const archive = path.join(folder, 'backups', database);
-    const position = { ...POSITION, txid: 2 };
-    const page = { pageSize: PAGE.length, pageCount: 1, compress: true };
-    const snapshot = tasks.begin({ archive, base: { position, timestampMs: 0, ...page } });
-    tasks.pages({ snapshot, records: Buffer.concat([Buffer.from('00000001', 'hex'), PAGE]) });
-    tasks.finish({ snapshot, entries: [], end: position, check: 'off', scratchDir: folder });
+  /** The schedule was served long ago. */
+  function missARun(): void {
+    const served = JSON.stringify({ servedUntil: '2026-01-01T00:00:00Z' });
+    fs.writeFileSync(path.join(folder, 'snapshot-run.json'), served);
   }
 
   function keeperOf(options: Partial<SnapshotKeeperOptions>): SnapshotKeeper {
@@ -137,6 +134,7 @@ describe('the keeper of snapshots', () => {
         rateMax: 0,
         scratchDir: folder,
         placesFile: path.join(folder, 'archives.json'),
+        runFile: path.join(folder, 'snapshot-run.json'),
         keep: { last: 3, hourly: 0, daily: 0, weekly: 0, monthly: 0, withinMs: 0 },
         pre: undefined,
         hookMsMax: 60_000,
@@ -146,7 +144,7 @@ describe('the keeper of snapshots', () => {
       {
         source: fakeSource,
         run,
-        clock: { wallMs: () => Date.now(), monotonicMs: () => performance.now() },
+        clock: { wallMs: () => Date.now() + sleptMs, monotonicMs: () => performance.now() },
         sleep: async (ms) => void slept.push(ms),
         log: pino({ base: undefined }, { write: (line: string) => void logged.push(line) }),
       },
@@ -199,7 +197,7 @@ describe('the keeper of snapshots', () => {
 
   it('makes up for a missed run, and tries it again until it goes well', async () => {
     mock.timers.enable({ apis: ['setInterval'] });
-    oldSnapshot('app.db');
+    missARun();
     fs.writeFileSync(path.join(folder, 'no'), '');
     const own = keeperOf({ schedule: ['0 0 * * *'], pre: `test ! -e ${folder}/no` });
     own.start();
@@ -223,7 +221,7 @@ describe('the keeper of snapshots', () => {
     mock.timers.enable({ apis: ['setInterval'] });
     names = ['bad.db', 'good.db'];
     busy.add('bad.db');
-    oldSnapshot('good.db');
+    missARun();
     keeperOf({ schedule: ['0 0 * * *'] }).start();
     await until('a run that failed', () => told().length === 1);
     assert.match(told()[0], /^failed bad\.db: somebody holds it/);
@@ -260,6 +258,36 @@ describe('the keeper of snapshots', () => {
     await until('tidied', () => ran.includes('tidy'));
     await own.list();
     assert.match(own.warnings().join(), /somebody holds it/);
+  });
+
+  it('makes up for what was slept through, once, though nothing has changed, and not at the next start', async () => {
+    mock.timers.enable({ apis: ['setInterval'] });
+    const options = { schedule: ['0 3 * * *'] };
+    const first = keeperOf(options);
+    first.start();
+    await until('begun', () => fs.existsSync(path.join(folder, 'snapshot-run.json')));
+    for (const [runs, own] of [
+      [1, first],
+      [2, undefined],
+      [3, undefined],
+    ] as const) {
+      if (!own) {
+        await keeper?.close();
+        const again = keeperOf(options);
+        again.start();
+        await again.snapshot();
+        await again.list();
+        assert.equal(again.lastRun, undefined, 'nothing was missed');
+      }
+      sleptMs += 24 * 3_600_000;
+      await until(`${runs} runs`, () => {
+        mock.timers.tick(5 * 60_000);
+        return told().length >= runs;
+      });
+      assert.deepEqual(told(), Array(runs).fill('ok'));
+      const startedAgoMs = Date.now() + sleptMs - (keeper?.lastRun?.startedAtMs ?? 0);
+      assert(startedAgoMs < 60_000, 'not before it slept');
+    }
   });
 
   it('cuts a snapshot anew that is damaged, and only then lets go of an older one', async () => {

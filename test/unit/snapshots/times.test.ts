@@ -68,4 +68,30 @@ describe('a schedule', () => {
       assert.equal(hasMissed(['30 0 3 * * *'], 'UTC', sinceMs + 30_000, nowMs + 30_000), missed);
     });
   }
+
+  it('finds what was missed in any zone, on either side of a change of clocks, and by the second', () => {
+    const cases = [
+      ['0 3 * * *', 'Asia/Kolkata', '2026-11-23T21:29:59Z', '2026-11-23T21:30:00Z', true],
+      ['0 3 * * *', 'Asia/Kolkata', '2026-11-23T21:30:00Z', '2026-11-24T21:29:59Z', false],
+      ['0 3 * * *', 'America/New_York', '2026-10-31T06:59:59Z', '2026-10-31T07:00:00Z', true],
+      ['0 3 * * *', 'America/New_York', '2026-10-30T08:00:00Z', '2026-11-05T00:00:00Z', true],
+      ['45 3 * * *', 'Australia/Lord_Howe', '2026-04-03T16:44:59Z', '2026-04-04T16:44:00Z', true],
+      ['0 3 1 * *', 'UTC', '2026-11-01T03:00:00Z', '2026-11-30T23:00:00Z', false],
+      ['0 3 1 * *', 'UTC', '2026-11-01T02:59:59Z', '2026-11-30T23:00:00Z', true],
+      ['*/20 * * * * *', 'UTC', '2026-11-24T03:00:20Z', '2026-11-24T03:00:39Z', false],
+      ['*/20 * * * * *', 'UTC', '2026-11-24T03:00:20Z', '2026-11-24T03:00:40Z', true],
+    ] as const;
+    for (const [expression, zone, since, now, missed] of cases) {
+      const found = hasMissed([expression], zone, Date.parse(since), Date.parse(now));
+      assert.equal(found, missed, `${expression} ${zone} ${since} ${now}`);
+    }
+  });
+
+  it('keeps nobody waiting for weeks that are searched', () => {
+    const nowMs = Date.parse('2026-11-24T12:00:00Z');
+    const startedMs = performance.now();
+    assert.equal(hasMissed(['0 3 29 2 *'], 'Europe/Berlin', 0, nowMs), false);
+    const tookMs = performance.now() - startedMs;
+    assert(tookMs < 400, `${tookMs} ms`);
+  });
 });
