@@ -15,9 +15,11 @@ import type { PeerFacts } from '../lease/judge.ts';
 import { listenersAt } from '../os/listeners.ts';
 import { isDeadMount, mountAt } from '../os/mounts.ts';
 import { greet } from '../replication/greet.ts';
+import { isPlaceLost } from '../snapshots/place.ts';
 import { layoutOf } from '../store/layout.ts';
 import { VERSION } from '../version.ts';
 import { openRequest, readJson } from './client.ts';
+import { checkArchives } from './doctor/archives.ts';
 import { type Finding, fail, formatFindings, ok } from './doctor/finding.ts';
 import {
   checkAllowOther,
@@ -27,7 +29,13 @@ import {
 } from './doctor/machine.ts';
 import { checkAbsentNode, checkForeignNode, checkNode } from './doctor/node.ts';
 import { checkPort, type Port } from './doctor/ports.ts';
-import { checkClock, checkPrimary, checkVersion, clockAhead } from './doctor/primary.ts';
+import {
+  checkClock,
+  checkPrimary,
+  checkUpstream,
+  checkVersion,
+  clockAhead,
+} from './doctor/primary.ts';
 import {
   checkFileSystem,
   checkInotify,
@@ -73,6 +81,7 @@ async function examine(file: string | undefined): Promise<Finding[]> {
     ...machine(config.fuse.passthrough),
     checkAllowOther(config.fuse.allowOther, textOf('/etc/fuse.conf')),
     ...storage(config, report),
+    ...archives(config),
     ...(await ports(config, report)),
     ...(report ? checkNode(report, VERSION) : []),
     ...(answered && !isOurs ? [checkForeignNode(url, config.fuse.dir, answered)] : []),
@@ -104,6 +113,24 @@ function storage({ data, fuse }: Config, report: NodeReport | undefined): Findin
     }),
     checkMountPoint(fuse.dir, mountPoint(fuse.dir, data.dir), report !== undefined),
   ];
+}
+
+function archives({ snapshots, lease, data }: Config): Finding[] {
+  const role = lease.candidate ? 'primary' : 'replica';
+  if (!snapshots || (snapshots.on !== 'any' && snapshots.on !== role)) return [];
+  const { dir } = snapshots;
+  let isLost = false;
+  const error = failureOf(() => {
+    isLost = isPlaceLost(dir, layoutOf(data.dir).archives);
+  });
+  const exists = fs.existsSync(dir);
+  // It is made, but not what lies above it: that may be a mount that is not there.
+  const written = exists ? dir : path.dirname(dir);
+  const refused = failureOf(() => {
+    fs.accessSync(written, fs.constants.W_OK | fs.constants.X_OK);
+    fs.readdirSync(written);
+  });
+  return [checkArchives(dir, { exists, isLost, error: error ?? refused })];
 }
 
 /** Asks nothing of a mount's daemon: a directory is read only when nothing is mounted there. */
@@ -153,8 +180,10 @@ async function primary(config: Config, report: NodeReport | undefined): Promise<
   const findings = checkPrimary(where, outcome, ownFacts(config.data.dir));
   if (outcome instanceof LiteFsError) return findings;
   const asked = await askPrimary(config.lease.advertiseUrl);
+  const isWelcome = findings.every(({ verdict }) => verdict !== 'fail');
   return [
     ...findings,
+    ...(isWelcome && report?.upstream ? checkUpstream(report.upstream) : []),
     checkClock(report?.upstream?.clockAheadMs ?? asked?.aheadMs),
     checkVersion(VERSION, outcome.server?.release || asked?.version),
   ];

@@ -29,6 +29,12 @@ export function openPlace(dir: string, memory: string): string {
   return id;
 }
 
+/** Whether archives were written below `dir`, and it is another directory now, or none. Throws DISK, DATA_DIR. */
+export function isPlaceLost(dir: string, memory: string): boolean {
+  if (readMemory(memory)[dir] === undefined) return false;
+  return onDisk(dir, () => readIdentity(dir)) === undefined;
+}
+
 /** `known`: the id that it should have. */
 function beginPlace(dir: string, known: string | undefined): string {
   const file = path.join(dir, IDENTITY_FILE);

@@ -85,6 +85,16 @@ describe('doctor', () => {
     assert.match(failed[0].hint ?? '', /litefs-lite init --token/);
   });
 
+  test('a directory for snapshots that cannot be written', async () => {
+    const none = path.join(cluster.dir, 'none/below');
+    const { failed } = await examine(changed('dir.yml', 'snapshots', { dir: none, on: 'any' }));
+    assert.deepEqual(
+      failed.map(({ check }) => check),
+      ['archives'],
+    );
+    assert.match(failed[0].text, /no snapshots can be written to .*: ENOENT$/);
+  });
+
   test('something else listens where the primary should, and where the node should', async () => {
     const server = net.createServer((socket) => socket.end('220 mail\r\n'));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

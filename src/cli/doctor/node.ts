@@ -55,9 +55,14 @@ function checkDatabases({ databases }: NodeReport): Finding {
     : warn('databases', text.join('\n'), 'Wait: litefs-lite status --watch');
 }
 
-function checkReplicas({ replicas, isPrimary, version: ours }: NodeReport): Finding[] {
-  if (replicas.length === 0) return isPrimary ? [ok('replicas', 'none follows this node')] : [];
-  return replicas.map(({ hostname, address, behindMs, version }) => {
+function checkReplicas({ replicas, absent, isPrimary, version: ours }: NodeReport): Finding[] {
+  const gone = absent.map(({ hostname, address }) =>
+    warn('replicas', `${hostname} (${address}) has gone`, 'Look there: litefs-lite doctor'),
+  );
+  if (replicas.length + gone.length === 0) {
+    return isPrimary ? [ok('replicas', 'none follows this node')] : [];
+  }
+  const here = replicas.map(({ hostname, address, behindMs, version }) => {
     const who = `${hostname} (${address})`;
     if (version !== '' && version !== ours) {
       return warn(
@@ -74,6 +79,7 @@ function checkReplicas({ replicas, isPrimary, version: ours }: NodeReport): Find
         )
       : ok('replicas', `${who} follows this node`);
   });
+  return [...here, ...gone];
 }
 
 /** What is not said elsewhere. */
@@ -84,7 +90,8 @@ function checkWarnings({ warnings, databases, upstream }: NodeReport): Finding[]
   return warnings
     .filter((text) => !said.has(text))
     .map((text) =>
-      warn(
+      // As status has it: two primaries, or snapshots that cannot be written, put data in danger.
+      fail(
         'warning',
         text,
         'docs/errors.md has what to do; the log has more: journalctl -u litefs-lite',

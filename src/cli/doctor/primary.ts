@@ -1,5 +1,6 @@
 /** How a replica gets on with its primary. */
 import { LiteFsError } from '../../errors.ts';
+import { type UpstreamReport, whyDisconnected } from '../../http/info.ts';
 import { judgePeer, type PeerFacts } from '../../lease/judge.ts';
 import type { Greeting } from '../../replication/greet.ts';
 import { type Finding, fail, ok, warn } from './finding.ts';
@@ -55,6 +56,26 @@ const HINTS: Readonly<Record<string, string>> = {
 function checkRefusal({ code, text }: { code: string; text: string }): Finding {
   const hint = HINTS[code] ?? OPERATIONS;
   return code === 'not-yet' ? warn('cluster', text, hint) : fail('cluster', text, hint);
+}
+
+/** What the running node says of its primary, which lets in whoever has the config that we have just read. */
+export function checkUpstream(upstream: UpstreamReport): Finding[] {
+  const why = whyDisconnected(upstream);
+  if (why === undefined) return [];
+  const text = `the running node itself is ${why}`;
+  return [
+    upstream.refused
+      ? fail(
+          'follows',
+          text,
+          'It runs with an older config or secret: systemctl restart litefs-lite',
+        )
+      : warn(
+          'follows',
+          text,
+          'It tries again by itself. If that stays: systemctl restart litefs-lite',
+        ),
+  ];
 }
 
 /** `aheadMs`: the primary's clock less ours; undefined when it is not known. */

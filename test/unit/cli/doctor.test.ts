@@ -1,6 +1,7 @@
 /** What the doctor makes of the facts: each verdict, and that every trouble comes with something to do. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { checkArchives } from '../../../src/cli/doctor/archives.ts';
 import { type Finding, formatFindings } from '../../../src/cli/doctor/finding.ts';
 import {
   checkAllowOther,
@@ -13,6 +14,7 @@ import { checkPort } from '../../../src/cli/doctor/ports.ts';
 import {
   checkClock,
   checkPrimary,
+  checkUpstream,
   checkVersion,
   clockAhead,
 } from '../../../src/cli/doctor/primary.ts';
@@ -23,7 +25,7 @@ import {
   checkSpace,
 } from '../../../src/cli/doctor/storage.ts';
 import { LiteFsError } from '../../../src/errors.ts';
-import type { NodeReport } from '../../../src/http/info.ts';
+import type { NodeReport, UpstreamReport } from '../../../src/http/info.ts';
 import { listeningInodes } from '../../../src/os/listeners.ts';
 import type { Hello } from '../../../src/replication/messages.ts';
 
@@ -102,6 +104,16 @@ describe('storage', () => {
     }
   });
 
+  it('has a place for snapshots, or none that can be written, or another than before', () => {
+    const place = { exists: true, isLost: false, error: undefined };
+    assert.equal(verdict(checkArchives('/nas', place)), 'ok');
+    assert.equal(verdict(checkArchives('/nas', { ...place, exists: false })), 'ok');
+    const refused = checkArchives('/nas', { ...place, error: 'EROFS' });
+    assert.equal(verdict(refused), 'fail');
+    assert.match(refused.text, /to \/nas: EROFS$/);
+    assert.match(checkArchives('/nas', { ...place, isLost: true }).hint ?? '', /mounted/);
+  });
+
   it('tells of commits by inotify', () => {
     const limits = { watches: 65_536, instances: 128, error: undefined };
     assert.equal(verdict(checkInotify(limits)), 'ok');
@@ -175,6 +187,7 @@ describe('the node', () => {
     version: '1',
     databases: [{ name: 'app.db', state: 'ok' }],
     replicas: [{ hostname: 'box2', version: '1', address: '10.0.0.2:5', behindMs: 0 }],
+    absent: [],
     upstream: null,
     warnings: [],
   } as unknown as NodeReport;
@@ -196,7 +209,7 @@ describe('the node', () => {
     ]);
     const syncing = [{ name: 'app.db', state: 'syncing', reason: 'x' }];
     assert.deepEqual(verdicts({ databases: syncing }), ['ok', 'warn', 'ok']);
-    assert.deepEqual(verdicts({ warnings: ['two primaries'] }), ['ok', 'ok', 'ok', 'warn']);
+    assert.deepEqual(verdicts({ warnings: ['two primaries'] }), ['ok', 'ok', 'ok', 'fail']);
   });
 
   it('runs an earlier version, has a replica that does, or is far behind, does not run, or is another', () => {
@@ -205,6 +218,8 @@ describe('the node', () => {
     assert.deepEqual(verdicts({ replicas }), ['ok', 'ok', 'warn']);
     const older = [{ hostname: 'box2', version: '0', address: 'x', behindMs: 0 }];
     assert.deepEqual(verdicts({ replicas: older }), ['ok', 'ok', 'warn']);
+    const absent = [{ hostname: 'box3', address: 'x' }];
+    assert.deepEqual(verdicts({ absent }), ['ok', 'ok', 'ok', 'warn']);
     assert.equal(verdict(checkAbsentNode('http://x', 'refused')), 'warn');
     assert.equal(verdict(checkForeignNode('http://x', '/other', report)), 'fail');
   });
@@ -259,6 +274,21 @@ describe('the primary', () => {
     for (const code of ['PEER_UNREACHABLE', 'PROTOCOL', 'PEER_REJECTED'] as const) {
       assert.deepEqual(verdicts('x:1', new LiteFsError(code, 'no'), undefined), ['fail']);
     }
+  });
+
+  it('lets in who has the secret, but not the node that runs with an older one', () => {
+    const upstream = {
+      connected: false,
+      refused: true,
+      address: 'box1:20204',
+      error: 'the secret of box2 is not that of box1',
+    } as UpstreamReport;
+    assert.deepEqual(checkUpstream({ ...upstream, connected: true }), []);
+    const [refused] = checkUpstream(upstream);
+    assert.equal(verdict(refused), 'fail');
+    assert.match(refused.text, /refused by box1:20204: the secret of box2/);
+    assert.match(refused.hint ?? '', /older config or secret/);
+    assert.deepEqual(checkUpstream({ ...upstream, refused: false }).map(verdict), ['warn']);
   });
 
   it('has the same clock and version, or not', () => {
