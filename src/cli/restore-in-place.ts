@@ -14,6 +14,7 @@ import type { Target } from '../snapshots/plan.ts';
 import { type Restored, type RestoreOptions, restore } from '../snapshots/restore.ts';
 import { ALL_PAGES, backUp } from '../transfer/backup.ts';
 import { getJson, NO_LIMIT, postJson } from './client.ts';
+import { shellWord } from './shell-word.ts';
 
 /** How long the lock of applications is waited for. */
 const LOCK_MS_MAX = 60_000;
@@ -48,6 +49,11 @@ export async function restoreInPlace(
         hint: `Restore on the primary${node.primary.hostname ? `, ${node.primary.hostname}` : ''}.`,
       },
     );
+  }
+  if (!node.databases.some(({ name, pages }) => name === database && pages > 0)) {
+    throw new LiteFsError('DATABASE_NOT_FOUND', `there is no database ${database} to write into`, {
+      hint: `Restore it with --output FILE, and then: litefs-lite import ${shellWord(database)} FILE`,
+    });
   }
   // Before anything is cut: a time that is not kept, or a file that is damaged, must not cost more than a message.
   const scratch = path.join(path.dirname(archive.root), `.restore-${randomUUID()}`);

@@ -9,7 +9,7 @@ import type { ArchiveFile } from './archive-file.ts';
 import { type CheckLevel, DamagedFile, type Progress, writeImage } from './image.ts';
 import { ARCHIVED_SO, checkIntegrity } from './integrity.ts';
 import { lastUntil } from './moment.ts';
-import { planRestore, type Target } from './plan.ts';
+import { planRestore, restorePoints, type Target } from './plan.ts';
 
 export interface RestoreOptions {
   readonly check: CheckLevel;
@@ -90,7 +90,7 @@ function make(
         writeImage(paths, temporary, options.progress),
       );
       if (commit === 0) {
-        throw new LiteFsError('RESTORE_POINT', 'the database had been removed at that time');
+        throw hadBeenRemoved(files, plan.txid);
       }
       const { txid, timestampMs } = plan;
       return { txid, timestampMs, bytes: commit * pageSize, files: plan.files.length };
@@ -104,6 +104,13 @@ function make(
       options.damaged?.(named.message);
     }
   }
+}
+
+/** `txid`: of the removal. */
+function hadBeenRemoved(files: readonly ArchiveFile[], txid: number): LiteFsError {
+  const last = restorePoints(files).findLast((point) => point.txid < txid);
+  const hint = last && `The last state before the removal: --txid ${formatTxid(last.txid)}`;
+  return new LiteFsError('RESTORE_POINT', 'the database had been removed at that time', { hint });
 }
 
 /** What the file system refuses is of the output: files of the archive that cannot be read are damaged. */
