@@ -81,7 +81,9 @@ export class ReplicationClient {
   #subscribed = false;
   #everSynced = false;
   #closed = false;
+  /** Tries in a row to connect that came to nothing, and connections in a row that came to nothing much. */
   #failures = 0;
+  #shortLived = 0;
   #refused = false;
   #error: string | undefined;
   #loggedError: string | undefined;
@@ -189,6 +191,7 @@ export class ReplicationClient {
           this.#connected = true;
           this.#sinceMs = clock.wallMs();
           this.#connectedMs = clock.monotonicMs();
+          this.#failures = 0;
           this.#refused = false;
           this.#error = undefined;
           this.#loggedError = undefined;
@@ -271,7 +274,9 @@ export class ReplicationClient {
     if (this.#closed) return;
     this.#error = error ? describe(error) : 'the connection was closed';
     this.#refused = error instanceof LiteFsError && error.code === 'PEER_REJECTED';
-    this.#failures = wasHealthy ? 0 : this.#failures + 1;
+    if (!wasConnected) this.#failures++;
+    else this.#shortLived = wasHealthy ? 0 : this.#shortLived + 1;
+    const tries = wasConnected ? this.#shortLived : this.#failures;
     if (wasConnected || this.#error !== this.#loggedError) {
       this.#loggedError = this.#error;
       const what = this.#refused
@@ -285,7 +290,7 @@ export class ReplicationClient {
       };
       log.warn(fields, `${what} ${this.#address()}: ${this.#error}; trying again`);
     }
-    const grown = Math.min(RECONNECT_MS_MAX, reconnectDelayMs * 2 ** (this.#failures - 1));
+    const grown = Math.min(RECONNECT_MS_MAX, reconnectDelayMs * 2 ** (tries - 1));
     const jitter = 0.5 + random(1)[0] / 512;
     const wait = this.#refused ? REFUSED_MS * jitter : wasHealthy ? 0 : grown * jitter;
     this.#timer = setTimeout(async () => {

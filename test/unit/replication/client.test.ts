@@ -58,6 +58,22 @@ describe('a replica that was welcomed, and has lost the connection', () => {
     await link.lost();
     assert.equal(await dialled(1), 3);
   });
+
+  it('does not wait for as long as for a primary that was away', async () => {
+    link = await follow(new MemoryStore(), primary);
+    await link.synced();
+    link.isAway = true;
+    link.cut();
+    for (let tries = 2; tries <= 6; tries++) {
+      await link.rests();
+      if (tries === 6) link.isAway = false;
+      assert.equal(await dialled(15_000), tries);
+    }
+    await link.synced();
+    link.cut();
+    await link.rests();
+    assert.equal(await dialled(2001), 7);
+  });
 });
 
 describe('a replica that was a primary, and has what nobody else has', () => {

@@ -4,10 +4,14 @@ import { ReplicationClient } from '../../../src/replication/client.ts';
 import { ServerSession } from '../../../src/replication/server-session.ts';
 import { FrameTransport } from '../../../src/replication/transport.ts';
 import type { MemoryStore } from './memory-store.ts';
-import { NO_HALTS, PRIMARY, REPLICA, SILENT, settle } from './stand.ts';
+import { NO_HALTS, PRIMARY, REPLICA, SILENT, settle, until } from './stand.ts';
 
 export interface Following {
   readonly client: ReplicationClient;
+  /** Whether the primary ends connections as soon as they are made. */
+  isAway: boolean;
+  /** Resolves when the client waits before it connects again, once for each time. */
+  rests(): Promise<void>;
   /** The clock of both goes on; no timer runs. */
   pass(ms: number): void;
   /** Resolves when the client has everything, on the connection that it has or makes next. */
@@ -22,17 +26,14 @@ export interface Following {
 /** What happens from time to time, to be waited for once for each time. */
 class Happening {
   #count = 0;
-  #waiting: (() => void)[] = [];
 
   happened(): void {
-    const first = this.#waiting.shift();
-    if (first) first();
-    else this.#count++;
+    this.#count++;
   }
 
   async wait(): Promise<void> {
-    if (this.#count > 0) this.#count--;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    await until(() => this.#count > 0);
+    this.#count--;
   }
 }
 
@@ -41,6 +42,10 @@ export async function follow(replica: MemoryStore, primary: MemoryStore): Promis
   const clock = { wallMs: () => nowMs, monotonicMs: () => nowMs };
   const sockets = new Set<net.Socket>();
   const server = net.createServer((socket) => {
+    if (link.isAway) {
+      socket.destroy();
+      return;
+    }
     sockets.add(socket);
     new ServerSession({
       transport: new FrameTransport(socket),
@@ -65,14 +70,18 @@ export async function follow(replica: MemoryStore, primary: MemoryStore): Promis
     });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const [synced, lost] = [new Happening(), new Happening()];
+  const [synced, lost, rests] = [new Happening(), new Happening(), new Happening()];
   const client = new ReplicationClient({
     store: replica,
     local: () => REPLICA,
     secret: undefined,
     log: SILENT,
     clock,
-    random: (bytes) => Buffer.alloc(bytes, 1),
+    random(bytes) {
+      // For the wait.
+      if (bytes === 1) rests.happened();
+      return Buffer.alloc(bytes, 1);
+    },
     target: { host: '127.0.0.1', port: (server.address() as net.AddressInfo).port },
     reconnectDelayMs: 1000,
     patterns: undefined,
@@ -80,6 +89,8 @@ export async function follow(replica: MemoryStore, primary: MemoryStore): Promis
   });
   const link: Following = {
     client,
+    isAway: false,
+    rests: () => rests.wait(),
     pass(ms) {
       nowMs += ms;
     },
