@@ -18,7 +18,7 @@ export interface ArchiveFile {
   readonly level: number;
   readonly minTxid: number;
   readonly maxTxid: number;
-  /** ms since 1970: of the last transaction in it; of a snapshot, when it was cut. */
+  /** ms since 1970: of the last transaction in it; of a snapshot, when it was cut, where that is not known. */
   readonly timestampMs: number;
   readonly bytes: number;
   /** The file's own time is another: the header may be damaged. (Or it was copied by a program that gives files new times.) */

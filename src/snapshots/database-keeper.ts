@@ -247,7 +247,7 @@ export class DatabaseKeeper {
         position,
         pageSize,
         pageCount,
-        timestampMs: clock.wallMs(),
+        timestampMs: (await this.#committedMs(position)) ?? clock.wallMs(),
         compress: options.compress,
       };
       snapshot = await run('begin', { archive: this.#archive, base });
@@ -271,6 +271,20 @@ export class DatabaseKeeper {
       pins.set(this.database, 'cut', undefined);
       cut.close();
     }
+  }
+
+  /**
+   * When the last transaction was, by the increment that ends with it: a snapshot of an idle database is the state of that
+   * time, and is found by it once the increment is gone. undefined without one.
+   */
+  async #committedMs({ txid }: Position): Promise<number | undefined> {
+    if (this.#archived?.txid !== txid) return undefined;
+    const files = await this.list();
+    const own = files.filter(
+      ({ level, maxTxid, isTimeDoubtful }) =>
+        level !== SNAPSHOT_LEVEL && maxTxid === txid && !isTimeDoubtful,
+    );
+    return own[0]?.timestampMs;
   }
 
   async #pump(cut: SourceCut, snapshot: number): Promise<void> {

@@ -19,7 +19,7 @@ export interface SnapshotBase {
   readonly position: Position;
   readonly pageSize: number;
   readonly pageCount: number;
-  /** ms since 1970: when it was cut. */
+  /** ms since 1970: of the last transaction, or when it was cut, where that is not known. */
   readonly timestampMs: number;
   readonly compress: boolean;
 }

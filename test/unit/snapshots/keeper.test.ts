@@ -334,6 +334,28 @@ describe('the keeper of snapshots', () => {
     assert.deepEqual(archivedDatabases(archives), ['other.db']);
   });
 
+  it('gives a snapshot of an idle database the time of its last transaction', async () => {
+    const committedMs = Date.parse('2026-11-23T22:00:00Z');
+    const archive = new Archive(path.join(folder, 'backups', 'app.db'));
+    const tasks = snapshotTasks();
+    const base = { position, pageSize: PAGE.length, pageCount: 1, compress: true };
+    const snapshot = tasks.begin({
+      archive: archive.root,
+      base: { ...base, timestampMs: committedMs },
+    });
+    tasks.pages({ snapshot, records: Buffer.concat([Buffer.from('00000001', 'hex'), PAGE]) });
+    const scratch = { check: 'off', scratchDir: folder } as const;
+    const { file } = tasks.finish({ snapshot, entries: [], end: position, ...scratch });
+    // As an increment: all that the database ever had.
+    const increment = archive.pathOf({ ...file, level: 0 });
+    fs.mkdirSync(path.dirname(increment), { recursive: true });
+    fs.renameSync(archive.pathOf(file), increment);
+    const own = keeperOf({ incrementsMs: 60_000 });
+    own.start();
+    const { snapshots } = await own.snapshot();
+    assert.equal(checkFile(archive.pathOf(snapshots[0].file)).timestampMs, committedMs);
+  });
+
   it('tells commands of databases by their names as text', async () => {
     names = [Buffer.from('für.db').toString('latin1')];
     const post = `echo "$LITEFS_SNAPSHOT_DATABASES" >> ${folder}/told`;
