@@ -18,6 +18,7 @@ import { checkpointIfLarge } from './checkpoint.ts';
 import type { EngineContext } from './context.ts';
 import { readCurrentPage } from './current-page.ts';
 import type { Database } from './database.ts';
+import { keepUnknown } from './divergence.ts';
 import { insist } from './insist.ts';
 import { type LtxInput, withLtxInput } from './ltx-input.ts';
 import { type CheckedEntry, checkEntry } from './received.ts';
@@ -230,6 +231,7 @@ function* applyAlone(ctx: EngineContext, db: Database, pending: PendingApply): T
     applyDrop(ctx, db, pending, checked);
     return;
   }
+  keepUnknown(ctx, db, checked.post);
   let emit = () => {};
   const input = yield* writePages(ctx, db, {
     pageSize: header.pageSize,

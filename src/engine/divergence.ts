@@ -7,6 +7,8 @@
  *                               state (its pre-apply checksum) it gives back what the replica had
  *     1-<txid>.ltx              instead of that, when the whole database went: a snapshot
  *     about.json                which database, both positions, when
+ *     <name>, <name>-wal        instead of all but about.json, when it never was replicated: a file that somebody had put
+ *                               there on the replica
  */
 import fs from 'node:fs';
 import path from 'node:path';
@@ -16,6 +18,7 @@ import { ltxFileName } from '../ltx/names.ts';
 import { formatPosition, type Position } from '../ltx/position.ts';
 import { fileSink } from '../ltx/sources.ts';
 import { lockPageNumber } from '../sqlite/db-header.ts';
+import { dropFiles } from './apply-rollback.ts';
 import type { EngineContext } from './context.ts';
 import { readCurrentPage } from './current-page.ts';
 import type { Database } from './database.ts';
@@ -51,6 +54,51 @@ export function keepWhole(ctx: EngineContext, db: Database, newPosition?: Positi
   keep(ctx, db, newPosition, pgnos, { minTxid: 1, preChecksum: 0n });
 }
 
+/** Keeps a file that lies where a database of the primary is to be, and removes it from there. */
+export function keepUnknown(ctx: EngineContext, db: Database, newPosition: Position): void {
+  if (db.pageCount > 0 || db.files.size('db') === 0) return;
+  const dir = newFolder(ctx, db);
+  for (const kind of ['db', 'wal'] as const) {
+    if (!db.files.exists(kind)) continue;
+    const file = db.files.backingPath(kind);
+    fs.linkSync(file, path.join(dir, kind === 'db' ? db.encoded : `${db.encoded}-${kind}`));
+  }
+  dropFiles(db);
+  about(ctx, db, dir, null, newPosition);
+  ctx.log(
+    'warn',
+    `${db.name} was put here past its primary, which has another one: kept in ${dir}`,
+    {
+      database: db.name,
+    },
+  );
+}
+
+function newFolder(ctx: EngineContext, db: Database): string {
+  const when = new Date(ctx.wallClockMs()).toISOString().replace(/[:.]/g, '-');
+  const dir = path.join(ctx.layout.divergence, db.encoded, when);
+  fs.mkdirSync(dir, { recursive: true });
+  return dir;
+}
+
+/** `had`: null for what had no position. */
+function about(
+  ctx: EngineContext,
+  db: Database,
+  dir: string,
+  had: Position | null,
+  newPosition: Position | undefined,
+): { readonly had: string | null; readonly replacedBy: string | null } {
+  const positions = {
+    had: had && formatPosition(had),
+    replacedBy: newPosition ? formatPosition(newPosition) : null,
+  };
+  const at = new Date(ctx.wallClockMs()).toISOString();
+  const text = JSON.stringify({ database: db.name, ...positions, at }, null, 2);
+  fs.writeFileSync(path.join(dir, 'about.json'), `${text}\n`);
+  return positions;
+}
+
 function keep(
   ctx: EngineContext,
   db: Database,
@@ -58,9 +106,8 @@ function keep(
   pgnos: readonly number[],
   fields: { minTxid: number; preChecksum: bigint },
 ): void {
-  const when = new Date(ctx.wallClockMs()).toISOString().replace(/[:.]/g, '-');
-  const dir = path.join(ctx.layout.divergence, db.encoded, when);
-  fs.mkdirSync(path.join(dir, 'log'), { recursive: true });
+  const dir = newFolder(ctx, db);
+  fs.mkdirSync(path.join(dir, 'log'));
   for (const file of db.log.files()) fs.linkSync(file, path.join(dir, 'log', path.basename(file)));
   const { txid } = db.position;
   const header: LtxHeader = {
@@ -92,16 +139,10 @@ function keep(
   } finally {
     fs.closeSync(fd);
   }
-  const about = {
-    database: db.name,
-    had: formatPosition(db.position),
-    replacedBy: newPosition ? formatPosition(newPosition) : null,
-    at: new Date(ctx.wallClockMs()).toISOString(),
-  };
-  fs.writeFileSync(path.join(dir, 'about.json'), `${JSON.stringify(about, null, 2)}\n`);
+  const { had, replacedBy } = about(ctx, db, dir, db.position, newPosition);
   ctx.log('warn', `${db.name} had what its primary does not: kept in ${dir}`, {
     database: db.name,
-    had: about.had,
-    replacedBy: about.replacedBy,
+    had,
+    replacedBy,
   });
 }

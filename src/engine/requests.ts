@@ -270,7 +270,8 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
         const db = registry.get(database);
         if (!db) return null;
         yield* untilReadOnly(db);
-        if (diverged) keepWhole(ctx, db);
+        // Without a position it may be what somebody had put here.
+        if (diverged || db.position.txid === 0) keepWhole(ctx, db);
         dropFiles(db);
         db.log.reset();
         db.sums.clear();

@@ -17,7 +17,7 @@ import { dropFiles, leaveWalMode, writePages } from './apply-rollback.ts';
 import { checkpointIfLarge } from './checkpoint.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
-import { keepReplaced } from './divergence.ts';
+import { keepReplaced, keepUnknown } from './divergence.ts';
 import { insist } from './insist.ts';
 import { type LtxInput, withLtxInput } from './ltx-input.ts';
 import { rest } from './rest.ts';
@@ -79,6 +79,7 @@ export class ResyncTask {
     if (this.#base.diverged) {
       keepReplaced(this.#ctx, db, this.#image, this.#pageCount, position);
     }
+    keepUnknown(this.#ctx, db, position);
     // Neither a crash from here on, nor a stop, must take the old table for the new content.
     fs.rmSync(db.sumsFile, { force: true });
     db.shown = db.position;
