@@ -4,8 +4,10 @@
  * what the note names is written once more from the log, should the node end in the middle.
  */
 import fs from 'node:fs';
+import { errorText, LiteFsError } from '../errors.ts';
 import { LtxDecoder } from '../ltx/decoder.ts';
 import { fileSource } from '../ltx/sources.ts';
+import type { StoredEntry } from '../store/log-files.ts';
 import type { Database } from './database.ts';
 
 /** Before the entry is put into the log. */
@@ -19,7 +21,10 @@ export function forgetUnfinished(db: Database): void {
   fs.rmSync(db.unfinishedFile, { force: true });
 }
 
-/** Before anybody opens the file. What the log does not have was not begun. */
+/**
+ * Before anybody opens the file. What the log does not have was not begun. Throws DATABASE_CORRUPT when the half of it is in
+ * the file, and the log cannot be read.
+ */
 export function finishUnfinished(db: Database): void {
   let txid: number;
   try {
@@ -29,18 +34,27 @@ export function finishUnfinished(db: Database): void {
     throw error;
   }
   const entry = db.log.entriesAfter(0).find(({ maxTxid }) => maxTxid === txid);
-  if (entry) {
-    const fd = fs.openSync(entry.path, 'r');
-    try {
-      const decoder = new LtxDecoder(fileSource(fd, entry.offset, entry.length));
-      const { pageSize, commit } = decoder.header;
-      for (let page = decoder.next(); page; page = decoder.next()) {
-        db.files.write('db', page.data, (page.pgno - 1) * pageSize);
-      }
-      db.files.truncate('db', commit * pageSize);
-    } finally {
-      fs.closeSync(fd);
-    }
-  }
+  if (entry && db.files.exists('db')) writeAgain(db, entry);
   forgetUnfinished(db);
+}
+
+function writeAgain(db: Database, entry: StoredEntry): void {
+  const fd = fs.openSync(entry.path, 'r');
+  try {
+    const decoder = new LtxDecoder(fileSource(fd, entry.offset, entry.length));
+    const { pageSize, commit } = decoder.header;
+    for (let page = decoder.next(); page; page = decoder.next()) {
+      db.files.write('db', page.data, (page.pgno - 1) * pageSize);
+    }
+    db.files.truncate('db', commit * pageSize);
+  } catch (error) {
+    if (!(error instanceof LiteFsError)) throw error;
+    throw new LiteFsError(
+      'DATABASE_CORRUPT',
+      `${db.name} holds a part of transaction ${entry.maxTxid}, and the log the rest no more: ${errorText(error)}`,
+      { cause: error },
+    );
+  } finally {
+    fs.closeSync(fd);
+  }
 }
