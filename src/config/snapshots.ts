@@ -75,7 +75,9 @@ export const snapshots = z
         compress: flag().prefault(true).describe('Compress pages (LZ4).'),
         rate: size()
           .prefault('0')
-          .describe('Bytes per second that a snapshot may read; 0 is no limit.'),
+          .describe(
+            'Bytes per second that are read of databases, and of archives that are checked or merged; 0 is no limit.',
+          ),
         nice: z
           .int()
           .min(0)

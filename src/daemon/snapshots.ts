@@ -42,7 +42,10 @@ export class Snapshots {
   constructor({ config, engine, scratchDir, placesFile, runFile, log }: SnapshotParts) {
     this.#engine = engine;
     const options = config.snapshots;
-    const workerData: SnapshotWorkerData = { nice: options?.nice ?? 0 };
+    const workerData: SnapshotWorkerData = {
+      nice: options?.nice ?? 0,
+      rateMax: options?.rateMax ?? 0,
+    };
     this.#thread = new SnapshotThread(() => startWorker('snapshots', { workerData }));
     const role = config.lease.candidate ? 'primary' : 'replica';
     if (!options || (options.on !== 'any' && options.on !== role)) return;

@@ -31,7 +31,12 @@ export function memorySource(bytes: Uint8Array): ByteSource {
 const READ_BYTES = 256 << 10;
 
 /** A range of an open file. */
-export function fileSource(fd: number, offset: number, length: number): ByteSource {
+export function fileSource(
+  fd: number,
+  offset: number,
+  length: number,
+  onRead: (bytes: number) => void = () => {},
+): ByteSource {
   let buffer = Buffer.allocUnsafeSlow(Math.min(READ_BYTES, length));
   let begin = 0;
   let end = 0;
@@ -51,6 +56,7 @@ export function fileSource(fd: number, offset: number, length: number): ByteSour
       const most = Math.min(buffer.length - end, stop - position);
       const read = fs.readSync(fd, buffer, end, most, position);
       if (read === 0) break;
+      onRead(read);
       end += read;
       position += read;
     }

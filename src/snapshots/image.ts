@@ -7,6 +7,7 @@ import { LtxDecoder } from '../ltx/decoder.ts';
 import { corrupt, FLAG_NO_CHECKSUM, type LtxHeader } from '../ltx/header.ts';
 import { fileSource } from '../ltx/sources.ts';
 import { lockPageNumber } from '../sqlite/db-header.ts';
+import { pace } from './pace.ts';
 
 /** full: PRAGMA integrity_check as well; quick: checksums of all pages and of the whole; off: no PRAGMA either. */
 export type CheckLevel = 'full' | 'quick' | 'off';
@@ -60,7 +61,10 @@ export function checkFile(file: string): LtxHeader {
 }
 
 function decoderOf(file: string, fd: number): LtxDecoder {
-  return ofFile(file, () => new NamedDecoder(fileSource(fd, 0, fs.fstatSync(fd).size), file));
+  return ofFile(
+    file,
+    () => new NamedDecoder(fileSource(fd, 0, fs.fstatSync(fd).size, pace.spend), file),
+  );
 }
 
 /** What only reads `file`: whatever goes wrong is wrong with that. */

@@ -6,6 +6,7 @@ import { type ByteSource, fileSource, memorySource } from '../ltx/sources.ts';
 import { type ReadAt, readPostChecksum } from '../ltx/tail.ts';
 import type { LtxSource } from '../store/log-entry.ts';
 import { tryOnDisk } from './archive.ts';
+import { pace } from './pace.ts';
 
 export interface OpenEntry {
   readonly header: LtxHeader;
@@ -28,7 +29,7 @@ export function withEntries<T>(entries: readonly LtxSource[], use: (open: OpenEn
       const { offset, length } = entry;
       const fd = fds.get(entry.path) ?? openFile(entry.path);
       fds.set(entry.path, fd);
-      return opened(fileSource(fd, offset, length), length, (into, at) => {
+      return opened(fileSource(fd, offset, length, pace.spend), length, (into, at) => {
         fs.readSync(fd, into, 0, into.length, offset + at);
       });
     });

@@ -14,6 +14,7 @@ import { type ArchiveFile, SNAPSHOT_LEVEL } from './archive-file.ts';
 import { type CheckLevel, writeImage } from './image.ts';
 import { ARCHIVED_SO, checkIntegrity } from './integrity.ts';
 import type { OpenEntry } from './open-entries.ts';
+import { pace } from './pace.ts';
 
 export interface SnapshotBase {
   readonly position: Position;
@@ -127,7 +128,7 @@ export class SnapshotFile {
     const fd = fs.openSync(merged, 'wx', 0o600);
     try {
       const sink = fileSink(fd);
-      const base = fileSource(this.#fd, 0, fs.fstatSync(this.#fd).size);
+      const base = fileSource(this.#fd, 0, fs.fstatSync(this.#fd).size, pace.spend);
       const inputs = [base, ...entries.map(({ source }) => source)];
       const options = { compress: this.#base.compress, postAside: end.checksum };
       for (const _ of compact(inputs, sink, options));

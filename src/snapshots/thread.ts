@@ -16,6 +16,8 @@ export type RunTask = <K extends TaskName>(
 
 export interface SnapshotWorkerData {
   readonly nice: number;
+  /** Bytes per second that it may read; 0: no limit. */
+  readonly rateMax: number;
 }
 
 export interface TaskRequest {

@@ -2,10 +2,13 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { LiteFsError } from '../errors.ts';
 import { setThreadNice } from '../os/priority.ts';
+import { pace } from './pace.ts';
 import { snapshotTasks } from './tasks.ts';
 import type { SnapshotWorkerData, TaskReply, TaskRequest } from './thread.ts';
 
-setThreadNice((workerData as SnapshotWorkerData).nice);
+const { nice, rateMax } = workerData as SnapshotWorkerData;
+setThreadNice(nice);
+pace.limit(rateMax);
 const tasks = snapshotTasks();
 
 parentPort?.on('message', ({ id, task, args }: TaskRequest) => {
