@@ -197,7 +197,7 @@ function* redo(ctx: EngineContext, db: Database, known: boolean): Task<void> {
     yield* eachPage(db, pageCount, (pgno, sum) => {
       if (sum !== db.sums.get(pgno)) wrong.add(pgno);
     });
-    yield* rewriteFromLog(db, wrong);
+    yield* rewriteFromLog(ctx, db, wrong);
     if (wrong.size === 0) {
       db.files.truncate('db', pageCount * pageSize);
       db.files.sync('db');
@@ -222,7 +222,7 @@ function* redo(ctx: EngineContext, db: Database, known: boolean): Task<void> {
 }
 
 /** Newest entries first: the first image found of a page is the one to write. Clears `wrong` as it goes. */
-function* rewriteFromLog(db: Database, wrong: Set<number>): Task<void> {
+function* rewriteFromLog(ctx: EngineContext, db: Database, wrong: Set<number>): Task<void> {
   const entries = [...db.log.entriesAfter(0)].reverse();
   for (const entry of entries) {
     if (wrong.size === 0) return;
@@ -236,6 +236,12 @@ function* rewriteFromLog(db: Database, wrong: Set<number>): Task<void> {
         db.files.write('db', page.data, (page.pgno - 1) * db.pageSize);
         wrong.delete(page.pgno);
       }
+    } catch (error) {
+      // What a damaged entry held is fetched from the primary.
+      if (!(error instanceof LiteFsError) || error.code !== 'LTX_CORRUPT') throw error;
+      ctx.log('warn', `${db.name}: ${entry.path} is damaged: ${error.message}`, {
+        database: db.name,
+      });
     } finally {
       fs.closeSync(fd);
     }
