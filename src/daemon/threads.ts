@@ -9,6 +9,7 @@ import type { Logger } from '../log.ts';
 import { SharedState } from '../mount/shared-state.ts';
 import type { MountNews, MountWorkerData } from '../mount/worker.ts';
 import { createEventFd, signalEventFd } from '../os/poll.ts';
+import { LookUps } from './look-ups.ts';
 import { startWorker } from './worker.ts';
 
 export interface EngineThread {
@@ -58,6 +59,7 @@ export function startEngine(
     died.resolve(error);
   };
   recovered.promise.catch(() => {});
+  const lookUps = new LookUps((path) => fs.promises.stat(path));
   const receive = (news: EngineNews) => {
     if (client.accept(news)) return;
     if (news.kind === 'log') {
@@ -66,8 +68,7 @@ export function startEngine(
       client.adopt(news.databases, news.aside);
       recovered.resolve();
     } else if (news.kind === 'look-up') {
-      // In libuv's pool: it may wait for a directory that an app has locked. Whether it is there is all one.
-      fs.promises.stat(Buffer.from(news.path)).catch(() => {});
+      lookUps.add(news.path);
     } else if (news.kind === 'make-wal') {
       makeWal(Buffer.from(news.path)).catch((error) =>
         log.debug({ err: error }, 'a -wal cannot be made'),

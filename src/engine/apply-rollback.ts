@@ -8,7 +8,7 @@ import { checkpointAll } from './checkpoint.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import { insist } from './insist.ts';
-import { rest } from './rest.ts';
+import { rest, untilRemovable, whenLookedUp } from './rest.ts';
 import type { Task } from './scheduler.ts';
 
 export interface PageWrites {
@@ -34,7 +34,7 @@ export function* writePages(
   db: Database,
   writes: PageWrites,
 ): Task<{ walMode: boolean }> {
-  db.files.create('db', FILE_MODE);
+  yield* whenLookedUp(ctx, () => db.files.create('db', FILE_MODE));
   const unlock = yield* lockExclusive(ctx, db);
   try {
     writes.beforeWriting();
@@ -93,6 +93,7 @@ export function tryLockExclusive(db: Database): (() => void) | undefined {
  * reads: a reader in WAL mode holds a shared lock on the file.
  */
 export function* leaveWalMode(ctx: EngineContext, db: Database): Task<void> {
+  yield* untilRemovable(ctx, db.files);
   const unlock = yield* lockExclusive(ctx, db);
   try {
     yield* removeWal(db);
@@ -101,8 +102,9 @@ export function* leaveWalMode(ctx: EngineContext, db: Database): Task<void> {
   }
 }
 
-/** The same, unless somebody reads just now: then the -wal stays in use until the next try. */
+/** The same, unless somebody reads just now, or it must wait: then the -wal stays in use until the next try. */
 export function* tryLeaveWalMode(db: Database): Task<void> {
+  if (db.files.removesLater) return;
   if (!db.files.lock('db', 'write', PENDING_BYTE, LOCK_BYTES)) return;
   try {
     yield* removeWal(db);

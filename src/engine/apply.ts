@@ -22,7 +22,7 @@ import { keepUnknown } from './divergence.ts';
 import { insist } from './insist.ts';
 import { type LtxInput, withLtxInput } from './ltx-input.ts';
 import { type CheckedEntry, checkEntry } from './received.ts';
-import { rest } from './rest.ts';
+import { rest, untilRemovable, whenLookedUp } from './rest.ts';
 import { asTask, type Task } from './scheduler.ts';
 import { forgetUnfinished, noteUnfinished } from './unfinished.ts';
 import { verifyStrictly } from './verify.ts';
@@ -45,6 +45,7 @@ export function* applyQueue(ctx: EngineContext, db: Database, queue: PendingAppl
     let settled = 0;
     const startedMs = ctx.clockMs();
     try {
+      if (db.files.mayBeHeldUp) yield* whenLookedUp(ctx, () => db.files.openAll());
       if (db.wal.cursor) {
         settled = yield* appendBatch(ctx, db, batch);
       } else {
@@ -158,7 +159,7 @@ function* appendBatch(
   if (failure) throw new BatchError(failure.error, new Set(taken.map(({ pending }) => pending)));
   if (taken.length === 0) {
     if (stoppedBy?.header.commit === 0) {
-      applyDrop(ctx, db, batch[0], stoppedBy);
+      yield* applyDrop(ctx, db, batch[0], stoppedBy);
       return 1;
     }
     // A new page size: that is for the file itself, see applyAlone.
@@ -210,13 +211,17 @@ function* appendPages(appender: WalAppender, input: LtxInput, checked: CheckedEn
   }
 }
 
-/** A drop waits for nobody: who still reads keeps the files that are open, and the name is free. */
-function applyDrop(
+/**
+ * A drop waits for no reader: who still reads keeps the files that are open, and the name is free. But it waits until this
+ * node has no halt lock.
+ */
+function* applyDrop(
   ctx: EngineContext,
   db: Database,
   pending: PendingApply,
   checked: CheckedEntry,
-): void {
+): Task<void> {
+  yield* untilRemovable(ctx, db.files);
   const emit = record(ctx, db, pending.input, checked);
   dropFiles(db);
   emit();
@@ -228,10 +233,10 @@ function* applyAlone(ctx: EngineContext, db: Database, pending: PendingApply): T
   const checked = yield* check(db, pending.input);
   const { header } = checked;
   if (header.commit === 0) {
-    applyDrop(ctx, db, pending, checked);
+    yield* applyDrop(ctx, db, pending, checked);
     return;
   }
-  keepUnknown(ctx, db, checked.post);
+  yield* keepUnknown(ctx, db, checked.post);
   let emit = () => {};
   const input = yield* writePages(ctx, db, {
     pageSize: header.pageSize,
@@ -255,7 +260,7 @@ function* applyAlone(ctx: EngineContext, db: Database, pending: PendingApply): T
   });
   if (db.lent) yield* insist(ctx, db, () => asTask(() => forgetUnfinished(db)));
   if (input.walMode) {
-    yield* insist(ctx, db, () => asTask(() => ensureWal(ctx, db, header.pageSize)));
+    yield* insist(ctx, db, () => whenLookedUp(ctx, () => ensureWal(ctx, db, header.pageSize)));
   }
   db.shown = undefined;
   emit();

@@ -22,6 +22,8 @@ import { dropFiles } from './apply-rollback.ts';
 import type { EngineContext } from './context.ts';
 import { readCurrentPage } from './current-page.ts';
 import type { Database } from './database.ts';
+import { untilRemovable } from './rest.ts';
+import type { Task } from './scheduler.ts';
 import type { StagedImage } from './staged-image.ts';
 
 /** Keeps the pages that a resync is about to replace or cut off, and the log. */
@@ -55,8 +57,9 @@ export function keepWhole(ctx: EngineContext, db: Database, newPosition?: Positi
 }
 
 /** Keeps a file that lies where a database of the primary is to be, and removes it from there. */
-export function keepUnknown(ctx: EngineContext, db: Database, newPosition: Position): void {
+export function* keepUnknown(ctx: EngineContext, db: Database, newPosition: Position): Task<void> {
   if (db.pageCount > 0 || db.files.size('db') === 0) return;
+  yield* untilRemovable(ctx, db.files);
   const dir = newFolder(ctx, db);
   for (const kind of ['db', 'wal'] as const) {
     if (!db.files.exists(kind)) continue;

@@ -55,7 +55,11 @@ export class Engine {
     mount: string;
     tree: string;
     lookUp?: (path: Buffer) => void;
+    isHalted?: boolean;
     names?: () => number;
+  };
+  readonly #askForLookUp = (path: Buffer) => {
+    this.#post({ kind: 'look-up', path: new Uint8Array(path) });
   };
   readonly #events: MountEvents;
   readonly #maintenance: Maintenance;
@@ -103,6 +107,10 @@ export class Engine {
       scheduler: this.scheduler,
       shared: this.shared,
       mountDir: options.mountDir,
+      holdsUp: (isSo) => {
+        this.#roots.isHalted = isSo;
+        this.#roots.lookUp = isSo ? this.#askForLookUp : undefined;
+      },
       ask: (database, commit, source) => post({ kind: 'commit', database, commit, source }),
     });
     this.#events = new MountEvents({
@@ -182,7 +190,7 @@ export class Engine {
     this.#roots.names = () => this.shared.names;
     this.#state = 'attached';
     if (this.role === 'primary') {
-      this.#roots.lookUp = (path) => this.#post({ kind: 'look-up', path: new Uint8Array(path) });
+      this.#roots.lookUp = this.#askForLookUp;
       const watcher = new TreeWatcher(this.ctx.layout.tree);
       scanTree(this.ctx.layout.tree, '', (dir) => watcher.watch(dir));
       this.#watcher = watcher;

@@ -21,11 +21,13 @@ export interface Roots {
   readonly mount: string;
   readonly tree: string;
   /**
-   * Set while operations of apps may wait for us (on a primary): a file that the kernel cannot open without searching
-   * a directory is not waited for, since such an operation may have locked it. This is told the path, to have it
-   * looked up by another thread; OpenWouldBlock is thrown.
+   * Set while operations of apps may wait for us (on a primary, and under the halt lock): a file that the kernel cannot
+   * open without searching a directory is not waited for, since such an operation may have locked it. This is told the
+   * path, to have it looked up by another thread; OpenWouldBlock is thrown.
    */
   readonly lookUp?: (path: Buffer) => void;
+  /** This node has a halt lock: what removes files waits until that has ended. */
+  readonly isHalted?: boolean;
   /** Another number than before when a name in the tree may lead to another file; absent: that is not known. */
   readonly names?: () => number;
 }
@@ -62,6 +64,16 @@ export class DatabaseFiles {
     return treePath(this.#roots.tree, this.#name + SUFFIX[kind]);
   }
 
+  /** Whether a directory of the mount may be locked by an operation that waits for us. */
+  get mayBeHeldUp(): boolean {
+    return this.#roots.lookUp !== undefined;
+  }
+
+  /** Whether files are to be removed later, since that would wait for such a directory. */
+  get removesLater(): boolean {
+    return this.#roots.isHalted === true;
+  }
+
   get anyOpen(): boolean {
     return this.#fds.size + this.#backing.size > 0;
   }
@@ -78,6 +90,11 @@ export class DatabaseFiles {
     return fd;
   }
 
+  /** Opens in the mount what is there. */
+  openAll(): void {
+    for (const kind of ['db', 'wal', 'shm'] as const) this.fd(kind);
+  }
+
   /** Another descriptor of the file in the mount, with locks of its own: the caller closes it. */
   openAgain(kind: FileKind, flags: 'r' | 'r+' = 'r'): number | undefined {
     const fd = this.fd(kind);
@@ -89,6 +106,8 @@ export class DatabaseFiles {
   create(kind: FileKind, mode: number): number {
     const open = this.fd(kind);
     if (open !== undefined) return open;
+    // In the mount, to make it would wait for the directory.
+    if (this.mayBeHeldUp) return this.#createBelow(kind, mode);
     const slash = this.#name.lastIndexOf('/');
     if (slash > 0) {
       fs.mkdirSync(treePath(this.#roots.mount, this.#name.slice(0, slash)), { recursive: true });
@@ -190,6 +209,16 @@ export class DatabaseFiles {
         fs.closeSync(fd);
       }
     }
+  }
+
+  #createBelow(kind: FileKind, mode: number): number {
+    const path = this.backingPath(kind);
+    fs.mkdirSync(Buffer.from(path.subarray(0, path.lastIndexOf('/'))), { recursive: true });
+    const flags = fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_NOFOLLOW;
+    fs.closeSync(fs.openSync(path, flags, mode));
+    const fd = this.fd(kind);
+    if (fd === undefined) throw new OpenWouldBlock(this.path(kind).toString('latin1'));
+    return fd;
   }
 
   #openCached(path: Buffer, lookUp: (path: Buffer) => void): number | undefined {

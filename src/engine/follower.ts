@@ -9,7 +9,7 @@ import type { EngineContext } from './context.ts';
 import type { Database, DatabaseStatus } from './database.ts';
 import { FileWrites } from './file-writes.ts';
 import { OpenWouldBlock } from './files.ts';
-import { rest } from './rest.ts';
+import { LOOK_UP_MS, rest } from './rest.ts';
 import type { Scheduler, Task } from './scheduler.ts';
 import { tellSize } from './tell-size.ts';
 import { verifyStrictly } from './verify.ts';
@@ -21,8 +21,6 @@ const WRITING_POLL_MS_MAX = 20;
 const BUSY_POLL_MS = 20;
 /** The longest of these. */
 const HOT_MS = 20;
-/** For another thread to have a name looked up. */
-const LOOK_UP_MS = 1;
 /** How long a lock may keep us from reading before the status says so. */
 const BUSY_PATIENCE_MS = 1000;
 /** For readers to pause, or an application to make its wal-index: doubled each time. */

@@ -44,6 +44,8 @@ export interface HaltWriterParts {
   readonly scheduler: Scheduler;
   readonly shared: SharedState;
   readonly mountDir: string;
+  /** From now on operations of apps wait for us, which may keep a directory locked; or no longer. */
+  readonly holdsUp: (isSo: boolean) => void;
   /** Has the primary asked; answer() brings what it says. */
   readonly ask: (database: string, commit: number, source: LtxInput) => void;
 }
@@ -94,6 +96,8 @@ export class HaltWriter {
       undone: false,
       end: (writer) => this.#end(db, halt, writer),
     };
+    db.files.openAll();
+    this.#parts.holdsUp(true);
     db.halt = halt;
     this.#db = db;
     this.#noteWal(db);
@@ -253,6 +257,7 @@ export class HaltWriter {
     if (!closed) return false;
     if (halt.guard !== undefined) fs.closeSync(halt.guard);
     this.#parts.shared.setHalt('none');
+    this.#parts.holdsUp(false);
     this.#db = undefined;
     db.halt = undefined;
     return true;

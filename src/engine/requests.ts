@@ -13,6 +13,7 @@ import { untilReadOnly } from './halt-writer.ts';
 import { databaseInfo } from './info.ts';
 import type { Maintenance } from './maintenance.ts';
 import type { EngineCalls } from './protocol.ts';
+import { untilRemovable } from './rest.ts';
 import { ResyncTask } from './resync.ts';
 import type { Task } from './scheduler.ts';
 import { verifyDatabase } from './verify.ts';
@@ -270,6 +271,7 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
         const db = registry.get(database);
         if (!db) return null;
         yield* untilReadOnly(db);
+        yield* untilRemovable(ctx, db.files);
         // Without a position it may be what somebody had put here.
         if (diverged || db.position.txid === 0) keepWhole(ctx, db);
         dropFiles(db);

@@ -20,8 +20,8 @@ import type { Database } from './database.ts';
 import { keepReplaced, keepUnknown } from './divergence.ts';
 import { insist } from './insist.ts';
 import { type LtxInput, withLtxInput } from './ltx-input.ts';
-import { rest } from './rest.ts';
-import { asTask, type Task } from './scheduler.ts';
+import { rest, untilRemovable, whenLookedUp } from './rest.ts';
+import type { Task } from './scheduler.ts';
 import { StagedImage } from './staged-image.ts';
 import { ensureWal, WalAppender } from './wal-appender.ts';
 
@@ -75,11 +75,13 @@ export class ResyncTask {
   /** Makes it visible. Throws CHECKSUM_MISMATCH; then the database is as it was. */
   *finish(position: Position): Task<void> {
     const db = this.#db;
+    if (this.#pageCount === 0) yield* untilRemovable(this.#ctx, db.files);
+    if (db.files.mayBeHeldUp) yield* whenLookedUp(this.#ctx, () => db.files.openAll());
     this.#checkResult(position);
     if (this.#base.diverged) {
       keepReplaced(this.#ctx, db, this.#image, this.#pageCount, position);
     }
-    keepUnknown(this.#ctx, db, position);
+    yield* keepUnknown(this.#ctx, db, position);
     // Neither a crash from here on, nor a stop, must take the old table for the new content.
     fs.rmSync(db.sumsFile, { force: true });
     db.shown = db.position;
@@ -150,7 +152,7 @@ export class ResyncTask {
   #ensureWal(): Task<void> {
     const { pageSize } = this.#image;
     return insist(this.#ctx, this.#db, () =>
-      asTask(() => ensureWal(this.#ctx, this.#db, pageSize)),
+      whenLookedUp(this.#ctx, () => ensureWal(this.#ctx, this.#db, pageSize)),
     );
   }
 

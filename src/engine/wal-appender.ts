@@ -19,6 +19,7 @@ import {
 import type { EngineContext } from './context.ts';
 import { readCurrentPage } from './current-page.ts';
 import type { Database } from './database.ts';
+import { OpenWouldBlock } from './files.ts';
 
 const OUT_BYTES = 1 << 20;
 const MODE = 0o644;
@@ -41,11 +42,17 @@ export class WalAppender {
   #outBytes = 0;
 
   /**
-   * Takes the write lock. undefined when somebody else has it: an app that recovers the wal-index just now.
+   * Takes the write lock. undefined when somebody else has it: an app that recovers the wal-index just now; or when a
+   * name is to be looked up first.
    * The -wal and its index are made when absent, and the index anew when it is not what it should be.
    */
   static begin(ctx: EngineContext, db: Database, pageSize: number): WalAppender | undefined {
-    ensureWal(ctx, db, pageSize);
+    try {
+      ensureWal(ctx, db, pageSize);
+    } catch (error) {
+      if (error instanceof OpenWouldBlock) return undefined;
+      throw error;
+    }
     if (!db.files.lock('shm', 'read', DMS_BYTE, 1)) return undefined;
     if (!db.files.lock('shm', 'write', WAL_LOCK_BASE + WAL_WRITE_SLOT, 1)) return undefined;
     const cursor = db.wal.cursor as WalCursor;
@@ -139,7 +146,10 @@ export class WalAppender {
   }
 }
 
-/** Makes -wal and -shm when they are absent, so that readers, who may not create them, can open the database. */
+/**
+ * Makes -wal and -shm when they are absent, so that readers, who may not create them, can open the database. Throws
+ * OpenWouldBlock; then it is to be called again.
+ */
 export function ensureWal(ctx: EngineContext, db: Database, pageSize: number): void {
   db.files.create('shm', MODE);
   db.files.create('wal', MODE);
