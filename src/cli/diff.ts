@@ -7,8 +7,10 @@ import { formatTxid } from '../ltx/position.ts';
 import { differingTables, type TableDifference } from '../snapshots/difference.ts';
 import type { Target } from '../snapshots/plan.ts';
 import { restore } from '../snapshots/restore.ts';
+import { sweepTemporaries } from '../snapshots/temporaries.ts';
 import { parseTime } from '../snapshots/when.ts';
 import { type ArchiveFlags, archivesDir, existingArchive } from './archives.ts';
+import { removeAtEnd } from './janitor.ts';
 import { targetOf } from './restore.ts';
 import { formatTable } from './table.ts';
 
@@ -22,7 +24,10 @@ interface DiffFlags extends ArchiveFlags {
 /** Restores both states to scratch files and compares them. 0: the same; 1: different, as diff(1) has it. */
 export function diff(database: string, flags: DiffFlags): number {
   const archive = existingArchive(archivesDir(flags), database);
-  const folder = fs.mkdtempSync(path.join(flags.scratch ?? os.tmpdir(), 'litefs-lite-diff-'));
+  const scratch = flags.scratch ?? os.tmpdir();
+  sweepTemporaries(scratch, /^litefs-lite-diff-/);
+  const folder = fs.mkdtempSync(path.join(scratch, 'litefs-lite-diff-'));
+  removeAtEnd(folder);
   const nowMs = Date.now();
   try {
     const state = (target: Target) => {

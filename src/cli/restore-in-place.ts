@@ -2,7 +2,6 @@
  * `litefs-lite restore --in-place`: makes the running primary's database what it was, as one transaction. Applications see
  * it as any other writer's, and replicas follow. SQLite's own backup does the writing, so its locks and its journal hold.
  */
-import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import Database from 'better-sqlite3';
@@ -12,8 +11,10 @@ import type { IncrementReport, SnapshotRunReport } from '../http/snapshots.ts';
 import type { Archive } from '../snapshots/archive.ts';
 import type { Target } from '../snapshots/plan.ts';
 import { type Restored, type RestoreOptions, restore } from '../snapshots/restore.ts';
+import { temporaryIn } from '../snapshots/temporaries.ts';
 import { ALL_PAGES, backUp } from '../transfer/backup.ts';
 import { getJson, NO_LIMIT, postJson } from './client.ts';
+import { removeDatabaseAtEnd } from './janitor.ts';
 import { shellWord } from './shell-word.ts';
 
 /** How long the lock of applications is waited for. */
@@ -56,7 +57,8 @@ export async function restoreInPlace(
     });
   }
   // Before anything is cut: a time that is not kept, or a file that is damaged, must not cost more than a message.
-  const scratch = path.join(path.dirname(archive.root), `.restore-${randomUUID()}`);
+  const scratch = temporaryIn(path.dirname(archive.root));
+  removeDatabaseAtEnd(scratch);
   try {
     const restored = restore(archive, target, scratch, options);
     await snapshotOf(url, database);

@@ -7,6 +7,7 @@ import type { Target } from '../snapshots/plan.ts';
 import { type Restored, restore as restoreTo } from '../snapshots/restore.ts';
 import { parseTime } from '../snapshots/when.ts';
 import { type ArchiveFlags, archivesDir, existingArchive } from './archives.ts';
+import { removeDatabaseAtEnd } from './janitor.ts';
 import { type NodeFlags, nodeUrl, repeated } from './node-url.ts';
 import { progressBar } from './progress.ts';
 import { restoreInPlace } from './restore-in-place.ts';
@@ -36,6 +37,7 @@ export async function restore(database: string, flags: RestoreFlags): Promise<nu
     check: flags.check,
     force: flags.force ?? false,
     progress: ({ pages, pagesTotal }: Progress) => bar.show(pages, pagesTotal),
+    begun: removeDatabaseAtEnd,
     damaged(message: string) {
       bar.end();
       process.stderr.write(`litefs-lite: ${message}. Trying without it.\n`);

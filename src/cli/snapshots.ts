@@ -13,6 +13,7 @@ import {
   newArchive,
 } from './archives.ts';
 import { getJson, NO_LIMIT, postJson } from './client.ts';
+import { removeAtEnd } from './janitor.ts';
 import { type NodeFlags, nodeUrl } from './node-url.ts';
 import { formatBytes, formatTable } from './table.ts';
 
@@ -103,6 +104,6 @@ async function copySnapshots(run: SnapshotRunReport, url: string, to: string): P
   const { dir } = await getJson<SnapshotsReport>(url, '/snapshots');
   if (dir === null) throw new LiteFsError('WRONG_STATE', 'this node cuts no snapshots');
   for (const name of [...run.snapshots.map((each) => each.name), ...run.unchanged]) {
-    copyNewestSnapshot(existingArchive(dir, name), newArchive(to, name));
+    copyNewestSnapshot(existingArchive(dir, name), newArchive(to, name), removeAtEnd);
   }
 }

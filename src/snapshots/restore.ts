@@ -1,5 +1,4 @@
 /** A restore: plan, make, check, and only then the name. */
-import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { errorText, isOutsideFault, LiteFsError } from '../errors.ts';
@@ -10,6 +9,7 @@ import { type CheckLevel, DamagedFile, type Progress, writeImage } from './image
 import { ARCHIVED_SO, checkIntegrity } from './integrity.ts';
 import { lastUntil } from './moment.ts';
 import { planRestore, restorePoints, type Target } from './plan.ts';
+import { sweepTemporaries, temporaryIn } from './temporaries.ts';
 
 export interface RestoreOptions {
   readonly check: CheckLevel;
@@ -18,6 +18,8 @@ export interface RestoreOptions {
   progress?(progress: Progress): void;
   /** A file that was damaged; others are tried. */
   damaged?(message: string): void;
+  /** The name that the output has until it is ready. */
+  begun?(temporary: string): void;
 }
 
 export interface Restored {
@@ -41,7 +43,10 @@ export function restore(
   options: RestoreOptions,
 ): Restored {
   if (!options.force) refuseExisting(output);
-  const temporary = path.join(path.dirname(output), `.${path.basename(output)}.${randomUUID()}`);
+  const folder = path.dirname(output);
+  sweepTemporaries(folder);
+  const temporary = temporaryIn(folder);
+  options.begun?.(temporary);
   try {
     const restored = make(archive, target, { output, temporary }, options);
     const of = `${archive.root} at ${formatTxid(restored.txid)}`;
