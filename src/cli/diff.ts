@@ -8,7 +8,7 @@ import { differingTables, type TableDifference } from '../snapshots/difference.t
 import type { Target } from '../snapshots/plan.ts';
 import { restore } from '../snapshots/restore.ts';
 import { sweepTemporaries } from '../snapshots/temporaries.ts';
-import { parseTime } from '../snapshots/when.ts';
+import { formatTime, parseTime } from '../snapshots/when.ts';
 import { type ArchiveFlags, archivesDir, existingArchive } from './archives.ts';
 import { removeAtEnd } from './janitor.ts';
 import { targetOf } from './restore.ts';
@@ -65,7 +65,8 @@ function formatDifference(
   { from, to }: { from: Side; to: Side },
   tables: readonly TableDifference[],
 ): string {
-  const head = `from ${from.txid} (${from.at})\nto   ${to.txid} (${to.at})\n\n`;
+  const when = ({ at }: Side) => formatTime(Date.parse(at));
+  const head = `from ${from.txid} (${when(from)})\nto   ${to.txid} (${when(to)})\n\n`;
   if (tables.length === 0) return `${head}no table differs\n`;
   const rows = tables.map(({ table, rowsBefore, rowsAfter, added, removed, schemaChanged }) => [
     table,

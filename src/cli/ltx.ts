@@ -6,6 +6,7 @@ import { LtxDecoder } from '../ltx/decoder.ts';
 import { formatChecksum, formatPosition, formatTxid } from '../ltx/position.ts';
 import { fileSource } from '../ltx/sources.ts';
 import { readPostChecksum } from '../ltx/tail.ts';
+import { formatTime } from '../snapshots/when.ts';
 import { formatBytes, formatTable } from './table.ts';
 
 interface Entry {
@@ -26,7 +27,7 @@ export function ltxList(files: readonly string[], flags: { json?: boolean }): nu
     row.minTxid,
     row.maxTxid,
     row.post,
-    row.timestamp,
+    formatTime(Date.parse(row.timestamp)),
     `${row.pageSize}`,
     `${row.commit}`,
     formatBytes(row.bytes),

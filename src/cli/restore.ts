@@ -5,14 +5,14 @@ import { formatTxid } from '../ltx/position.ts';
 import type { CheckLevel, Progress } from '../snapshots/image.ts';
 import type { Target } from '../snapshots/plan.ts';
 import { type Restored, restore as restoreTo } from '../snapshots/restore.ts';
-import { parseTime } from '../snapshots/when.ts';
+import { formatTime, parseTime } from '../snapshots/when.ts';
 import { type ArchiveFlags, archivesDir, existingArchive } from './archives.ts';
 import { removeDatabaseAtEnd } from './janitor.ts';
 import { type NodeFlags, nodeUrl, repeated } from './node-url.ts';
 import { progressBar } from './progress.ts';
 import { restoreInPlace } from './restore-in-place.ts';
 import { shellWord } from './shell-word.ts';
-import { formatBytes } from './table.ts';
+import { counted, formatBytes } from './table.ts';
 
 interface RestoreFlags extends ArchiveFlags, NodeFlags {
   readonly at?: string;
@@ -67,14 +67,14 @@ export async function restore(database: string, flags: RestoreFlags): Promise<nu
 
 function described(database: string, restored: Restored, check: CheckLevel): string {
   const { txid, timestampMs, bytes, files, unchecked } = restored;
-  const when = new Date(timestampMs).toISOString();
+  const when = formatTime(timestampMs);
   const isFull = check === 'full' && unchecked === undefined;
   const checked = isFull ? 'checksums and integrity_check ok' : 'checksums ok';
   const why =
     unchecked === undefined ? '' : `; integrity_check cannot check all of it: ${unchecked}`;
   return (
     `${database} as of ${when}, transaction ${formatTxid(txid)}, ` +
-    `${formatBytes(bytes)} from ${files} ${files === 1 ? 'file' : 'files'}, ${checked}${why}`
+    `${formatBytes(bytes)} from ${counted(files, 'file')}, ${checked}${why}`
   );
 }
 

@@ -5,6 +5,7 @@ import { LiteFsError } from '../errors.ts';
 import type { SnapshotRunReport, SnapshotsReport } from '../http/snapshots.ts';
 import { copyNewestSnapshot } from '../snapshots/copy.ts';
 import { describeArchive } from '../snapshots/report.ts';
+import { formatTime } from '../snapshots/when.ts';
 import {
   type ArchiveFlags,
   archivesDir,
@@ -15,7 +16,7 @@ import {
 import { getJson, NO_LIMIT, postJson } from './client.ts';
 import { removeAtEnd } from './janitor.ts';
 import { type NodeFlags, nodeUrl } from './node-url.ts';
-import { formatBytes, formatTable } from './table.ts';
+import { counted, formatBytes, formatTable } from './table.ts';
 
 /** Reads the archives themselves; no node need run. */
 export function snapshots(
@@ -39,26 +40,17 @@ function formatArchives(
   if (archives.length === 0) return `no snapshots in ${dir} yet\n`;
   const parts = archives.map(({ name, ranges, snapshots, files, bytes }) => {
     const rows = ranges.map(({ from, to, points }) => [
-      localTime(from.at),
-      points === 1 ? '' : localTime(to.at),
+      formatTime(Date.parse(from.at)),
+      formatTime(Date.parse(to.at)),
       age(Date.parse(to.at), nowMs),
       `${points}`,
       to.txid,
     ]);
-    const count = `${snapshots.length} ${snapshots.length === 1 ? 'snapshot' : 'snapshots'}`;
-    const title = `${name}: ${count}, ${files} files, ${formatBytes(bytes)}`;
+    const count = `${counted(snapshots.length, 'snapshot')}, ${counted(files, 'file')}`;
+    const title = `${name}: ${count}, ${formatBytes(bytes)}`;
     return `${title}\n${formatTable(['FROM', 'TO', 'AGE', 'STATES', 'LAST TRANSACTION'], rows)}\n`;
   });
   return parts.join('\n');
-}
-
-/** As --at takes it: in the system's zone, to the ms. */
-function localTime(iso: string): string {
-  const ms = Date.parse(iso);
-  return new Date(ms - new Date(ms).getTimezoneOffset() * 60_000)
-    .toISOString()
-    .replace('T', ' ')
-    .replace('Z', '');
 }
 
 /** How long ago, in the largest unit that says something. */

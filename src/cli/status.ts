@@ -1,10 +1,16 @@
 /** `litefs-lite status`: the node, its databases, who follows whom. */
 import { setTimeout } from 'node:timers/promises';
 import { LiteFsError } from '../errors.ts';
-import { type DatabaseReport, type NodeReport, whyDisconnected } from '../http/info.ts';
+import {
+  type DatabaseReport,
+  type NodeReport,
+  type UpstreamReport,
+  whyDisconnected,
+} from '../http/info.ts';
+import { formatSecond } from '../snapshots/when.ts';
 import { getJson } from './client.ts';
 import { type NodeFlags, nodeUrl } from './node-url.ts';
-import { formatBytes, formatTable } from './table.ts';
+import { counted, formatBytes, formatTable } from './table.ts';
 
 interface StatusFlags extends NodeFlags {
   readonly json?: boolean;
@@ -37,7 +43,7 @@ async function watch(url: string): Promise<never> {
       if (!(error instanceof LiteFsError)) throw error;
       return `${error.message}\n`;
     });
-    const lines = [`${new Date().toLocaleTimeString()}  ${url}`, '', ...text.split('\n')];
+    const lines = [`${formatSecond(Date.now())}  ${url}`, '', ...text.split('\n')];
     const rows = process.stdout.isTTY ? process.stdout.rows - 1 : lines.length;
     const screen = lines.slice(0, rows).map((line) => `${line}${CLEAR_LINE}\n`);
     process.stdout.write(`${HOME}${screen.join('')}${CLEAR_BELOW}`);
@@ -57,7 +63,7 @@ export function formatStatus(report: NodeReport): string {
     lines.push(
       formatTable(
         DATABASE_COLUMNS,
-        report.databases.map((db) => databaseRow(report, db)),
+        byName(report.databases).map((db) => databaseRow(report, db)),
       ),
     );
   if (report.replicas.length > 0) {
@@ -66,23 +72,33 @@ export function formatStatus(report: NodeReport): string {
       formatTable(['REPLICA', 'ADDRESS', 'CONNECTED SINCE', 'BEHIND'], replicaRows(report)),
     );
   }
-  for (const warning of warningsOf(report)) lines.push('', `! ${warning}`);
+  for (const warning of unsaid(report)) lines.push('', `! ${warning}`);
   return `${lines.join('\n')}\n`;
 }
 
 const DATABASE_COLUMNS = ['DATABASE', 'POSITION', 'BEHIND', 'SIZE', 'MODE', 'LOG', 'STATE'];
 
 function databaseRow(report: NodeReport, db: DatabaseReport): string[] {
-  const theirs = report.upstream?.positions[db.name];
   return [
     db.name,
     db.position,
-    theirs === undefined ? '-' : `${behind(theirs, db.position)}`,
+    behindText(report.upstream, db),
     formatBytes(db.pageSize * db.pages),
-    db.journalMode,
+    db.pages === 0 ? '-' : db.journalMode,
     formatBytes(db.log.bytes),
     stateOf(db),
   ];
+}
+
+/** What the primary had when it was last heard tells nothing of what it has now. */
+function behindText(upstream: UpstreamReport | null, { name, position }: DatabaseReport): string {
+  if (upstream && !upstream.connected) return '?';
+  const theirs = upstream?.positions[name];
+  return theirs === undefined ? '-' : `${behind(theirs, position)}`;
+}
+
+function byName(databases: readonly DatabaseReport[]): DatabaseReport[] {
+  return [...databases].sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 function stateOf({ state, reason, haltHolder }: DatabaseReport): string {
@@ -94,10 +110,19 @@ function stateOf({ state, reason, haltHolder }: DatabaseReport): string {
 function warningsOf(report: NodeReport): string[] {
   const gone = report.absent.map((absent) => {
     const count = transactionsBehind(report, absent.positions);
-    const lacks = count === 0 ? 'it has everything' : `it lacks ${count} transactions`;
-    return `${absent.hostname} (${absent.address}) is not connected since ${absent.goneAt}: ${lacks}`;
+    const lacks = count === 0 ? 'it has everything' : `it lacks ${counted(count, 'transaction')}`;
+    const since = formatSecond(Date.parse(absent.goneAt));
+    return `${absent.hostname} (${absent.address}) is not connected since ${since}: ${lacks}`;
   });
   return [...report.warnings, ...gone];
+}
+
+/** Those that the first line and the table do not say already. */
+function unsaid(report: NodeReport): string[] {
+  const disconnected = report.upstream && whyDisconnected(report.upstream);
+  const said = new Set(report.databases.map(({ name, reason }) => `${name}: ${reason}`));
+  if (disconnected) said.add(disconnected);
+  return [...new Set(warningsOf(report))].filter((text) => !said.has(text));
 }
 
 function followed({ upstream }: NodeReport): string {
@@ -115,8 +140,8 @@ function replicaRows(report: NodeReport): string[][] {
     return [
       replica.hostname,
       replica.address,
-      replica.connectedAt,
-      transactions === 0 ? 'nothing' : `${transactions} transactions`,
+      formatSecond(Date.parse(replica.connectedAt)),
+      transactions === 0 ? 'nothing' : counted(transactions, 'transaction'),
     ];
   });
 }

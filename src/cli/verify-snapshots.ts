@@ -1,7 +1,7 @@
 /** `litefs-lite verify --snapshots`: reads every file of the archives again, as a restore would. */
 import { type ArchiveVerdict, verifyArchive } from '../snapshots/verify-archive.ts';
 import { type ArchiveFlags, archivesDir, databasesIn, existingArchive } from './archives.ts';
-import { formatBytes } from './table.ts';
+import { counted, formatBytes } from './table.ts';
 
 interface Verdict extends ArchiveVerdict {
   readonly name: string;
@@ -29,7 +29,7 @@ function isGood({ damaged, missing }: Verdict): boolean {
 
 function formatVerdict(verdict: Verdict): string {
   const { name, files, bytes, damaged, missing } = verdict;
-  const read = `${files} files, ${formatBytes(bytes)}`;
+  const read = `${counted(files, 'file')}, ${formatBytes(bytes)}`;
   if (isGood(verdict)) return `${name}: ok, ${read}\n`;
   const found = [
     damaged.length > 0 ? `${damaged.length} DAMAGED` : '',

@@ -3,6 +3,7 @@ import type { NodeReport, VerifyReport } from '../http/info.ts';
 import type { ArchiveFlags } from './archives.ts';
 import { getJson, NO_LIMIT } from './client.ts';
 import { type NodeFlags, nodeUrl } from './node-url.ts';
+import { counted } from './table.ts';
 import { verifySnapshots } from './verify-snapshots.ts';
 
 interface VerifyFlags extends ArchiveFlags, NodeFlags {
@@ -52,5 +53,5 @@ function formatVerdict(verdict: Verdict): string {
     return `${name}: DIFFERS at ${position}: the primary has ${verdict.primary}`;
   }
   const same = sameAsPrimary ? ', the same as on the primary' : '';
-  return `${name}: ok at ${position}, ${pages} pages${same}`;
+  return `${name}: ok at ${position}, ${counted(pages, 'page')}${same}`;
 }

@@ -2,6 +2,7 @@
 import { LiteFsError } from '../errors.ts';
 import { formatTxid } from '../ltx/position.ts';
 import { type ArchiveFile, byAge } from './archive-file.ts';
+import { formatTime } from './when.ts';
 
 export type Target =
   | { readonly kind: 'latest' }
@@ -147,10 +148,10 @@ function noSuchPoint(target: Target, points: readonly RestorePoint[]): LiteFsErr
     });
   }
   const said = ({ txid, timestampMs }: RestorePoint) =>
-    `${formatTxid(txid)} (${new Date(timestampMs).toISOString()})`;
+    `${formatTxid(txid)} (${formatTime(timestampMs)})`;
   const first = points[0];
   if (target.kind === 'time') {
-    const time = new Date(target.timeMs).toISOString();
+    const time = formatTime(target.timeMs);
     return new LiteFsError('RESTORE_POINT', `nothing that old is kept: ${time}`, {
       hint: `The oldest state is ${said(first)}.`,
     });

@@ -10,6 +10,7 @@ import { ARCHIVED_SO, checkIntegrity } from './integrity.ts';
 import { lastUntil } from './moment.ts';
 import { planRestore, restorePoints, type Target } from './plan.ts';
 import { sweepTemporaries, temporaryIn } from './temporaries.ts';
+import { formatTime } from './when.ts';
 
 export interface RestoreOptions {
   readonly check: CheckLevel;
@@ -114,7 +115,9 @@ function make(
 /** `txid`: of the removal. */
 function hadBeenRemoved(files: readonly ArchiveFile[], txid: number): LiteFsError {
   const last = restorePoints(files).findLast((point) => point.txid < txid);
-  const hint = last && `The last state before the removal: --txid ${formatTxid(last.txid)}`;
+  const hint =
+    last &&
+    `The last state before the removal: --txid ${formatTxid(last.txid)} (${formatTime(last.timestampMs)})`;
   return new LiteFsError('RESTORE_POINT', 'the database had been removed at that time', { hint });
 }
 

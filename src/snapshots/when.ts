@@ -1,4 +1,4 @@
-/** Times as people type them behind --at. Pure. */
+/** Times as people type them behind --at, and as they are shown to them. Pure but for the system's zone. */
 import { LiteFsError } from '../errors.ts';
 
 const UNITS_MS: Record<string, number> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
@@ -34,6 +34,20 @@ export function parseTime(text: string, nowMs: number): number {
   throw new LiteFsError('USAGE', `${JSON.stringify(text)} is not a time`, {
     hint: 'Write --at "2026-11-22 14:05", --at "14:05" or --at "-10m".',
   });
+}
+
+/** In the system's zone, which it names, so that parseTime reads the same: `2026-11-25 18:48:38.123 +01:00`. */
+export function formatTime(ms: number): string {
+  const eastMin = -new Date(ms).getTimezoneOffset();
+  const local = new Date(ms + eastMin * 60_000).toISOString().replace('T', ' ').replace('Z', '');
+  const two = (value: number) => `${Math.trunc(value)}`.padStart(2, '0');
+  const zone = Math.abs(eastMin);
+  return `${local} ${eastMin < 0 ? '-' : '+'}${two(zone / 60)}:${two(zone % 60)}`;
+}
+
+/** The same to the second, where nobody restores by it. */
+export function formatSecond(ms: number): string {
+  return formatTime(ms).replace(/\.\d+/, '');
 }
 
 /** Date.parse takes 30 February for 2 March. */

@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { formatStatus } from '../../../src/cli/status.ts';
-import { formatBytes, formatTable } from '../../../src/cli/table.ts';
+import { counted, formatBytes, formatTable } from '../../../src/cli/table.ts';
 import type { DatabaseReport, NodeReport, UpstreamReport } from '../../../src/http/info.ts';
+import { formatSecond } from '../../../src/snapshots/when.ts';
 
 const at = (txid: number) => `${txid.toString(16).padStart(16, '0')}/8000000000000000`;
 
@@ -63,6 +64,9 @@ const replica = (upstream: Partial<UpstreamReport>, database: Partial<DatabaseRe
     upstream: { ...UPSTREAM, ...upstream },
   });
 
+/** In the zone of whoever looks. */
+const SINCE = formatSecond(Date.parse('2030-01-01T00:00:00.000Z')).replace('+', '\\+');
+
 describe('status', () => {
   test('of a node without databases', () => {
     assert.equal(
@@ -89,6 +93,32 @@ describe('status', () => {
     assert.ok(text.endsWith('\n\n! anybody may connect\n'), text);
   });
 
+  test('of a replica that is not connected does not know how far behind it is', () => {
+    const text = replica({ connected: false, error: 'connection refused' });
+    assert.match(text, /^a\.db +\S+ +\? /m);
+  });
+
+  test('says nothing twice', () => {
+    const text = formatStatus({
+      ...PRIMARY,
+      isPrimary: false,
+      databases: [{ ...DATABASE, state: 'degraded', reason: 'no room' }],
+      upstream: { ...UPSTREAM, connected: false, error: 'connection refused' },
+      warnings: ['not connected to box1:20204: connection refused', 'a.db: no room', 'one', 'one'],
+    });
+    assert.deepEqual(text.match(/^! .*$/gm), ['! one']);
+    assert.equal(text.match(/connection refused/g)?.length, 1);
+  });
+
+  test('has databases by name, and no mode of one that has no pages', () => {
+    const databases = [
+      { ...DATABASE, name: 'b.db', pages: 0 },
+      { ...DATABASE, name: 'a.db' },
+    ];
+    const text = formatStatus({ ...PRIMARY, databases });
+    assert.match(text, /^a\.db .* wal .*\nb\.db +\S+ +- +0 B +- /m);
+  });
+
   test('says who alone may write a database', () => {
     const text = replica({}, { haltHolder: 'box2' });
     assert.match(text, / ok, only box2 may write it \(halt lock\)$/m);
@@ -104,7 +134,7 @@ describe('status', () => {
         { ...about, hostname: 'box3', behindMs: 9000, positions: { 'a.db': at(8) } },
       ],
     });
-    const when = 'is not connected since 2030-01-01T00:00:00.000Z';
+    const when = `is not connected since ${SINCE}`;
     assert.match(text, new RegExp(`^! box2 \\(10.0.0.2:5\\) ${when}: it has everything$`, 'm'));
     assert.match(
       text,
@@ -128,12 +158,19 @@ describe('status', () => {
         },
       ],
     });
-    assert.match(text, /^box2 +10\.0\.0\.2:5 +2030-01-01T00:00:00\.000Z +12 transactions$/m);
+    assert.match(text, new RegExp(`^box2 +10\\.0\\.0\\.2:5 +${SINCE} +12 transactions$`, 'm'));
   });
 });
 
 test('tables are aligned, without blanks at the ends of lines', () => {
   assert.equal(formatTable(['A', 'LONG'], [['wide', 'x']]), 'A     LONG\nwide  x');
+});
+
+test('one thing is not many', () => {
+  assert.deepEqual(
+    [0, 1, 2].map((count) => counted(count, 'file')),
+    ['0 files', '1 file', '2 files'],
+  );
 });
 
 test('bytes as a person reads them', () => {

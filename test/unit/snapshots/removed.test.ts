@@ -33,7 +33,10 @@ test('a restore of a removed database names the last state before the removal', 
         (error) => {
           assert(error instanceof LiteFsError && error.code === 'RESTORE_POINT', `${error}`);
           assert.match(error.message, /had been removed/);
-          assert.match(error.hint ?? '', /before the removal: --txid 0000000000000002$/);
+          assert.match(
+            error.hint ?? '',
+            /before the removal: --txid 0000000000000002 \(\d{4}-.*\)$/,
+          );
           return true;
         },
       );

@@ -2,7 +2,29 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { LiteFsError } from '../../../src/errors.ts';
 import { hasMissed, nextTimes } from '../../../src/snapshots/schedule.ts';
-import { parseTime } from '../../../src/snapshots/when.ts';
+import { formatSecond, formatTime, parseTime } from '../../../src/snapshots/when.ts';
+
+describe('a time that is shown', () => {
+  for (const [zone, text] of [
+    ['Europe/Berlin', '2026-11-25 18:48:38.120 +01:00'],
+    ['America/St_Johns', '2026-11-25 14:18:38.120 -03:30'],
+    ['UTC', '2026-11-25 17:48:38.120 +00:00'],
+  ] as const) {
+    it(`names the zone of ${zone}, and is understood everywhere`, () => {
+      const before = process.env.TZ;
+      const ms = Date.parse('2026-11-25T17:48:38.120Z');
+      try {
+        process.env.TZ = zone;
+        assert.equal(formatTime(ms), text);
+        assert.equal(formatSecond(ms), text.replace('.120', ''));
+      } finally {
+        if (before === undefined) delete process.env.TZ;
+        else process.env.TZ = before;
+      }
+      assert.equal(parseTime(text, ms), ms);
+    });
+  }
+});
 
 describe('a time that is typed', () => {
   const nowMs = Date.parse('2026-11-24T12:00:00.000Z');
