@@ -1,7 +1,7 @@
 /** Where the archives are that a command looks into: --dir, or the config file's snapshots.dir. */
 import fs from 'node:fs';
 import path from 'node:path';
-import { loadConfig } from '../config/load.ts';
+import { findConfigFile, loadConfig, searchPath } from '../config/load.ts';
 import { LiteFsError } from '../errors.ts';
 import { Archive, archivedDatabases, archiveOf } from '../snapshots/archive.ts';
 import { nameText } from '../store/layout.ts';
@@ -15,6 +15,11 @@ export interface ArchiveFlags {
 export function archivesDir({ dir, config: file }: ArchiveFlags): string {
   if (dir !== undefined) return path.resolve(dir);
   const surroundings = { env: process.env, cwd: process.cwd(), expandEnv: true };
+  if (file === undefined && findConfigFile(searchPath(surroundings)) === undefined) {
+    throw new LiteFsError('CONFIG', 'nothing says where the snapshots are', {
+      hint: 'Name their directory, or the config of the node: --dir DIR, or --config FILE',
+    });
+  }
   const { config, file: named } = loadConfig(file, surroundings);
   if (config.snapshots) return config.snapshots.dir;
   throw new LiteFsError('CONFIG', `${named} has no snapshots section`, {

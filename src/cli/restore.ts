@@ -27,7 +27,10 @@ interface RestoreFlags extends ArchiveFlags, NodeFlags {
 /** Prints what was restored. Throws RESTORE_POINT, LTX_CORRUPT, DISK, USAGE. */
 export async function restore(database: string, flags: RestoreFlags): Promise<number> {
   const { output, inPlace = false } = flags;
-  if ((output !== undefined) === inPlace) {
+  if (output !== undefined && inPlace) {
+    throw new LiteFsError('USAGE', '--output and --in-place exclude one another');
+  }
+  if (output === undefined && !inPlace) {
     throw new LiteFsError('USAGE', 'where to: --output FILE, or --in-place on the primary');
   }
   const target = targetOf(flags, Date.now());
@@ -92,7 +95,7 @@ export function targetOf(
   const number = /^[0-9a-fA-F]{1,16}$/.test(txid) ? Number.parseInt(txid, 16) : Number.NaN;
   if (!Number.isSafeInteger(number)) {
     throw new LiteFsError('USAGE', `${txid} is no transaction: up to 16 hex digits`, {
-      hint: 'litefs-lite snapshots lists them.',
+      hint: 'litefs-lite snapshots --json lists them.',
     });
   }
   return { kind: 'txid', txid: number };

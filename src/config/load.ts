@@ -60,7 +60,7 @@ export function loadConfig(path: string | undefined, surroundings: Surroundings)
   const file = path === undefined ? findConfigFile(candidates) : resolve(surroundings.cwd, path);
   if (file === undefined) {
     throw new LiteFsError('CONFIG', `no config file: looked for ${candidates.join(', ')}`, {
-      hint: 'write one of them, or name yours: litefs-lite mount -config FILE',
+      hint: 'write one of them, or name yours: --config FILE',
     });
   }
   return parseConfig(readConfigFile(file), file, surroundings);

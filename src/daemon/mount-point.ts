@@ -46,9 +46,7 @@ export function prepareMountPoint(dir: string, dataDir: string, log: Logger): st
       'MOUNT_POINT',
       `the mount point ${dir} is not empty: it has ${inTheWay.slice(0, 3).join(', ')}`,
       {
-        hint:
-          'Move these files away; once mounted, copy databases back in with "sqlite3 OLD .backup NEW" ' +
-          'or cp while no app has them open.',
+        hint: 'Move these files away. Once it is mounted, databases go in by: litefs-lite adopt FILE',
       },
     );
   }

@@ -48,7 +48,10 @@ test('a mount point that is not empty is refused, and nothing is hidden', () =>
     fs.writeFileSync(node.file('precious.txt'), 'x');
     const { status, text } = await startFailing(node);
     assert.equal(status, 73);
-    assert.match(text, /not empty: it has precious\.txt\. Move these files away/);
+    assert.match(
+      text,
+      /not empty: it has precious\.txt\. Move these files away.*litefs-lite adopt/,
+    );
   }));
 
 test('a taken port is named, and nothing is half-mounted', () =>

@@ -59,13 +59,19 @@ describe('the command line on an archive', () => {
     });
   }
 
+  test('says what to name when nothing says where the archives are', async () => {
+    const run = await runCli(['snapshots'], { cwd: folder, env: { HOME: folder } });
+    assert.equal(run.status, 78);
+    assert.match(run.stderr, /--dir DIR, or --config FILE$/m);
+  });
+
   for (const [args, status, message] of [
     [['--at', '-4h'], 66, /nothing that old is kept/],
     [['--txid', '9'], 66, /no files make the state/],
-    [['--txid', 'xyz'], 64, /is no transaction/],
+    [['--txid', 'xyz'], 64, /is no transaction.*\n.*snapshots --json lists them/],
     [['--at', 'yesterday'], 64, /is not a time/],
     [['--at', '-1h', '--latest'], 64, /exclude one another/],
-    [['--in-place'], 64, /where to/],
+    [['--in-place'], 64, /--output and --in-place exclude one another/],
   ] as const) {
     test(`does not restore ${args.join(' ')}`, async () => {
       const run = await restoreTo(...args);
