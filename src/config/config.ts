@@ -193,6 +193,18 @@ export function contradictions(file: ConfigFile, config: Config): ConfigProblem[
   return problems;
 }
 
+/** What may be meant otherwise than it is written, each a sentence for the log. */
+export function doubts(file: ConfigFile): string[] {
+  const { primary } = file.replication;
+  const advertised = file.lease['advertise-url'];
+  if (file.lease.candidate || primary === undefined || advertised === undefined) return [];
+  const host = hostOf(advertised);
+  if (host === primary.host) return [];
+  return [
+    `replication.primary leads to ${primary.host}, lease.advertise-url to ${host}: this replica follows the former`,
+  ];
+}
+
 /** As far as the config alone tells: by the same host, or by loopback. */
 function namesItself({ primary, addr }: Config['replication']): boolean {
   if (primary === undefined || primary.port !== addr.port) return false;

@@ -6,7 +6,13 @@ import { accessSync, closeSync, constants, openSync, readSync, statSync } from '
 import { join, resolve } from 'node:path';
 import { LineCounter } from 'yaml';
 import { errorText, LiteFsError } from '../errors.ts';
-import { type Config, type ConfigProblem, contradictions, resolveConfig } from './config.ts';
+import {
+  type Config,
+  type ConfigProblem,
+  contradictions,
+  doubts,
+  resolveConfig,
+} from './config.ts';
 import { type ConfigDocument, parseConfigDocument } from './document.ts';
 import { type Environment, expandVariables, type SourceProblem, unexpanded } from './expand.ts';
 import { Fault } from './fault.ts';
@@ -161,7 +167,8 @@ export function parseConfig(
   }
   const config = resolveConfig(parsed.data, surroundings.cwd);
   failIfWrong(contradictions(parsed.data, config));
-  return { config, file, warnings: warningsFor(document, config) };
+  const warnings = [...warningsFor(document, config), ...doubts(parsed.data)];
+  return { config, file, warnings };
 }
 
 /** The dotted name of what is wrong; not past a list that is not there (an `exec: text` has no [0]). */

@@ -113,6 +113,14 @@ describe('contradictions', () => {
   });
 });
 
+test('a replica that is told of two primaries is warned which it follows', () => {
+  const primary = 'replication: {primary: "box1:9"}';
+  const at = (host: string) => `lease: {candidate: false, advertise-url: "http://${host}:20202"}`;
+  assert.deepEqual(parse(`${primary}\n${at('box1')}`).warnings, []);
+  const [warning] = parse(`${primary}\n${at('box2')}`).warnings;
+  assert.match(warning, /^replication\.primary leads to box1, lease\.advertise-url to box2/);
+});
+
 test('the primary of a replica: the host of the URL with our own port, or what is said', () => {
   const url = 'lease: {candidate: false, advertise-url: "http://[fd00::1]:20202"}\n';
   assert.deepEqual(parse(`${url}replication: {addr: ":7"}`).config.replication.primary, {
