@@ -16,6 +16,7 @@ const REFRESH_MS = 500;
 interface DemoNode {
   readonly name: string;
   readonly mount: string;
+  readonly config: string;
   readonly url: string;
   readonly process: ChildProcess;
 }
@@ -53,6 +54,9 @@ async function main(): Promise<number> {
   Try, in another terminal:
     sqlite3 ${path.join(primary.mount, 'app.db')} "CREATE TABLE t(x); INSERT INTO t VALUES('hello')"
     sqlite3 ${path.join(replica.mount, 'app.db')} "SELECT * FROM t"
+    bin/litefs-lite status --url ${replica.url}
+    bin/litefs-lite verify --url ${replica.url}
+    bin/litefs-lite doctor --config ${replica.config}
 
   Ctrl-C stops both and removes everything.
 `);
@@ -89,7 +93,7 @@ lease: {type: static, candidate: ${options.candidate}, hostname: primary}
     stdio: ['ignore', 'inherit', 'inherit'],
     detached: true,
   });
-  return { name, mount, url: `http://127.0.0.1:${options.http}`, process: child };
+  return { name, mount, config, url: `http://127.0.0.1:${options.http}`, process: child };
 }
 
 function exited(node: DemoNode): Promise<number> {

@@ -19,6 +19,7 @@ import { exportDatabase, importDatabase } from './transfer.ts';
 import { verify } from './verify.ts';
 
 const EXIT_USAGE = 64;
+const VERSION_TEXT = `litefs-lite ${VERSION}, node ${process.versions.node}`;
 
 /** LiteFS has single-dash flags: -config is --config. Not behind --, where the app's own arguments are. */
 export function normalizeArguments(argv: readonly string[]): string[] {
@@ -59,6 +60,7 @@ export function buildProgram(run: Runner): Command {
     .description(
       'SQLite on more than one machine: a mounted directory whose databases are replicated',
     )
+    .version(VERSION_TEXT, '--version', 'print the version')
     .exitOverride()
     .showSuggestionAfterError()
     .helpCommand(false);
@@ -300,7 +302,7 @@ export function buildProgram(run: Runner): Command {
     .description('print the version')
     .action(
       run(() => {
-        process.stdout.write(`litefs-lite ${VERSION}, node ${process.versions.node}\n`);
+        process.stdout.write(`${VERSION_TEXT}\n`);
         return 0;
       }),
     );

@@ -257,9 +257,11 @@ describe('commands that need no node', () => {
   });
 
   test('version', async () => {
-    const { status, stdout } = await runCli(['version']);
-    assert.equal(status, 0);
-    assert.equal(stdout, `litefs-lite ${VERSION}, node ${process.versions.node}\n`);
+    for (const asked of ['version', '--version']) {
+      const { status, stdout } = await runCli([asked]);
+      assert.equal(status, 0);
+      assert.equal(stdout, `litefs-lite ${VERSION}, node ${process.versions.node}\n`);
+    }
   });
 
   test('help lists the commands, and is no error', async () => {
