@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { errorText, LiteFsError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { isDeadMount, mountAt, mountFuse, unmount } from '../os/mounts.ts';
-import { processesUsing } from '../os/processes.ts';
+import { processesUsing, usersText } from '../os/processes.ts';
 
 const FS_NAME = 'litefs-lite';
 const UNMOUNT_RETRY_MS = 200;
@@ -96,11 +96,8 @@ export async function releaseMountPoint(
       const users = mounted
         ? processesUsing(mounted.dev).filter(({ pid }) => pid !== process.pid)
         : [];
-      const who = users.map(({ pid, command, path: file }) => `${command} (${pid}) ${file}`);
-      log.warn(
-        { dir, processes: users },
-        `${dir} is still in use by ${who.join(', ') || 'someone'}`,
-      );
+      const who = usersText(users, dir) || 'someone';
+      log.warn({ dir, processes: users }, `${dir} is still in use by ${who}`);
       named = true;
     }
     if (force.aborted || performance.now() - startedMs > UNMOUNT_PATIENCE_MS) {

@@ -67,15 +67,18 @@ export async function runNode(config: Config, options: NodeOptions): Promise<num
   const manager = new ServiceManager(process.env, process.pid, log);
   stopping.requested.then(() => manager.stopping());
   let status = EXIT_SOFTWARE;
+  let ended = false;
   try {
     status = await startAndServe(config, options, running, { stopping, crash }, manager);
+    ended = true;
     return crash.hasCrashed ? EXIT_SOFTWARE : status;
   } finally {
     manager.stopping();
     await takeDown(running, options, stopping.force);
     stopping.dispose();
     crash.dispose();
-    log.info('stopped');
+    // After an error the last word is why.
+    if (ended) log.info('stopped');
     if (running.snapshots?.isStuck) exitNow(crash.hasCrashed ? EXIT_SOFTWARE : status);
   }
 }

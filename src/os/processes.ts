@@ -6,6 +6,7 @@
  * A line of /proc/PID/maps: `start-end perms offset major:minor inode path`, numbers in hex but the
  * inode.
  */
+import { relative } from 'node:path';
 import { AT_FDCWD, AT_STATX_DONT_SYNC, cString, statx } from './libc.ts';
 import { makeDev } from './mounts.ts';
 import { commandOf, linkOf, namesIn, processIds, textOf } from './proc.ts';
@@ -88,6 +89,17 @@ export function processesUsing(where: string | number): ProcessUse[] {
   if (typeof where === 'number') return scan((held) => held.dev === where);
   const inside = where.endsWith('/') ? where : `${where}/`;
   return scan((held) => held.path === where || held.path.startsWith(inside));
+}
+
+/** `sqlite3 (5913): app.db, app.db-wal; bash (812)`: each process once. Paths are shown as they are below `dir`. */
+export function usersText(uses: readonly ProcessUse[], dir: string): string {
+  const files = Map.groupBy(uses, ({ pid, command }) => `${command} (${pid})`);
+  return [...files]
+    .map(([who, [...own]]) => {
+      const names = own.map(({ path }) => relative(dir, path)).filter((name) => name !== '');
+      return names.length === 0 ? who : `${who}: ${names.join(', ')}`;
+    })
+    .join('; ');
 }
 
 /** Processes that have the file open or mapped. */

@@ -32,6 +32,7 @@ async function startFailing(node: TestNode): Promise<{ status: number | null; te
   over.abort();
   await until('its log is read', () => node.log.some(({ level }) => level === 'fatal'));
   assert.equal(mountAt(node.mount), undefined, 'something is still mounted');
+  assert.equal(node.log.at(-1)?.level, 'fatal', 'the last word is why');
   return { status, text: node.logText() };
 }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { test } from 'node:test';
 import { isDeadMount, mountAt, parseMountInfo, unmount } from '../../../src/os/mounts.ts';
-import { processesUsing, processesWithFileOpen } from '../../../src/os/processes.ts';
+import { processesUsing, processesWithFileOpen, usersText } from '../../../src/os/processes.ts';
 import { withFolder } from './folder.ts';
 
 test('a process is found by the file it has open, under its folder and by identity', () =>
@@ -30,6 +30,19 @@ test('a process is found by the file it has open, under its folder and by identi
       fs.closeSync(byOther);
     }
   }));
+
+test('who uses a mount is said once for each process', () => {
+  const use = (pid: number, command: string, path: string) => ({ pid, command, path });
+  const uses = [
+    use(7, 'sqlite3', '/m/app.db'),
+    use(7, 'sqlite3', '/m/sub/app.db-wal'),
+    use(8, 'bash', '/m'),
+    use(9, 'bash', '/m/app.db'),
+  ];
+  const text = 'sqlite3 (7): app.db, sub/app.db-wal; bash (8); bash (9): app.db';
+  assert.equal(usersText(uses, '/m'), text);
+  assert.equal(usersText([], '/m'), '');
+});
 
 test('mountinfo is read with its escapes and optional fields', () => {
   const text = [
