@@ -9,13 +9,19 @@ import { scanTree } from '../engine/tree-scan.ts';
 import { LiteFsError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { isOpenElsewhere } from '../os/locks.ts';
-import { processesWithFileOpen } from '../os/processes.ts';
-import { treePath } from '../store/layout.ts';
+import {
+  type ProcessUse,
+  processesOnLostMount,
+  processesWithFileOpen,
+  usersText,
+} from '../os/processes.ts';
+import { nameText, treePath } from '../store/layout.ts';
 
 const RETRY_MS = 100;
 
 interface HeldFile {
   readonly name: string;
+  readonly path: string;
   readonly dev: number;
   readonly ino: number;
 }
@@ -27,13 +33,13 @@ export async function waitForOldHandles(tree: string, waitMs: number, log: Logge
   for (;;) {
     const held = heldFiles(tree);
     if (held.length === 0) return;
-    const who = held.map((file) => `${file.name} (${holders(file)})`).join(', ');
+    const who = () => usersText(held.flatMap(holders), tree);
     if (performance.now() - startedMs >= waitMs) {
-      throw new LiteFsError('OLD_HANDLES', `still open from before the daemon died: ${who}`, {
+      throw new LiteFsError('OLD_HANDLES', `still open from before the daemon died: ${who()}`, {
         hint: 'Restart these apps, then start litefs-lite again.',
       });
     }
-    if (!told) log.warn(`waiting for files that are open from before the daemon died: ${who}`);
+    if (!told) log.warn(`waiting for files that are open from before the daemon died: ${who()}`);
     told = true;
     await sleep(RETRY_MS);
   }
@@ -61,15 +67,16 @@ function heldFile(tree: string, name: string): HeldFile | undefined {
   try {
     if (!isOpenElsewhere(fd)) return undefined;
     const { dev, ino } = fs.fstatSync(fd);
-    return { name, dev, ino };
+    return { name, path: treePath(tree, name).toString(), dev, ino };
   } finally {
     fs.closeSync(fd);
   }
 }
 
-function holders(file: HeldFile): string {
-  const users = processesWithFileOpen(file.dev, file.ino).filter(({ pid }) => pid !== process.pid);
-  return (
-    users.map(({ pid, command }) => `${command}, process ${pid}`).join('; ') || 'unknown process'
-  );
+/** Who has it open below the dead mount, or through it. */
+function holders({ name, path: file, dev, ino }: HeldFile): ProcessUse[] {
+  const direct = processesWithFileOpen(dev, ino).filter(({ pid }) => pid !== process.pid);
+  const users = direct.length > 0 ? direct : processesOnLostMount(nameText(name));
+  if (users.length === 0) return [{ pid: 0, command: 'an unknown process', path: file }];
+  return users.map((user) => ({ ...user, path: file }));
 }

@@ -6,6 +6,7 @@
  * A line of /proc/PID/maps: `start-end perms offset major:minor inode path`, numbers in hex but the
  * inode.
  */
+import { existsSync } from 'node:fs';
 import { relative } from 'node:path';
 import { AT_FDCWD, AT_STATX_DONT_SYNC, cString, statx } from './libc.ts';
 import { makeDev } from './mounts.ts';
@@ -91,9 +92,18 @@ export function processesUsing(where: string | number): ProcessUse[] {
   return scan((held) => held.path === where || held.path.startsWith(inside));
 }
 
-/** `sqlite3 (5913): app.db, app.db-wal; bash (812)`: each process once. Paths are shown as they are below `dir`. */
+/** Processes that have something open on a mount that was taken out of the tree, where it was `path` below the mount. */
+export function processesOnLostMount(path: string): ProcessUse[] {
+  // The kernel has no more than that to tell of it, as if the mount were the root.
+  const shown = `/${path}`;
+  return existsSync(shown) ? [] : scan((held) => held.path === shown);
+}
+
+/** `sqlite3 (5913): app.db, app.db-wal; bash (812)`: each process once; one that is not known has pid 0. Paths are shown as they are below `dir`. */
 export function usersText(uses: readonly ProcessUse[], dir: string): string {
-  const files = Map.groupBy(uses, ({ pid, command }) => `${command} (${pid})`);
+  const files = Map.groupBy(uses, ({ pid, command }) =>
+    pid === 0 ? command : `${command} (${pid})`,
+  );
   return [...files]
     .map(([who, [...own]]) => {
       const names = own.map(({ path }) => relative(dir, path)).filter((name) => name !== '');

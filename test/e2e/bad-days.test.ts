@@ -221,6 +221,30 @@ test('an app that holds a file when the daemon stops is named', () =>
     }
   }));
 
+test('an app that outlives a daemon that was killed is named, and waited for', () =>
+  withCluster(async (cluster) => {
+    const node = await cluster.add('primary', { candidate: true, passthrough: 'auto' });
+    await node.start();
+    create(node.file('app.db'));
+    const app = spawn('sqlite3', ['-batch', node.file('app.db')], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    try {
+      app.stdin.write('SELECT count(*) FROM t;\n');
+      await once(app.stdout, 'data');
+      await node.kill();
+      const from = node.log.length;
+      const started = node.start();
+      started.catch(() => {});
+      const line = await node.logged(/^waiting for files that are open/, from);
+      assert.match(line.msg, new RegExp(`died: sqlite3 \\(${app.pid}\\): app\\.db, `));
+      app.kill('SIGKILL');
+      await started;
+    } finally {
+      app.kill('SIGKILL');
+    }
+  }));
+
 test('a replica whose transaction waits for a reader stops once that reader has left', async () => {
   const { cluster, primary, replica } = await startCluster('auto');
   const reader = spawn('sqlite3', ['-batch', replica.file('app.db')], {
