@@ -192,7 +192,7 @@ describe('the HTTP API', () => {
     // It shows its secret: another one than the node's is refused.
     for (const [LITEFS_SECRET, status] of [
       ['hush', 0],
-      ['wrong', 75],
+      ['wrong', 77],
     ] as const) {
       const command = ['export', '--force', 'app.db', file, ...url(replica)];
       const shown = await runCli(command, { env: { LITEFS_SECRET } });
@@ -203,11 +203,12 @@ describe('the HTTP API', () => {
     assert.match(imported.stdout, /^copy\.db: 8\.0 KiB, at 0000000000000001\/[0-9a-f]{16}\n$/);
     assert.equal(sqlite3(primary.file('copy.db'), 'SELECT y FROM u'), 'imported');
     const missing = await runCli(['export', 'nope.db', `${file}.2`, ...url(primary)]);
+    assert.equal(missing.status, 66);
     assert.match(missing.stderr, /there is no database nope\.db/);
     assert(!fs.existsSync(`${file}.2`));
     fs.writeFileSync(`${file}.bad`, 'no database');
     const refused = await runCli(['import', 'copy.db', `${file}.bad`, ...url(primary)]);
-    assert.notEqual(refused.status, 0);
+    assert.equal(refused.status, 65);
     assert.match(refused.stderr, /no SQLite database/);
   });
 
