@@ -61,7 +61,10 @@ export async function openRequest(
   const status = answer.statusCode ?? 0;
   if (status >= 200 && status < 300) return answer;
   const { code, message, hint } = await readJson<ErrorReport>(answer, url);
-  throw new LiteFsError(codeOf(code), `${url}: ${message}`, { hint });
+  // The node's hint is for who writes requests.
+  const own =
+    code === 'UNAUTHORIZED' ? "Set LITEFS_SECRET to that node's replication.secret." : hint;
+  throw new LiteFsError(codeOf(code), `${url}: ${message}`, { hint: own });
 }
 
 /** What a code of the HTTP port means for a command: most are ours, some are of HTTP alone. */

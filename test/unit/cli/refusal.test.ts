@@ -39,6 +39,10 @@ describe('a node that refuses', () => {
     const status = async (http: number, code: string) =>
       (await refusal(fail(new HttpFault(http, code, 'no')))).exitStatus;
     assert.equal(await status(401, 'UNAUTHORIZED'), 77);
+    const refused = await refusal(
+      fail(new HttpFault(401, 'UNAUTHORIZED', 'no', { hint: 'Bearer' })),
+    );
+    assert.match(refused.hint ?? '', /LITEFS_SECRET/);
     assert.equal(await status(403, 'FORBIDDEN'), 77);
     assert.equal(await status(503, 'TOO_MANY'), 75);
     assert.equal(await status(500, 'toString'), 75);
