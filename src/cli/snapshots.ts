@@ -5,6 +5,7 @@ import { LiteFsError } from '../errors.ts';
 import type { SnapshotRunReport, SnapshotsReport } from '../http/snapshots.ts';
 import { copyNewestSnapshot } from '../snapshots/copy.ts';
 import { describeArchive } from '../snapshots/report.ts';
+import { listVerified } from '../snapshots/verified.ts';
 import { formatTime } from '../snapshots/when.ts';
 import {
   type ArchiveFlags,
@@ -25,7 +26,9 @@ export function snapshots(
 ): number {
   const dir = archivesDir(flags);
   const names = database === undefined ? databasesIn(dir) : [database];
-  const archives = names.map((name) => describeArchive(name, existingArchive(dir, name).list()));
+  const archives = names.map((name) =>
+    describeArchive(name, listVerified(existingArchive(dir, name))),
+  );
   if (flags.json)
     process.stdout.write(`${JSON.stringify({ dir, databases: archives }, null, 2)}\n`);
   else process.stdout.write(formatArchives(dir, archives, Date.now()));
@@ -39,18 +42,33 @@ function formatArchives(
 ): string {
   if (archives.length === 0) return `no snapshots in ${dir} yet\n`;
   const parts = archives.map(({ name, ranges, snapshots, files, bytes }) => {
-    const rows = ranges.map(({ from, to, points }) => [
+    const rows = ranges.map(({ from, to, points, bytes: size }) => [
       formatTime(Date.parse(from.at)),
       formatTime(Date.parse(to.at)),
       age(Date.parse(to.at), nowMs),
       `${points}`,
+      formatBytes(size),
       to.txid,
     ]);
     const count = `${counted(snapshots.length, 'snapshot')}, ${counted(files, 'file')}`;
-    const title = `${name}: ${count}, ${formatBytes(bytes)}`;
-    return `${title}\n${formatTable(['FROM', 'TO', 'AGE', 'STATES', 'LAST TRANSACTION'], rows)}\n`;
+    const title = `${name}: ${count}, ${formatBytes(bytes)}; ${verifiedText(snapshots, nowMs)}`;
+    return `${title}\n${formatTable(['FROM', 'TO', 'AGE', 'STATES', 'SIZE', 'LAST TRANSACTION'], rows)}\n`;
   });
   return parts.join('\n');
+}
+
+function verifiedText(
+  snapshots: ReturnType<typeof describeArchive>['snapshots'],
+  nowMs: number,
+): string {
+  const [newest] = snapshots;
+  const verified = snapshots.filter((snapshot) => snapshot.verified).length;
+  const whole =
+    verified === snapshots.length ? '' : `, ${verified} of ${snapshots.length} verified`;
+  if (!newest) return 'no snapshot yet';
+  if (!newest.verified) return `the newest snapshot is not known to be verified${whole}`;
+  const { check, at } = newest.verified;
+  return `the newest snapshot was verified (${check}) ${age(Date.parse(at), nowMs)} ago${whole}`;
 }
 
 /** How long ago, in the largest unit that says something. */

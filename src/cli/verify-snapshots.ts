@@ -15,7 +15,7 @@ export function verifySnapshots(
   const dir = archivesDir(flags);
   const names = database === undefined ? databasesIn(dir) : [database];
   const verdicts = names.map((name) => {
-    const verdict = { name, ...verifyArchive(existingArchive(dir, name)) };
+    const verdict = { name, ...verifyArchive(existingArchive(dir, name), Date.now()) };
     if (!flags.json) process.stdout.write(formatVerdict(verdict));
     return verdict;
   });

@@ -26,12 +26,17 @@ export interface SnapshotReport {
   readonly txid: string;
   readonly at: string;
   readonly bytes: number;
+  /** The strongest check that it has passed, and when it was last read; null when that is not known. */
+  readonly verified: { readonly check: 'full' | 'quick'; readonly at: string } | null;
 }
 
 export interface RangeReport {
   readonly from: { readonly txid: string; readonly at: string };
   readonly to: { readonly txid: string; readonly at: string };
   readonly points: number;
+  /** Files whose last transaction is in it. */
+  readonly files: number;
+  readonly bytes: number;
 }
 
 export interface SnapshotRunReport {

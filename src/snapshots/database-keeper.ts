@@ -10,6 +10,7 @@ import type { LogPins } from './log-pins.ts';
 import type { KeepRules } from './retention.ts';
 import type { SnapshotSource, SourceCut } from './source.ts';
 import type { RunTask } from './thread.ts';
+import type { ListedFile } from './verified.ts';
 
 export interface KeeperOptions {
   /** How far apart increments are; 0: there are none, but those that are asked for. */
@@ -144,7 +145,7 @@ export class DatabaseKeeper {
     });
   }
 
-  list(): Promise<readonly ArchiveFile[]> {
+  list(): Promise<readonly ListedFile[]> {
     return this.#parts.run('list', { archive: this.#archive });
   }
 
@@ -311,13 +312,14 @@ export class DatabaseKeeper {
   }
 
   async #finish(snapshot: number, from: Position, end: Position): Promise<SnapshotCut> {
-    const { run, options } = this.#parts;
+    const { run, options, clock } = this.#parts;
     for (let tries = 1; ; tries++) {
       const { sources, post } = await this.#entriesBetween(from, end);
       const { entries, transfer } = owned(sources);
       const { check, scratchDir } = options;
       try {
-        const args = { snapshot, entries, end: post, check, scratchDir };
+        const nowMs = clock.wallMs();
+        const args = { snapshot, entries, end: post, check, scratchDir, nowMs };
         const { file, unchecked } = await run('finish', args, transfer);
         if (unchecked !== undefined) this.#tellUnchecked(unchecked);
         return { file, position: post };

@@ -12,6 +12,7 @@ import { LogPins } from './log-pins.ts';
 import { nextTimes, Schedule } from './schedule.ts';
 import { ServedTimes } from './served-times.ts';
 import { Troubles, type Work } from './troubles.ts';
+import type { ListedFile } from './verified.ts';
 
 export interface SnapshotKeeperOptions extends KeeperOptions {
   readonly dir: string;
@@ -130,8 +131,8 @@ export class SnapshotKeeper {
   }
 
   /** Files of each database, oldest first. Rejects with DISK. */
-  async list(): Promise<Map<string, readonly ArchiveFile[]>> {
-    const lists = new Map<string, readonly ArchiveFile[]>();
+  async list(): Promise<Map<string, readonly ListedFile[]>> {
+    const lists = new Map<string, readonly ListedFile[]>();
     for (const database of this.#wanted()) {
       lists.set(database, await this.#keeper(database).list());
     }

@@ -1,9 +1,10 @@
 /** What is told of an archive, over HTTP and on a terminal. Pure. */
 import { formatTxid } from '../ltx/position.ts';
-import { type ArchiveFile, SNAPSHOT_LEVEL } from './archive-file.ts';
+import { SNAPSHOT_LEVEL } from './archive-file.ts';
 import { type RestorePoint, restoreRanges } from './plan.ts';
+import type { ListedFile } from './verified.ts';
 
-export function describeArchive(name: string, files: readonly ArchiveFile[]) {
+export function describeArchive(name: string, files: readonly ListedFile[]) {
   return {
     name,
     snapshots: files
@@ -11,15 +12,21 @@ export function describeArchive(name: string, files: readonly ArchiveFile[]) {
       .map(describeSnapshot)
       .reverse(),
     ranges: restoreRanges(files)
-      .map(({ first, last, points }) => ({ from: described(first), to: described(last), points }))
+      .map(({ first, last, points, files: count, bytes }) => ({
+        from: described(first),
+        to: described(last),
+        points,
+        files: count,
+        bytes,
+      }))
       .reverse(),
     files: files.length,
     bytes: files.reduce((sum, { bytes }) => sum + bytes, 0),
   };
 }
 
-export function describeSnapshot({ maxTxid, timestampMs, bytes }: ArchiveFile) {
-  return { ...described({ txid: maxTxid, timestampMs }), bytes };
+export function describeSnapshot({ maxTxid, timestampMs, bytes, verified }: ListedFile) {
+  return { ...described({ txid: maxTxid, timestampMs }), bytes, verified: verified ?? null };
 }
 
 function described({ txid, timestampMs }: RestorePoint) {

@@ -15,6 +15,7 @@ import { type CheckLevel, writeImage } from './image.ts';
 import { ARCHIVED_SO, checkIntegrity } from './integrity.ts';
 import type { OpenEntry } from './open-entries.ts';
 import { pace } from './pace.ts';
+import { noteVerified } from './verified.ts';
 
 export interface SnapshotBase {
   readonly position: Position;
@@ -23,6 +24,14 @@ export interface SnapshotBase {
   /** ms since 1970: of the last transaction, or when it was cut, where that is not known. */
   readonly timestampMs: number;
   readonly compress: boolean;
+}
+
+export interface SnapshotCheck {
+  readonly check: CheckLevel;
+  /** A path on a local disk. */
+  readonly scratch: string;
+  /** When it is done, ms since 1970. */
+  readonly nowMs: number;
 }
 
 export interface FinishedSnapshot {
@@ -77,15 +86,13 @@ export class SnapshotFile {
   }
 
   /**
-   * Adds the entries committed meanwhile, which lead to `end`, checks the result, and gives it its name. `scratch`: a path
-   * on a local disk for the check. Throws DISK, LTX_CORRUPT, DATABASE_CORRUPT, and DATABASE_BUSY when an entry cannot be
+   * Adds the entries committed meanwhile, which lead to `end`, checks the result, and gives it its name. Throws DISK, LTX_CORRUPT, DATABASE_CORRUPT, and DATABASE_BUSY when an entry cannot be
    * merged with the pages; the snapshot is not there then.
    */
   finish(
     entries: readonly OpenEntry[],
     end: Position,
-    check: CheckLevel,
-    scratch: string,
+    { check, scratch, nowMs }: SnapshotCheck,
   ): FinishedSnapshot {
     const { position, pageSize, timestampMs } = this.#base;
     if (entries.some(({ header }) => header.pageSize !== pageSize || header.commit === 0)) {
@@ -109,6 +116,10 @@ export class SnapshotFile {
           maxTxid: end.txid,
           timestampMs: entries.at(-1)?.header.timestampMs ?? timestampMs,
         });
+        if (check !== 'off') {
+          const passed = unchecked === undefined ? check : 'quick';
+          noteVerified(this.#archive, [file], passed, nowMs);
+        }
         return { file, unchecked };
       } catch (error) {
         tryOnDisk(() => fs.rmSync(whole, { force: true }));

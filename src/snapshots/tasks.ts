@@ -16,6 +16,7 @@ import { withEntries } from './open-entries.ts';
 import { openPlace } from './place.ts';
 import { type FinishedSnapshot, type SnapshotBase, SnapshotFile } from './snapshot-file.ts';
 import { type Tidied, Tidier, type TidyRules } from './tidier.ts';
+import { type ListedFile, listVerified } from './verified.ts';
 
 /**
  * `archive` is the folder of a database everywhere. All throw LiteFsError DISK, whatever the file system refuses, and
@@ -28,7 +29,7 @@ export interface SnapshotTasks {
   open(args: { archive: string }): OpenedArchive;
   /** Whether these files are all there. */
   has(args: { archive: string; files: readonly ArchiveFile[] }): boolean;
-  list(args: { archive: string }): readonly ArchiveFile[];
+  list(args: { archive: string }): readonly ListedFile[];
   /** Moves an archive aside whose transactions the database does not have. */
   retire(args: { archive: string; to: string }): null;
   /** Writes entries of the log as level 0: one file, more when they cannot be merged. */
@@ -46,6 +47,8 @@ export interface SnapshotTasks {
     end: Position;
     check: CheckLevel;
     scratchDir: string;
+    /** ms since 1970. */
+    nowMs: number;
   }): FinishedSnapshot;
   abort(args: { snapshot: number }): null;
   /** Removes what the rules do not keep, then merges what is due. */
@@ -81,7 +84,7 @@ export function snapshotTasks(): SnapshotTasks {
       return archive.open();
     },
     has: ({ archive, files }) => archiveAt(archive).has(files),
-    list: ({ archive }) => archiveAt(archive).list(),
+    list: ({ archive }) => listVerified(archiveAt(archive)),
     retire({ archive, to }) {
       archives.delete(archive);
       tidiers.delete(archive);
@@ -101,12 +104,12 @@ export function snapshotTasks(): SnapshotTasks {
       snapshotOf(snapshot).pages(records);
       return null;
     },
-    finish({ snapshot, entries, end: position, check, scratchDir }) {
+    finish({ snapshot, entries, end: position, check, scratchDir, nowMs }) {
       const file = snapshotOf(snapshot);
       return withEntries(entries, (open) => {
         try {
           const scratch = path.join(scratchDir, `snapshot-${randomUUID()}`);
-          return file.finish(open, position, check, scratch);
+          return file.finish(open, position, { check, scratch, nowMs });
         } finally {
           end(snapshot);
         }

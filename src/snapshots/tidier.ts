@@ -7,6 +7,7 @@ import { groups, writeMerged } from './merged-file.ts';
 import { dueMerges, MERGE_LEVELS } from './merging.ts';
 import { withEntries } from './open-entries.ts';
 import { expiredFiles, type KeepRules, neededSnapshots } from './retention.ts';
+import { noteVerified } from './verified.ts';
 
 export interface TidyRules {
   readonly keep: KeepRules;
@@ -105,6 +106,7 @@ export class Tidier {
       );
       if (bad.length > 0) continue;
       for (const file of unread) this.#whole.set(archive.pathOf(file), nowMs);
+      noteVerified(archive, unread, 'quick', nowMs);
       const useless = expired(archive.list()).filter((file) => !trusted.includes(file));
       for (const file of [...removable, ...useless]) {
         this.#whole.delete(archive.pathOf(file));

@@ -5,6 +5,7 @@ import type { Archive } from './archive.ts';
 import { type ArchiveFile, SNAPSHOT_LEVEL } from './archive-file.ts';
 import { checkFile, writeImage } from './image.ts';
 import { unreachedFiles } from './plan.ts';
+import { noteVerified } from './verified.ts';
 
 export interface ArchiveVerdict {
   readonly files: number;
@@ -15,10 +16,19 @@ export interface ArchiveVerdict {
   readonly missing: readonly string[];
 }
 
-/** Throws DISK when the archive as a whole cannot be read. */
-export function verifyArchive(archive: Archive): ArchiveVerdict {
+/**
+ * Throws DISK when the archive as a whole cannot be read. `nowMs`: since 1970; snapshots that are whole are noted as read
+ * then.
+ */
+export function verifyArchive(archive: Archive, nowMs: number): ArchiveVerdict {
   const files = archive.list();
-  const damaged = files.flatMap((file) => damageOf(archive, file) ?? []);
+  const whole: ArchiveFile[] = [];
+  const damaged = files.flatMap((file) => {
+    const damage = damageOf(archive, file);
+    if (damage === undefined && file.level === SNAPSHOT_LEVEL) whole.push(file);
+    return damage ?? [];
+  });
+  noteVerified(archive, whole, 'quick', nowMs);
   const missing = unreachedFiles(files).map(({ file, reached }) => {
     const between = `${formatTxid(reached + 1)} to ${formatTxid(file.minTxid - 1)}`;
     return `${archive.pathOf(file)} is of no use: no file has the transactions ${between}`;

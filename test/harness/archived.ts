@@ -46,6 +46,7 @@ export function addSnapshot(options: SnapshotOf): FinishedSnapshot {
     end: position,
     check,
     scratchDir: os.tmpdir(),
+    nowMs: timestampMs,
   });
 }
 

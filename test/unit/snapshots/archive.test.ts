@@ -176,7 +176,14 @@ describe('an archive', () => {
       for (const [index, page] of pagesThen.entries())
         if (page !== db.pages[index]) leftOut.add(index);
       tasks.pages({ snapshot: id, records: db.records(pagesThen, leftOut) });
-      tasks.finish({ snapshot: id, entries, end: db.position, check: 'quick', scratchDir: folder });
+      tasks.finish({
+        snapshot: id,
+        entries,
+        end: db.position,
+        check: 'quick',
+        scratchDir: folder,
+        nowMs: 0,
+      });
       waiting.push(...entries);
     };
     waiting.push(db.commit());
@@ -289,7 +296,7 @@ describe('an archive', () => {
   it('is verified to the end, its names and what leads to what as well', () => {
     const db = new RandomDatabase(new SeededRandom(5));
     const archive = fill(path.join(folder, 'verified'), db, 60, { tidies: false });
-    const { damaged, missing } = verifyArchive(archive);
+    const { damaged, missing } = verifyArchive(archive, 0);
     assert.deepEqual([damaged, missing], [[], []]);
     const increments = archive.list().filter(({ level, minTxid }) => level === 0 && minTxid > 1);
     const [lost, orphan, renamed, bad] = increments.slice(-4);
@@ -303,7 +310,7 @@ describe('an archive', () => {
     }
     try {
       makeUnreadable(archive.pathOf(bad));
-      const found = verifyArchive(archive);
+      const found = verifyArchive(archive, 0);
       assert.equal(found.damaged.length, 2, found.damaged.join());
       assert(found.damaged[0].startsWith(`${other} has the transactions`), found.damaged[0]);
       assert(found.damaged[1].startsWith(archive.pathOf(bad)), found.damaged[1]);

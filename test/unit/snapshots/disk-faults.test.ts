@@ -76,7 +76,14 @@ describe('a disk that fails', () => {
     if (snapshot !== undefined) {
       attempt(() => tasks.pages({ snapshot, records }));
       const file = attempt(() =>
-        tasks.finish({ snapshot, entries: [], end: position, check: 'quick', scratchDir: folder }),
+        tasks.finish({
+          snapshot,
+          entries: [],
+          end: position,
+          check: 'quick',
+          scratchDir: folder,
+          nowMs: 0,
+        }),
       );
       if (!file) attempt(() => tasks.abort({ snapshot }));
     }
@@ -101,7 +108,14 @@ describe('a disk that fails', () => {
         const base = { position, pageSize: 512, pageCount: 1, timestampMs, compress: true };
         const snapshot = tasks.begin({ archive, base });
         tasks.pages({ snapshot, records: Buffer.concat([Buffer.from('00000001', 'hex'), PAGE]) });
-        tasks.finish({ snapshot, entries: [], end: position, check: 'off', scratchDir: folder });
+        tasks.finish({
+          snapshot,
+          entries: [],
+          end: position,
+          check: 'off',
+          scratchDir: folder,
+          nowMs: 0,
+        });
       };
       const chain = new LtxChain();
       for (let txid = 1; txid <= 2; txid++) {

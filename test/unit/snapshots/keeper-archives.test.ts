@@ -56,7 +56,7 @@ describe('the keeper and its archives', () => {
       base: { ...base, timestampMs: committedMs },
     });
     tasks.pages({ snapshot, records: Buffer.concat([Buffer.from('00000001', 'hex'), PAGE]) });
-    const scratch = { check: 'off', scratchDir: stand.folder } as const;
+    const scratch = { check: 'off', scratchDir: stand.folder, nowMs: 0 } as const;
     const { file } = tasks.finish({ snapshot, entries: [], end: stand.position, ...scratch });
     // As an increment: all that the database ever had.
     const increment = archive.pathOf({ ...file, level: 0 });

@@ -64,22 +64,24 @@ function archiveDetails({ name, snapshots, ranges, bytes }, nowMs, isOpen) {
       : 'no restore point yet';
   const rangeRows = ranges
     .slice(0, LISTED_MAX)
-    .map(({ from, to, points: states }) => [
+    .map(({ from, to, points: states, bytes: size }) => [
       `${clockText(from.at, nowMs)} – ${clockText(to.at, nowMs)}`,
       agoText(to.at, nowMs),
       numberText(states),
       txidText(to.txid),
+      bytesText(size),
     ]);
   const snapshotRows = snapshots
     .slice(0, LISTED_MAX)
-    .map(({ at, txid, bytes: size }) => [
+    .map(({ at, txid, bytes: size, verified }) => [
       clockText(at, nowMs),
       agoText(at, nowMs),
       txidText(txid),
       bytesText(size),
+      verifiedText(verified, nowMs),
     ]);
-  const rangeHeadings = ['Restore points from – to', 'The last', 'States', 'Transaction'];
-  const snapshotHeadings = ['Snapshot of', 'Age', 'Transaction', 'Size'];
+  const rangeHeadings = ['Restore points from – to', 'The last', 'States', 'Transaction', 'Size'];
+  const snapshotHeadings = ['Snapshot of', 'Age', 'Transaction', 'Size', 'Verified'];
   return el(
     'details',
     { 'data-name': name, open: isOpen },
@@ -96,6 +98,14 @@ function archiveDetails({ name, snapshots, ranges, bytes }, nowMs, isOpen) {
     table('Restore points, in stretches without a gap', rangeHeadings, rangeRows),
     table('Snapshots', snapshotHeadings, snapshotRows),
   );
+}
+
+/**
+ * @param {import('../../snapshots.ts').SnapshotReport['verified']} verified
+ * @param {number} nowMs
+ */
+function verifiedText(verified, nowMs) {
+  return verified ? `${verified.check}, ${agoText(verified.at, nowMs)}` : 'not known';
 }
 
 /**
