@@ -10,7 +10,7 @@ import { databaseImage } from '../harness/image.ts';
 
 const TRANSACTIONS = 12;
 const IMPORTS = 3;
-const ROWS = 40_000;
+const ROWS = 25_000;
 
 test('databases are imported while an application makes large transactions in another', async () => {
   const { cluster, primary, replica } = await startCluster('auto');

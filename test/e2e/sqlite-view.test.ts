@@ -146,10 +146,8 @@ describePair('one application', (pair) => {
     createTable(db);
     insertRows(db, 1000);
     const update = db.prepare('UPDATE t SET data = ? WHERE id = ?');
-    for (let round = 0; round < 2; round++) {
-      for (let i = 0; i < 8000; i++) update.run(Buffer.alloc(500, i + round), (i % 1000) + 1);
-      await assertReplicated(pair, 'cut.db');
-    }
+    for (let i = 0; i < 8000; i++) update.run(Buffer.alloc(500, i), (i % 1000) + 1);
+    await assertReplicated(pair, 'cut.db');
   });
 
   test('changes the page size', async (t) => {
