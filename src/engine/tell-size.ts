@@ -8,11 +8,10 @@
  */
 import fs from 'node:fs';
 import { ofdLock, ofdTest } from '../os/locks.ts';
+import { writeMapped } from '../os/mapping.ts';
 import { DB_HEADER_BYTES, parseDbHeader } from '../sqlite/db-header.ts';
 import {
   DMS_BYTE,
-  SHARED_FIRST,
-  SHARED_SIZE,
   WAL_LOCK_BASE,
   WAL_READ_SLOT,
   WAL_READERS,
@@ -39,12 +38,13 @@ export function tellSize({ files }: Database): SizeTold {
   const fd = files.openAgain('shm', 'r+');
   if (fd === undefined) return 'not-yet';
   try {
-    // Whoever holds this byte keeps the next connection from taking the index for a left-over; it keeps it from us.
-    const isInUse = ofdLock(fd, 'read', DMS_BYTE, 1) && !ofdTest(fd, 'write', DMS_BYTE, 1);
-    if (!isInUse || !lockReaders(fd)) return 'not-yet';
+    if (!lockReaders(fd)) return 'not-yet';
     // After those of the readers: a writer has one of them, and is never told SQLITE_BUSY because of us.
     if (!ofdLock(fd, 'write', WRITE_LOCK, 1)) return 'not-yet';
-    return whileNobodyCloses(files, () => publish(files));
+    // Not taken by us: SQLite takes whoever has it for a reader that keeps it from changing the journal mode. Should all that
+    // have it end right now, what we write is still true: nobody commits without the lock that we have.
+    if (ofdTest(fd, 'write', DMS_BYTE, 1)) return 'not-yet';
+    return publish(files, fd);
   } finally {
     fs.closeSync(fd);
   }
@@ -59,25 +59,18 @@ function lockReaders(fd: number): boolean {
 }
 
 /**
- * The last connection removes the -shm, and the kernel holds its inode until we have answered: a write to it would wait
- * for that, and we with it. It does so under EXCLUSIVE on the database, which SHARED keeps it from.
+ * Through a mapping: the last connection removes the -shm, which is held back until we have captured, and the kernel keeps
+ * its inode locked meanwhile. A write would wait for that, and we with it. (A SHARED lock on the database keeps such a
+ * connection away, but also tells one that changes the journal mode that the database is locked.)
  */
-function whileNobodyCloses(files: DatabaseFiles, publish: () => SizeTold): SizeTold {
-  const fd = files.openAgain('db');
-  if (fd === undefined) return 'not-yet';
-  try {
-    return ofdLock(fd, 'read', SHARED_FIRST, SHARED_SIZE) ? publish() : 'not-yet';
-  } finally {
-    fs.closeSync(fd);
-  }
-}
-
-function publish(files: DatabaseFiles): SizeTold {
+function publish(files: DatabaseFiles, fd: number): SizeTold {
   const { header, consistent } = readHeader(files);
   if (!consistent) return 'not-yet';
   if (header.mxFrame > 0 || header.pageCount > 0) return 'told';
   const pageCount = pageCountOf(files);
-  if (pageCount > 0) publishHeader(shmAccess(files), { ...header, pageCount });
+  if (pageCount === 0) return 'told';
+  const writeShm = (offset: number, bytes: Buffer) => writeMapped(fd, offset, bytes);
+  publishHeader({ ...shmAccess(files), writeShm }, { ...header, pageCount });
   return 'told';
 }
 

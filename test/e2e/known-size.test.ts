@@ -49,6 +49,20 @@ describePair('an empty -wal', (pair) => {
     await assertReplicated(pair, 'opened.db');
   });
 
+  test('lets who has just opened it change the journal mode', async (t) => {
+    const file = pair.primary.file('switched.db');
+    createBank(file, 'wal');
+    for (let turn = 0; turn < VISITS; turn++) {
+      const db = open(t, file);
+      assert.equal(checkBank(db), 0);
+      // SQLite waits for nobody there: any lock on the database is an error.
+      assert.equal(db.pragma('journal_mode = delete', { simple: true }), 'delete');
+      assert.equal(db.pragma('journal_mode = wal', { simple: true }), 'wal');
+      db.close();
+    }
+    await assertReplicated(pair, 'switched.db');
+  });
+
   test('lets readers come and go: none of them waits for us, nor we for it', async () => {
     const file = pair.primary.file('visited.db');
     createBank(file, 'wal');
