@@ -17,7 +17,7 @@ export function* insist(ctx: EngineContext, db: Database, attempt: () => Task<vo
       yield* attempt();
       return;
     } catch (error) {
-      if (!isOutsideFault(error)) throw error;
+      if (!isOutsideFault(error) || ctx.isDetached()) throw error;
       const text = `${db.name} cannot be written, and is tried again: ${errorText(error)}`;
       if (!isTold) ctx.log('error', text, { database: db.name });
       yield* rest(ctx, REST_MS);

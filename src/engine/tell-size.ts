@@ -7,6 +7,7 @@
  * we publish that. It stays true until the first commit: without frames nothing changes the file.
  */
 import fs from 'node:fs';
+import { isOutsideFault } from '../errors.ts';
 import { ofdLock, ofdTest } from '../os/locks.ts';
 import { writeMapped } from '../os/mapping.ts';
 import { DB_HEADER_BYTES, parseDbHeader } from '../sqlite/db-header.ts';
@@ -31,8 +32,20 @@ const READ_LOCKS = WAL_LOCK_BASE + WAL_READ_SLOT(0);
 /** A reader that never rests lets go for some us in every 30: it is met in a pause. About 1 ms in all. */
 const LOCK_ATTEMPTS = 400;
 
-/** Does nothing unless the wal-index is in use and says 0 pages. Waits for nobody. */
-export function tellSize({ files }: Database): SizeTold {
+/**
+ * Does nothing unless the wal-index is in use and says 0 pages. Waits for nobody. What the system refuses is no fault of the
+ * database: without it readers are slower, and nothing else.
+ */
+export function tellSize(db: Database): SizeTold {
+  try {
+    return tell(db);
+  } catch (error) {
+    if (!isOutsideFault(error)) throw error;
+    return 'not-yet';
+  }
+}
+
+function tell({ files }: Database): SizeTold {
   if (!files.exists('shm') || isTold(files)) return 'told';
   // With locks of its own: a snapshot that is being cut holds others through the descriptor of all tasks.
   const fd = files.openAgain('shm', 'r+');

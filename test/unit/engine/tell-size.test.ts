@@ -41,6 +41,12 @@ it('tells the size without a lock on the database: somebody may be about to clos
       assert(lockRange(shm, 'shared', DMS_BYTE, 1));
       assert(lockRange(closing, 'exclusive', SHARED_FIRST, SHARED_SIZE));
       assert.equal(pageCount(), 0);
+      const openAgain = db.files.openAgain.bind(db.files);
+      db.files.openAgain = () => {
+        throw Object.assign(new Error('too many open files'), { errno: -24 });
+      };
+      assert.equal(tellSize(db), 'not-yet', 'it is no fault of the database');
+      db.files.openAgain = openAgain;
       assert.equal(tellSize(db), 'told');
       assert(pageCount() > 0);
     } finally {
