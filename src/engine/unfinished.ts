@@ -4,15 +4,17 @@
  * what the note names is written once more from the log, should the node end in the middle.
  */
 import fs from 'node:fs';
+import path from 'node:path';
 import { errorText, LiteFsError } from '../errors.ts';
 import { LtxDecoder } from '../ltx/decoder.ts';
 import { fileSource } from '../ltx/sources.ts';
-import type { StoredEntry } from '../store/log-files.ts';
+import { type StoredEntry, syncDirectory } from '../store/log-files.ts';
 import type { Database } from './database.ts';
 
 /** Before the entry is put into the log. */
 export function noteUnfinished(db: Database, txid: number): void {
   fs.writeFileSync(db.unfinishedFile, `${txid}\n`, { mode: 0o600, flush: true });
+  syncDirectory(path.dirname(db.unfinishedFile));
 }
 
 /** The file has all of it. */
