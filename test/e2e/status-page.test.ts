@@ -134,6 +134,7 @@ describe('the status page', () => {
     const line = ours.locator('#snapshots-list summary').first();
     await line.click();
     assert(await ours.locator('#snapshots-list table').first().isVisible());
+    assert.match((await ours.textContent('#snapshots-list table >> nth=1')) ?? '', /full, .* ago/);
   });
 
   it('takes the name of a database for text, whatever is in it', async () => {
