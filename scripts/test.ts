@@ -10,6 +10,10 @@ import path from 'node:path';
 import { makeShipped } from './build/shipped.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '..');
+/** For a test, and for the tests of a describe together: several times what the longest takes. */
+const TEST_MS_MAX = 600_000;
+/** For the whole suite: one that hangs is to end by itself. */
+const SUITE_MS_MAX = 40 * 60_000;
 const wanted = process.argv.slice(2).filter((arg) => !arg.startsWith('-'));
 const flags = process.argv.slice(2).filter((arg) => arg.startsWith('-'));
 
@@ -30,11 +34,20 @@ const environment: NodeJS.ProcessEnv = {
   ...process.env,
 };
 if (wanted.length === 0) environment.LITEFS_LITE_EXECUTABLE ??= makeShipped(ROOT);
-const result = spawnSync(
-  process.execPath,
-  ['--test', '--test-concurrency=2', '--test-reporter=spec', ...flags, ...files],
-  { cwd: ROOT, stdio: 'inherit', env: environment },
-);
+const options = [
+  '--test-concurrency=2',
+  '--test-reporter=spec',
+  `--test-timeout=${TEST_MS_MAX}`,
+  `--import=${path.join(ROOT, 'test/harness/leftovers.ts')}`,
+];
+const result = spawnSync(process.execPath, ['--test', ...options, ...flags, ...files], {
+  cwd: ROOT,
+  stdio: 'inherit',
+  env: environment,
+  // It then says what it was at.
+  timeout: wanted.length === 0 ? SUITE_MS_MAX : undefined,
+  killSignal: 'SIGTERM',
+});
 process.exit(result.status ?? 1);
 
 /** Web applications from npm that tests run as they come: too large for everybody's `npm ci`. */

@@ -8,9 +8,18 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import Sqlite from 'better-sqlite3';
 import { type Cluster, startCluster, type TestNode, until } from '../harness/cluster.ts';
-import { childrenOf, hasPosixLock } from '../harness/processes.ts';
+import { childrenOf, hasPosixLock, stateOf } from '../harness/processes.ts';
 
 const ROWS = 20_000;
+
+/** Does nothing to a process that has ended. */
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    assert.equal((error as NodeJS.ErrnoException).code, 'ESRCH');
+  }
+}
 
 describe('the process of a transfer', () => {
   let cluster: Cluster;
@@ -40,10 +49,10 @@ describe('the process of a transfer', () => {
   /** An export that has been stopped while it holds the lock of a reader. */
   async function stoppedExport(): Promise<{ child: number; exporting: Promise<number> }> {
     const { ino } = fs.statSync(primary.file('app.db'));
-    let found: number | undefined;
+    let child = 0;
     let exporting = Promise.resolve(0);
     let isUnderWay = false;
-    await until('an export has its lock', () => {
+    await until('an export has its lock', async () => {
       if (!isUnderWay) {
         isUnderWay = true;
         exporting = sizeOfExport().finally(() => {
@@ -51,14 +60,16 @@ describe('the process of a transfer', () => {
         });
         exporting.catch(() => {});
       }
-      found = childrenOf(primary.pid).find((pid) => hasPosixLock(pid, ino));
-      if (found === undefined) return false;
-      process.kill(found, 'SIGSTOP');
-      return hasPosixLock(found, ino);
+      child = childrenOf(primary.pid).find((pid) => hasPosixLock(pid, ino)) ?? 0;
+      if (child === 0) return false;
+      signal(child, 'SIGSTOP');
+      await until('it is stopped, or gone', () => 'TZ'.includes(stateOf(child)));
+      if (hasPosixLock(child, ino)) return true;
+      signal(child, 'SIGCONT'); // it was at its end: the next one
+      return false;
     });
-    assert(found !== undefined);
     assert(!hasPosixLock(primary.pid, ino), 'the daemon has no POSIX lock');
-    return { child: found, exporting };
+    return { child, exporting };
   }
 
   it('keeps its lock, and writers out, whatever the daemon does with the file', async () => {

@@ -27,6 +27,12 @@ export function hasPosixLock(pid: number, ino: number): boolean {
   return lock.test(fs.readFileSync('/proc/locks', 'latin1'));
 }
 
+/** The letter of /proc/PID/stat: R, S, D, T for one that is stopped, Z; '' when it is gone. */
+export function stateOf(pid: number): string {
+  const stat = textOf(`/proc/${pid}/stat`);
+  return stat.charAt(stat.lastIndexOf(')') + 2);
+}
+
 function textOf(file: string): string {
   try {
     return fs.readFileSync(file, 'latin1');
