@@ -48,6 +48,9 @@ const OVERWRITTEN: WalCaptureResult = {
 /** Bytes of the -wal read at once: also what a task does between two yields. */
 const CHUNK_BYTES = 1 << 20;
 const RETRIES = 8;
+/** A writer that the system stops between the two copies of the header goes on when it gets a processor again. */
+const UNSTABLE_REST_MS = 1;
+const UNSTABLE_RESTS_MAX = 200;
 
 const chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES + 65536 + WAL_FRAME_HEADER_BYTES);
 const headerBytes = Buffer.alloc(WAL_HEADER_BYTES);
@@ -60,11 +63,8 @@ export function* captureWal(ctx: EngineContext, db: Database): Task<WalCaptureRe
   let commits = 0;
   for (let attempt = 0; attempt < RETRIES; attempt++) {
     // The index first: a -wal that is empty after that had not begun the generation that it announces.
-    const index = readWalIndex(db.files);
-    if (index === 'unstable') {
-      yield;
-      continue;
-    }
+    const index = yield* stableIndex(db);
+    if (index === 'unstable') break;
     const walHeader = readWalHeader(db);
     if (!walHeader) {
       forgetGeneration(db, index?.salt1);
@@ -104,6 +104,16 @@ export function* captureWal(ctx: EngineContext, db: Database): Task<WalCaptureRe
     return { kind: 'captured', commits: commits + written };
   }
   return { kind: 'lost', reason: 'the -wal does not agree with its index' };
+}
+
+/** The wal-index as a writer leaves it; 'unstable' for one that does not get there: most likely it has died. */
+function* stableIndex(db: Database): Task<ReturnType<typeof readWalIndex>> {
+  for (let rests = 0; rests < UNSTABLE_RESTS_MAX; rests++) {
+    const index = readWalIndex(db.files);
+    if (index !== 'unstable') return index;
+    yield UNSTABLE_REST_MS;
+  }
+  return readWalIndex(db.files);
 }
 
 /**
