@@ -59,7 +59,7 @@ export async function measureSync({ rounds, syncMib }: Plan): Promise<Figure[]> 
   return figures;
 }
 
-/** A replica with nothing: a snapshot. Returns seconds. */
+/** A replica with nothing: all pages. Returns seconds. */
 async function firstSync({ primary, replica }: ReplicatedPlace, mib: number): Promise<number> {
   await replica.stop();
   await fill(primary.file('big.db'), mib);

@@ -40,12 +40,6 @@ export interface EnginePort {
   wake(): void;
 }
 
-/** A cut that can also be read into shared memory of at least one record (page size + 4 bytes). */
-export interface EngineCut extends PageCut {
-  /** Bytes of records that it has now; 0 at the end. */
-  nextInto(into: SharedArrayBuffer): Promise<number>;
-}
-
 export class EngineClient implements ReplicationStore {
   readonly spoolDir: string;
   /**
@@ -180,7 +174,7 @@ export class EngineClient implements ReplicationStore {
     return this.call('readLog', { database, after, maxBytes });
   }
 
-  async cutPages(database: string, theirs: PeerChecksums | undefined): Promise<EngineCut> {
+  async cutPages(database: string, theirs: PeerChecksums | undefined): Promise<PageCut> {
     const begun = await this.call('cutBegin', { database, theirs });
     const { cut, position, pageSize, pageCount } = begun;
     let end: Position | undefined;
@@ -188,12 +182,6 @@ export class EngineClient implements ReplicationStore {
       position,
       pageSize,
       pageCount,
-      next: async (maxBytes) => {
-        const step = await this.call('cutNext', { cut, maxBytes });
-        if ('pages' in step) return step.pages;
-        end = step.end;
-        return undefined;
-      },
       nextInto: async (into) => {
         const step = await this.call('cutInto', { cut, into });
         if ('bytes' in step) return step.bytes;
@@ -230,10 +218,14 @@ export class EngineClient implements ReplicationStore {
     base: { position: Position; pageSize: number; pageCount: number; diverged: boolean },
   ): Promise<Resync> {
     const { resync } = await this.call('resyncBegin', { database, ...base });
+    // One for all: a buffer made for each megabyte of a large database would keep the garbage collector busy.
+    let shared = new SharedArrayBuffer(0);
     return {
       pages: async (records) => {
-        const own = new Uint8Array(records);
-        await this.call('resyncPages', { resync, records: own }, [own.buffer]);
+        const bytes = records.length;
+        if (shared.byteLength < bytes) shared = new SharedArrayBuffer(bytes);
+        new Uint8Array(shared).set(records);
+        await this.call('resyncPages', { resync, records: shared, bytes });
       },
       entry: async (entry) => {
         const { source, transfer } = ownSource(entry.source);

@@ -100,18 +100,19 @@ export interface EngineCalls {
   readLog: {
     args: { database: string; after: Position; maxBytes: number };
     result:
-      | { readonly kind: 'entries'; readonly entries: readonly WireEntry[] }
+      | {
+          readonly kind: 'entries';
+          readonly entries: readonly WireEntry[];
+          readonly logBytes: number;
+          readonly databaseBytes: number;
+        }
       | { readonly kind: 'unavailable'; readonly reason: string };
   };
   cutBegin: {
     args: { database: string; theirs: { pageSize: number; checksums: Uint8Array } | undefined };
     result: { cut: number; position: Position; pageSize: number; pageCount: number };
   };
-  cutNext: {
-    args: { cut: number; maxBytes: number };
-    result: { readonly pages: Uint8Array } | { readonly end: Position };
-  };
-  /** The same into shared memory, from its beginning: nothing is allocated or copied between threads. */
+  /** Into shared memory, from its beginning: nothing is allocated or copied between threads. */
   cutInto: {
     args: { cut: number; into: SharedArrayBuffer };
     result: { readonly bytes: number } | { readonly end: Position };
@@ -135,7 +136,11 @@ export interface EngineCalls {
     };
     result: { resync: number };
   };
-  resyncPages: { args: { resync: number; records: Uint8Array }; result: null };
+  /** The first `bytes` of shared memory, which is not written until there is an answer. */
+  resyncPages: {
+    args: { resync: number; records: SharedArrayBuffer; bytes: number };
+    result: null;
+  };
   resyncEntry: {
     args: { resync: number; source: { bytes: Uint8Array } | { path: string } };
     result: null;

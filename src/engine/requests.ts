@@ -145,7 +145,8 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
         const slice = db.log.read(after, maxBytes);
         if (slice.kind === 'unavailable') return upToDate(db, after) ?? slice;
         const entries = slice.entries.map((entry) => wireEntry(database, entry, undefined));
-        return { kind: 'entries', entries };
+        const databaseBytes = db.pageCount * db.pageSize;
+        return { kind: 'entries', entries, logBytes: db.log.bytes, databaseBytes };
       },
     },
     cutBegin: {
@@ -159,18 +160,6 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
         cuts.set(cut, { db, cutter });
         const { position, pageSize, pageCount } = cutter;
         return { cut, position, pageSize, pageCount };
-      },
-    },
-    cutNext: {
-      lane: cutLane,
-      *run({ cut, maxBytes }) {
-        const { db, cutter } = handle(cuts, cut);
-        const { recordBytes } = cutter;
-        const out = Buffer.allocUnsafeSlow(
-          Math.max(recordBytes, maxBytes - (maxBytes % recordBytes)),
-        );
-        const pages = yield* cutter.next(out, ctx.clockMs, () => flushed(db));
-        return pages ? { pages } : { end: db.position };
       },
     },
     cutInto: {
@@ -227,8 +216,8 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
     },
     resyncPages: {
       lane: resyncLane,
-      run({ resync, records }) {
-        handle(resyncs, resync).task.pages(records);
+      run({ resync, records, bytes }) {
+        handle(resyncs, resync).task.pages(Buffer.from(records, 0, bytes));
         return null;
       },
     },
@@ -353,5 +342,6 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
 function upToDate(db: Database, after: { txid: number; checksum: bigint }) {
   const { position } = db;
   const same = position.txid === after.txid && position.checksum === after.checksum;
-  return same ? ({ kind: 'entries', entries: [] } as const) : undefined;
+  if (!same) return undefined;
+  return { kind: 'entries', entries: [], logBytes: 0, databaseBytes: 0 } as const;
 }

@@ -78,6 +78,7 @@ export class ResyncTask {
     if (this.#pageCount === 0) yield* untilRemovable(this.#ctx, db.files);
     if (db.files.mayBeHeldUp) yield* whenLookedUp(this.#ctx, () => db.files.openAll());
     this.#checkResult(position);
+    this.#image.writeOut();
     if (this.#base.diverged) {
       keepReplaced(this.#ctx, db, this.#image, this.#pageCount, position);
     }

@@ -80,6 +80,10 @@ export const pwrite: (fd: number, from: Uint8Array, length: number, offset: numb
   bind('pwrite64', ['int', BYTES, 'size_t', 'int64_t'], 'int64_t');
 export const fsync: (fd: number) => number = bind('fsync', ['int']);
 export const fdatasync: (fd: number) => number = bind('fdatasync', ['int']);
+/** sync_file_range: begin to write, and wait for nothing. */
+export const SYNC_FILE_RANGE_WRITE = 2;
+export const syncFileRange: (fd: number, offset: number, length: number, flags: number) => number =
+  bind('sync_file_range', ['int', 'int64_t', 'int64_t', 'uint32_t']);
 export const ftruncate: (fd: number, size: number) => number = bind('ftruncate64', [
   'int',
   'int64_t',

@@ -24,6 +24,9 @@ const WHOLE_ENTRY_BYTES_MAX = 1 << 20;
 const CHUNK_BYTES = 256 << 10;
 const CHUNK_BUFFERS = 8;
 const PAGES_BYTES = 1 << 20;
+/** A replica that has nothing yet gets pages rather than a log of this size and more, unless that is much shorter. */
+const LONG_LOG_BYTES = 8 << 20;
+const LOG_SHARE_MAX = 0.5;
 /** More than this unsent: live entries are left to the log. */
 const LIVE_PENDING_BYTES_MAX = 1 << 20;
 /** 8 bytes for each page of the largest database there can be (2^32 pages). */
@@ -152,6 +155,8 @@ export class DatabaseFeed {
       if (read.kind === 'unavailable') {
         if (!this.#store.positions().has(this.#database)) return;
         await this.#resync(read.reason);
+      } else if (this.#position.txid === 0 && isLong(read)) {
+        await this.#resync('it is new there');
       } else if (read.entries.length > 0) {
         await this.#sendAll(read.entries);
       } else if (!this.#behind) {
@@ -238,13 +243,7 @@ export class DatabaseFeed {
         'RESYNC_BEGIN',
         encodeResyncBegin({ database: this.#database, ...cutFacts(cut), diverged, reason }),
       );
-      let bytes = 0;
-      for (;;) {
-        const pages = await cut.next(PAGES_BYTES);
-        if (!pages || this.#isOver) break;
-        bytes += pages.length;
-        await this.#transport.send('PAGES', ...encodeNamed(this.#database, pages));
-      }
+      const bytes = await this.#sendPages(cut);
       if (this.#isOver || !cut.end) return;
       await this.#sendUpTo(cut.position, cut.end);
       if (this.#isOver) return;
@@ -256,6 +255,26 @@ export class DatabaseFeed {
       );
     } finally {
       cut.close();
+    }
+  }
+
+  /** Fills one part of shared memory while the other is on its way. Resolves with how much there was. */
+  async #sendPages(cut: PageCut): Promise<number> {
+    const parts = [new SharedArrayBuffer(PAGES_BYTES), new SharedArrayBuffer(PAGES_BYTES)];
+    let sent: Promise<void> | undefined;
+    let filling = cut.nextInto(parts[0]);
+    let bytes = 0;
+    for (let turn = 0; ; turn++) {
+      const length = await filling;
+      if (length === 0 || this.#isOver) return bytes;
+      bytes += length;
+      await sent;
+      filling = cut.nextInto(parts[(turn + 1) % 2]);
+      // What it rejects with is found above, unless this ends before.
+      filling.catch(() => {});
+      const pages = Buffer.from(parts[turn % 2], 0, length);
+      this.#transport.send('PAGES', ...encodeNamed(this.#database, pages));
+      sent = this.#transport.drained();
     }
   }
 
@@ -290,6 +309,11 @@ interface Theirs {
 function cutFacts(cut: PageCut) {
   const { position, pageSize, pageCount } = cut;
   return { position, pageSize, pageCount };
+}
+
+/** Each page of a log is stored, read back, appended to the -wal and copied to the database file; of a cut only the last. */
+function isLong({ logBytes, databaseBytes }: { logBytes: number; databaseBytes: number }): boolean {
+  return logBytes >= LONG_LOG_BYTES && logBytes >= databaseBytes * LOG_SHARE_MAX;
 }
 
 /**

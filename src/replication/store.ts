@@ -7,9 +7,16 @@ import type { Position } from '../ltx/position.ts';
 import type { LogEntry } from '../store/log-entry.ts';
 
 export type LogRead =
-  /** Entries that follow the position, oldest first; empty when it is the newest. The first may begin
-   * before it (a compacted entry that covers it). */
-  | { readonly kind: 'entries'; readonly entries: readonly LogEntry[] }
+  /**
+   * Entries that follow the position, oldest first; empty when it is the newest. The first may begin
+   * before it (a compacted entry that covers it). `logBytes` of all entries of the log, `databaseBytes` of all pages.
+   */
+  | {
+      readonly kind: 'entries';
+      readonly entries: readonly LogEntry[];
+      readonly logBytes: number;
+      readonly databaseBytes: number;
+    }
   /** The log does not reach back that far, or never contained that position. */
   | { readonly kind: 'unavailable'; readonly reason: string };
 
@@ -20,19 +27,20 @@ export interface PageCut {
   /** Size in pages at `position`. */
   readonly pageCount: number;
   /**
-   * The next pages that differ, at most `maxBytes` in all (at least one page): records of u32
-   * big-endian page number and the page. Pages that change while the cut runs are left out: the log entries
-   * that follow `position` carry them. undefined when there are no more: everything committed
-   * until then has been emitted as log entries before the promise resolves.
+   * Fills memory of at least one record with the next pages that differ: records of u32 big-endian page number
+   * and the page. Pages that change while the cut runs are left out: the log entries that follow `position`
+   * carry them. Resolves with how many bytes there are, 0 at the end: everything committed until then has
+   * been emitted as log entries before that.
    */
-  next(maxBytes: number): Promise<Uint8Array | undefined>;
-  /** Position at which the cut ended: only after next() said undefined. */
+  nextInto(into: SharedArrayBuffer): Promise<number>;
+  /** Position at which the cut ended: only after nextInto() said 0. */
   readonly end: Position | undefined;
   close(): void;
 }
 
 /** What a replica is building when it cannot follow the log: base pages, then log entries, then the end. */
 export interface Resync {
+  /** One call at a time. The records are the caller's again when it resolves. */
   pages(records: Uint8Array): Promise<void>;
   entry(entry: ReceivedEntry): Promise<void>;
   /** Makes all of it visible at once, checked against `position`. Rejects with CHECKSUM_MISMATCH. */

@@ -1,7 +1,7 @@
 /** A replica that follows a replica: what the one in the middle gets by a resync makes no entries there. */
 import assert from 'node:assert/strict';
 import { it, mock } from 'node:test';
-import { MemoryStore } from './memory-store.ts';
+import { MemoryStore, nextRecord } from './memory-store.ts';
 import { connect, PRIMARY, REPLICA, settle } from './stand.ts';
 
 it('gets what the one in the middle got by a resync', async () => {
@@ -29,6 +29,7 @@ it('gets what the one in the middle got by a resync', async () => {
 async function resync(replica: MemoryStore, primary: MemoryStore): Promise<void> {
   const cut = await primary.cutPages('a.db', undefined);
   const resync = await replica.beginResync('a.db', { ...cut, diverged: false });
-  for (let page = await cut.next(1); page; page = await cut.next(1)) await resync.pages(page);
+  for (let page = await nextRecord(cut); page; page = await nextRecord(cut))
+    await resync.pages(page);
   await resync.finish(cut.position);
 }

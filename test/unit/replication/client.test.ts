@@ -98,6 +98,34 @@ describe('a replica that was a primary, and has what nobody else has', () => {
   });
 });
 
+describe('a replica that has nothing of a database yet', () => {
+  const MIB = 1 << 20;
+  for (const [logMib, databaseMib, by] of [
+    [9, 18, 'pages'],
+    [9, 19, 'entries'],
+    [7, 7, 'entries'],
+  ] as const) {
+    it(`gets ${by} with ${logMib} MiB of log and ${databaseMib} of pages`, async () => {
+      const readLog = primary.readLog.bind(primary);
+      primary.readLog = async (...args) => {
+        const read = await readLog(...args);
+        const [logBytes, databaseBytes] = [logMib * MIB, databaseMib * MIB];
+        return read.kind === 'entries' ? { ...read, logBytes, databaseBytes } : read;
+      };
+      const replica = new MemoryStore();
+      link = await follow(replica, primary);
+      await link.synced();
+      assert.deepEqual(replica.positions(), primary.positions());
+      assert.equal(replica.databases.get('a.db')?.log.length === 0, by === 'pages');
+      // What comes later comes as it is, whatever the log.
+      primary.commit('a.db', new Map([[1, 77n]]));
+      const entries = () => replica.databases.get('a.db')?.log.length;
+      await until(() => entries() === (by === 'pages' ? 1 : 2));
+      assert.deepEqual(replica.positions(), primary.positions());
+    });
+  }
+});
+
 it('nothing is missed that the primary dropped before it had come', async () => {
   const hangs = new Promise<never>(() => {});
   primary.commit('b.db', new Map([[1, 1n]]));

@@ -26,6 +26,12 @@ interface MemoryDatabase {
   log: LogEntry[];
 }
 
+/** The next page of a cut of such a database; undefined at the end. */
+export async function nextRecord(cut: PageCut): Promise<Buffer | undefined> {
+  const into = new SharedArrayBuffer(RECORD_BYTES);
+  return (await cut.nextInto(into)) > 0 ? Buffer.from(into) : undefined;
+}
+
 export class MemoryStore implements ReplicationStore {
   readonly spoolDir = '/nowhere';
   readonly databases = new Map<string, MemoryDatabase>();
@@ -91,9 +97,10 @@ export class MemoryStore implements ReplicationStore {
   async readLog(name: string, after: Position): Promise<LogRead> {
     const db = this.databases.get(name);
     if (!db) return { kind: 'unavailable', reason: 'there is no such database' };
-    if (same(after, db.position)) return { kind: 'entries', entries: [] };
+    const sizes = { logBytes: 0, databaseBytes: db.pages.size * PAGE_BYTES };
+    if (same(after, db.position)) return { kind: 'entries', entries: [], ...sizes };
     const from = db.log.findIndex(({ pre }) => same(pre, after));
-    if (from >= 0) return { kind: 'entries', entries: db.log.slice(from, from + 3) };
+    if (from >= 0) return { kind: 'entries', entries: db.log.slice(from, from + 3), ...sizes };
     const known = db.log.some(({ pre }) => pre.txid === after.txid);
     return { kind: 'unavailable', reason: known ? 'another checksum' : 'the log begins later' };
   }
@@ -110,11 +117,12 @@ export class MemoryStore implements ReplicationStore {
       pageSize: PAGE_BYTES,
       pageCount: base.size,
       end: undefined as Position | undefined,
-      async next() {
+      async nextInto(into: SharedArrayBuffer) {
         await turn();
         const record = records.shift();
         if (!record) cut.end = db.position;
-        return record;
+        else new Uint8Array(into).set(record);
+        return record?.length ?? 0;
       },
       close() {},
     };

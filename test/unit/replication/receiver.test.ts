@@ -4,7 +4,7 @@ import { afterEach, beforeEach, it, mock } from 'node:test';
 import { LiteFsError } from '../../../src/errors.ts';
 import type { Position } from '../../../src/ltx/position.ts';
 import { DatabaseReceiver } from '../../../src/replication/receiver.ts';
-import { MemoryStore } from './memory-store.ts';
+import { MemoryStore, nextRecord } from './memory-store.ts';
 import { SILENT, settle } from './stand.ts';
 
 const AT: Position = { txid: 9, checksum: 1n };
@@ -75,7 +75,7 @@ it('finishes a resync before it applies what came after it', async () => {
   primary.commit('a.db', new Map([[1, 11n]]));
   receiver.begin({ ...BASE, position: positionIn(primary), reason: '' });
   const cut = await primary.cutPages('a.db', undefined);
-  receiver.pages((await cut.next(1)) as Buffer);
+  receiver.pages((await nextRecord(cut)) as Buffer);
   receiver.end(positionIn(primary));
   primary.commit('a.db', new Map([[1, 12n]]));
   receiver.entry({ bytes: bytesOfLast(primary) }, 1);
@@ -100,7 +100,7 @@ it('leaves a resync that is under way for another, and does not take that for a 
     return { ...resync, pages, abort: async () => void aborted.push(number) };
   };
   const cut = await primary.cutPages('a.db', undefined);
-  const records = (await cut.next(1)) as Buffer;
+  const records = (await nextRecord(cut)) as Buffer;
   begin();
   await settle(4);
   for (let i = 0; i < 3; i++) receiver.pages(records);

@@ -26,8 +26,10 @@ it('holds up the others for a while only, and is asked for again when it can', a
   const readLog = primary.readLog.bind(primary);
   const large = { ...entry, post: entry.pre, source: { bytes: Buffer.alloc(MIB) } };
   let left = 60;
-  primary.readLog = async (name, after) =>
-    name === 'a.db' && left-- > 0 ? { kind: 'entries', entries: [large] } : readLog(name, after);
+  primary.readLog = async (name, after) => {
+    if (name !== 'a.db' || left-- <= 0) return readLog(name, after);
+    return { kind: 'entries', entries: [large], logBytes: MIB, databaseBytes: MIB };
+  };
   const gate = Promise.withResolvers<void>();
   const apply = replica.apply.bind(replica);
   let stuck = 0;
