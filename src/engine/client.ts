@@ -222,9 +222,14 @@ export class EngineClient implements ReplicationStore {
     let shared = new SharedArrayBuffer(0);
     return {
       pages: async (records) => {
-        const bytes = records.length;
+        const bytes = records.reduce((sum, { length }) => sum + length, 0);
         if (shared.byteLength < bytes) shared = new SharedArrayBuffer(bytes);
-        new Uint8Array(shared).set(records);
+        const into = new Uint8Array(shared);
+        let at = 0;
+        for (const part of records) {
+          into.set(part, at);
+          at += part.length;
+        }
         await this.call('resyncPages', { resync, records: shared, bytes });
       },
       entry: async (entry) => {

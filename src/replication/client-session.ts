@@ -12,6 +12,7 @@ import { EntrySpools } from './entry-spools.ts';
 import { FRAME_TYPES, type Frame, frameName } from './frame.ts';
 import { HaltBorrower } from './halt-borrower.ts';
 import {
+  bytesOf,
   decodeCommitted,
   decodeDropped,
   decodeEntryBegin,
@@ -20,6 +21,7 @@ import {
   decodeHello,
   decodeName,
   decodeNamed,
+  decodeNamedParts,
   decodeNamedPosition,
   decodePositions,
   decodeReject,
@@ -147,8 +149,10 @@ export class ClientSession {
     return new Map(busy.map(([name, receiver]) => [name, receiver.drained()]));
   }
 
-  #frame({ type, payload }: Frame): void {
+  #frame(frame: Frame): void {
     this.#heardMs = this.#parts.clock.monotonicMs();
+    if (this.#state === 'following' && this.#large(frame)) return;
+    const { type, payload } = frame;
     if (type === FRAME_TYPES.REJECT) throw rejected(decodeReject(payload));
     switch (this.#state) {
       case 'hello':
@@ -171,6 +175,15 @@ export class ClientSession {
       case 'following':
         this.#follow(type, payload);
     }
+  }
+
+  /** Takes what makes up large transfers as it came; false for all else. */
+  #large({ type, parts: payload }: Frame): boolean {
+    if (type !== FRAME_TYPES.ENTRY_CHUNK && type !== FRAME_TYPES.PAGES) return false;
+    const { database, parts } = decodeNamedParts(payload);
+    if (type === FRAME_TYPES.PAGES) this.#take(database, bytesOf(parts))?.pages(parts);
+    else this.#spools.chunk({ database, parts });
+    return true;
   }
 
   #hello(server: Hello): void {
@@ -225,9 +238,6 @@ export class ClientSession {
         if (this.#wanted(begin.database)) this.#spools.begin(begin);
         break;
       }
-      case FRAME_TYPES.ENTRY_CHUNK:
-        this.#spools.chunk(decodeNamed(payload));
-        break;
       case FRAME_TYPES.ENTRY_END: {
         const database = decodeName(payload);
         const path = this.#spools.end(database);
@@ -249,11 +259,6 @@ export class ClientSession {
         const begin = decodeResyncBegin(payload);
         this.#spools.drop(begin.database);
         this.#receiver(begin.database)?.begin(begin);
-        break;
-      }
-      case FRAME_TYPES.PAGES: {
-        const { database, bytes } = decodeNamed(payload);
-        this.#take(database, bytes.length)?.pages(bytes);
         break;
       }
       case FRAME_TYPES.RESYNC_END: {

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { LiteFsError } from '../errors.ts';
+import { bytesOf } from './messages.ts';
 
 /** The largest entry that is accepted: a database of 2^32 pages does not come as one transaction. */
 const ENTRY_BYTES_MAX = 2 ** 40;
@@ -32,21 +33,24 @@ export class EntrySpools {
   }
 
   /** What was not begun is left out. Throws PROTOCOL, DISK. */
-  chunk({ database, bytes }: { database: string; bytes: Buffer }): void {
+  chunk({ database, parts }: { database: string; parts: readonly Buffer[] }): void {
     const spool = this.#spools.get(database);
     if (!spool) return;
-    if (spool.written + bytes.length > spool.length) {
+    const bytes = bytesOf(parts);
+    if (spool.written + bytes > spool.length) {
       throw new LiteFsError('PROTOCOL', 'an entry that is longer than was said');
     }
     try {
-      for (let at = 0; at < bytes.length; ) at += fs.writeSync(spool.fd, bytes, at);
+      for (const part of parts) {
+        for (let at = 0; at < part.length; ) at += fs.writeSync(spool.fd, part, at);
+      }
     } catch (error) {
       throw new LiteFsError('DISK', `cannot keep what is received: ${(error as Error).message}`, {
         hint: 'Free space on the disk of data.dir.',
         cause: error,
       });
     }
-    spool.written += bytes.length;
+    spool.written += bytes;
   }
 
   /** The whole entry, in a file that is the caller's from now on; undefined when none was begun. Throws PROTOCOL. */

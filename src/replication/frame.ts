@@ -41,9 +41,24 @@ export const FRAME_TYPES = {
 
 export type FrameName = keyof typeof FRAME_TYPES;
 
-export interface Frame {
+export class Frame {
   readonly type: number;
-  readonly payload: Buffer;
+  #parts: readonly Buffer[];
+
+  constructor(type: number, parts: readonly Buffer[]) {
+    this.type = type;
+    this.#parts = parts;
+  }
+
+  /** In the pieces in which it came: of a large one, which need not be put together. */
+  get parts(): readonly Buffer[] {
+    return this.#parts;
+  }
+
+  get payload(): Buffer {
+    if (this.#parts.length !== 1) this.#parts = [Buffer.concat(this.#parts)];
+    return this.#parts[0];
+  }
 }
 
 /** Type and payload, at most; before the handshake is done, from strangers, much less. */
@@ -98,8 +113,9 @@ export class FrameParser {
     const length = header.readUInt32BE(0);
     check(length, header[LENGTH_BYTES], this.#bytesMax);
     if (this.#bytes < LENGTH_BYTES + length) return undefined;
-    const whole = this.#take(LENGTH_BYTES + length);
-    return { type: whole[LENGTH_BYTES], payload: whole.subarray(LENGTH_BYTES + 1) };
+    const type = header[LENGTH_BYTES];
+    this.#take(LENGTH_BYTES + 1);
+    return new Frame(type, this.#take(length - 1));
   }
 
   /** What has not been cut into frames yet; it is forgotten here. */
@@ -115,12 +131,20 @@ export class FrameParser {
     return this.#chunks[0];
   }
 
-  #take(length: number): Buffer {
-    if (this.#chunks[0].length < length) this.#chunks = [Buffer.concat(this.#chunks)];
-    const [first] = this.#chunks;
-    const taken = first.subarray(0, length);
-    if (first.length === length) this.#chunks.shift();
-    else this.#chunks[0] = first.subarray(length);
+  #take(length: number): Buffer[] {
+    const taken: Buffer[] = [];
+    let left = length;
+    while (left > 0) {
+      const [first] = this.#chunks;
+      if (first.length > left) {
+        taken.push(first.subarray(0, left));
+        this.#chunks[0] = first.subarray(left);
+        break;
+      }
+      taken.push(first);
+      this.#chunks.shift();
+      left -= first.length;
+    }
     this.#bytes -= length;
     return taken;
   }

@@ -77,9 +77,11 @@ export class HaltLender {
         if (this.#expectOne(begin.database)) this.#spools.begin(begin);
         return true;
       }
-      case FRAME_TYPES.ENTRY_CHUNK:
-        this.#spools.chunk(decodeNamed(payload));
+      case FRAME_TYPES.ENTRY_CHUNK: {
+        const { database, bytes } = decodeNamed(payload);
+        this.#spools.chunk({ database, parts: [bytes] });
         return true;
+      }
       case FRAME_TYPES.ENTRY_END: {
         const database = decodeName(payload);
         if (!this.#expectOne(database)) {

@@ -191,6 +191,29 @@ export function decodeNamed(payload: Buffer): { database: string; bytes: Buffer 
   return { database: reader.name(), bytes: reader.rest() };
 }
 
+/** The same of a payload that came in pieces: its bytes are left in them. */
+export function decodeNamedParts(payload: readonly Buffer[]): {
+  database: string;
+  parts: Buffer[];
+} {
+  let head: Buffer = Buffer.alloc(0);
+  let used = 0;
+  const isCut = () => head.length < 2 || head.length < 2 + head.readUInt16BE();
+  while (used < payload.length && isCut()) {
+    head = used === 0 ? payload[0] : Buffer.concat([head, payload[used]]);
+    used++;
+  }
+  const { database, bytes } = decodeNamed(head);
+  return { database, parts: [bytes, ...payload.slice(used)] };
+}
+
+/** How many there are in all the pieces. */
+export function bytesOf(parts: readonly Uint8Array[]): number {
+  let bytes = 0;
+  for (const part of parts) bytes += part.length;
+  return bytes;
+}
+
 /** name, u64 length: ENTRY_BEGIN. */
 export function encodeEntryBegin(database: string, length: number): Buffer {
   return new PayloadWriter().name(database).u64(length).done();

@@ -4,7 +4,7 @@
  */
 import { LiteFsError } from '../errors.ts';
 import { formatPosition, type Position, ZERO_POSITION } from '../ltx/position.ts';
-import type { ResyncBegin } from './messages.ts';
+import { bytesOf, type ResyncBegin } from './messages.ts';
 import type { ReplicationLogger } from './parts.ts';
 import type { ReceivedEntry, ReplicationStore, Resync } from './store.ts';
 
@@ -119,8 +119,9 @@ export class DatabaseReceiver {
     });
   }
 
-  pages(records: Buffer): void {
-    const release = this.#take(records.length);
+  /** Records of a page number and the page, in pieces of any size. */
+  pages(records: readonly Uint8Array[]): void {
+    const release = this.#take(bytesOf(records));
     if (this.#resync) this.#resyncStep((resync) => resync.pages(records), release, release);
     else release();
   }

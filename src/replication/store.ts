@@ -40,8 +40,11 @@ export interface PageCut {
 
 /** What a replica is building when it cannot follow the log: base pages, then log entries, then the end. */
 export interface Resync {
-  /** One call at a time. The records are the caller's again when it resolves. */
-  pages(records: Uint8Array): Promise<void>;
+  /**
+   * Whole records, in pieces that are cut anywhere. One call at a time; the pieces are the caller's again when it
+   * resolves.
+   */
+  pages(records: readonly Uint8Array[]): Promise<void>;
   entry(entry: ReceivedEntry): Promise<void>;
   /** Makes all of it visible at once, checked against `position`. Rejects with CHECKSUM_MISMATCH. */
   finish(position: Position): Promise<void>;

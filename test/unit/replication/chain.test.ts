@@ -30,6 +30,6 @@ async function resync(replica: MemoryStore, primary: MemoryStore): Promise<void>
   const cut = await primary.cutPages('a.db', undefined);
   const resync = await replica.beginResync('a.db', { ...cut, diverged: false });
   for (let page = await nextRecord(cut); page; page = await nextRecord(cut))
-    await resync.pages(page);
+    await resync.pages([page]);
   await resync.finish(cut.position);
 }

@@ -179,9 +179,10 @@ export class MemoryStore implements ReplicationStore {
       log: [],
     };
     return {
-      pages: (records) =>
+      pages: (parts) =>
         this.#inTurn(() => {
           this.#failIfFull();
+          const records = Buffer.concat(parts);
           for (let at = 0; at < records.length; at += RECORD_BYTES) {
             const record = Buffer.from(records.subarray(at, at + RECORD_BYTES));
             staged.pages.set(record.readUInt32BE(0), record.readBigUInt64BE(4));

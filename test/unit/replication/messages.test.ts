@@ -236,6 +236,22 @@ test('the HELLO in docs/protocol.md is ours', () => {
   assert.deepEqual(messages.decodeHello(payload), hello);
 });
 
+test('a name and bytes are the same in pieces, wherever they are cut', () => {
+  fc.assert(
+    fc.property(name, bytes, fc.array(fc.nat({ max: 400 })), (database, content, cuts) => {
+      const payload = Buffer.concat(messages.encodeNamed(database, content));
+      const at = [0, ...cuts.filter((cut) => cut <= payload.length).sort((a, b) => a - b)];
+      const pieces = at.map((from, i) => payload.subarray(from, at[i + 1]));
+      const read = messages.decodeNamedParts(pieces);
+      assert.equal(read.database, database);
+      assert(Buffer.concat(read.parts).equals(content));
+      assert.equal(messages.bytesOf(read.parts), content.length);
+    }),
+  );
+  assert.throws(() => messages.decodeNamedParts([]), isRefusal);
+  assert.throws(() => messages.decodeNamedParts([Buffer.from([0]), Buffer.from([9])]), isRefusal);
+});
+
 function isRefusal(error: unknown): boolean {
   return error instanceof LiteFsError && ['PROTOCOL', 'PEER_REJECTED'].includes(error.code);
 }

@@ -75,7 +75,7 @@ it('finishes a resync before it applies what came after it', async () => {
   primary.commit('a.db', new Map([[1, 11n]]));
   receiver.begin({ ...BASE, position: positionIn(primary), reason: '' });
   const cut = await primary.cutPages('a.db', undefined);
-  receiver.pages((await nextRecord(cut)) as Buffer);
+  receiver.pages([(await nextRecord(cut)) as Buffer]);
   receiver.end(positionIn(primary));
   primary.commit('a.db', new Map([[1, 12n]]));
   receiver.entry({ bytes: bytesOfLast(primary) }, 1);
@@ -95,7 +95,7 @@ it('leaves a resync that is under way for another, and does not take that for a 
     const resync = await beginResync(...args);
     const number = ++begun;
     const refuse = () => Promise.reject(new LiteFsError('WRONG_STATE', 'that has ended already'));
-    const pages = (records: Uint8Array) =>
+    const pages = (records: readonly Uint8Array[]) =>
       aborted.includes(number) ? refuse() : resync.pages(records);
     return { ...resync, pages, abort: async () => void aborted.push(number) };
   };
@@ -103,9 +103,9 @@ it('leaves a resync that is under way for another, and does not take that for a 
   const records = (await nextRecord(cut)) as Buffer;
   begin();
   await settle(4);
-  for (let i = 0; i < 3; i++) receiver.pages(records);
+  for (let i = 0; i < 3; i++) receiver.pages([records]);
   begin();
-  receiver.pages(records);
+  receiver.pages([records]);
   receiver.end(positionIn(primary));
   await settle(20);
   mock.timers.tick(60_000);

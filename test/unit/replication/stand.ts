@@ -42,6 +42,12 @@ export const REPLICA: LocalNode = {
   hostname: 'box2',
 };
 
+/** As between two machines: who sends may use the buffers again. */
+function copyWhatComes(end: Duplex): void {
+  const push = end.push.bind(end);
+  end.push = (chunk: Buffer | null) => push(chunk && Buffer.from(chunk));
+}
+
 /** A node that lends no lock. */
 export const NO_HALTS: HaltHost = {
   lend: () => Promise.reject(new Error('no')),
@@ -60,6 +66,7 @@ export function connect(
   clock: Clock,
 ): Connection {
   const [near, far] = duplexPair() as [Duplex, Duplex];
+  for (const end of [near, far]) copyWhatComes(end);
   let ended: Error | null | undefined;
   let met: Hello | undefined;
   const { knowsAll = true } = server;
