@@ -1,6 +1,8 @@
 /** How much a connection takes in before its other side does, plain and compressed. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import net from 'node:net';
 import { type Duplex, duplexPair } from 'node:stream';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import zlib from 'node:zlib';
@@ -46,6 +48,50 @@ describe('a sender', () => {
       near.resume();
       await waiting;
       assert(transport.pendingBytes < PENDING_BYTES_MAX);
+    });
+  }
+});
+
+describe('a sender that uses its shared memory again', () => {
+  const FRAMES = 24;
+  for (const compressed of [false, true]) {
+    it(`has sent what was in it${compressed ? ', also when it compresses' : ''}`, async () => {
+      const server = net.createServer().listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const accepted = once(server, 'connection') as Promise<net.Socket[]>;
+      const socket = net.connect((server.address() as net.AddressInfo).port, '127.0.0.1');
+      try {
+        const [sender, receiver] = [
+          new FrameTransport(socket),
+          new FrameTransport((await accepted)[0]),
+        ];
+        const all = Promise.withResolvers<void>();
+        let count = 0;
+        receiver.trust();
+        receiver.start({
+          frame({ parts }) {
+            for (const part of parts)
+              assert(
+                part.every((byte) => byte === count),
+                `${count}`,
+              );
+            if (++count === FRAMES) all.resolve();
+          },
+          closed: (error) => all.reject(error),
+        });
+        sender.start({ frame() {}, closed() {} });
+        if (compressed) for (const side of [sender, receiver]) side.compress();
+        const pages = Buffer.from(new SharedArrayBuffer(MIB));
+        for (let number = 0; number < FRAMES; number++) {
+          pages.fill(number);
+          sender.send('PAGES', pages);
+          await sender.drained();
+        }
+        await all.promise;
+      } finally {
+        socket.destroy();
+        server.close();
+      }
     });
   }
 });
