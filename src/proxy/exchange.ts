@@ -1,6 +1,5 @@
 /** One request and its answer: decided (decide.ts), sent where it belongs, and streamed back. */
 import type http from 'node:http';
-import { errorText } from '../errors.ts';
 import { RequestBody } from './body.ts';
 import { formatTxids, parseTxids, txidSetCookie } from './cookie.ts';
 import {
@@ -21,10 +20,20 @@ import {
   withoutHeader,
 } from './headers.ts';
 import type { ProxyNode } from './node.ts';
+import {
+  headersOf,
+  type OwnAnswer,
+  ofFailure,
+  ofFlyReplay,
+  ofRedirect,
+  ofRefusal,
+  silentPrimary,
+  silentTarget,
+} from './own-answer.ts';
 import { ClientGone, type Presence } from './presence.ts';
 import { type KeptBody, replayWish } from './replay.ts';
 import { isRepeatable, isUpgrade, type RequestKind, type RuleSettings, Rules } from './rules.ts';
-import { answerOf, isConnectError, Upstream } from './upstream.ts';
+import { answerOf, Upstream } from './upstream.ts';
 
 export interface ExchangeSettings extends DecisionSettings, RuleSettings {
   readonly databases: readonly string[];
@@ -56,7 +65,7 @@ export interface ProxyHealth {
 }
 
 /** An application that is just being started is waited for. */
-const TARGET_RETRY_MS = 5000;
+export const TARGET_RETRY_MS = 5000;
 
 /** A request and its answer, and what all steps need of them. */
 interface Visit {
@@ -136,7 +145,7 @@ export class Exchanges {
     } catch (error) {
       if (response.headersSent || client.gone) response.destroy();
       // Without our own headers: it may be of one of them that it fails.
-      else end(request, response, 500, [], `the proxy failed: ${errorText(error)}\n`);
+      else end(request, response, ofFailure(error));
       return { kind, way: 'failed', error: client.gone ? undefined : error };
     }
   }
@@ -149,15 +158,9 @@ export class Exchanges {
       case 'primary':
         return this.#toPrimary(decision.url, visit, undefined);
       case 'redirect':
-        return this.#end(request, response, 307, ['Location', decision.location], '');
+        return this.#end(request, response, ofRedirect(decision.location));
       case 'fly-replay':
-        return this.#end(
-          request,
-          response,
-          409,
-          ['Fly-Replay', `instance=${decision.instance}`],
-          '',
-        );
+        return this.#end(request, response, ofFlyReplay(decision.instance));
       case 'refuse':
         return this.#refuse(request, response, decision);
       default:
@@ -178,9 +181,7 @@ export class Exchanges {
       });
     } catch (error) {
       client.assert();
-      const { host, port } = this.target.origin;
-      const text = `the application at ${host}:${port} does not answer: ${errorText(error)}`;
-      return this.#refuse(request, response, refuse(502, text));
+      return this.#refuse(request, response, silentTarget(this.target.origin, error));
     }
     if (!decision.marked) {
       return this.#relay(answer, visit, responseHeaders(answer.rawHeaders, { keepOurs: false }));
@@ -192,7 +193,7 @@ export class Exchanges {
     if (decision.cookie && txids.size > 0) {
       headers.push('Set-Cookie', txidSetCookie(txids, Date.now()));
     }
-    headers.push(...this.#ownHeaders(formatTxids(txids)));
+    headers.push(...this.ownHeaders(formatTxids(txids)));
     return this.#relay(answer, visit, relaxTxnumCookie(headers));
   }
 
@@ -210,8 +211,7 @@ export class Exchanges {
       });
     } catch (error) {
       client.assert();
-      const text = `the primary's proxy at ${url} does not answer: ${errorText(error)}`;
-      return this.#refuse(request, response, refuse(isConnectError(error) ? 503 : 502, text));
+      return this.#refuse(request, response, silentPrimary(url, error));
     }
     await this.#relay(answer, visit, responseHeaders(answer.rawHeaders, { keepOurs: true }));
   }
@@ -325,7 +325,8 @@ export class Exchanges {
     return upstream;
   }
 
-  #ownHeaders(txids: string): string[] {
+  /** What each answer says of this node; `txids`: how far its databases are. */
+  ownHeaders(txids: string): string[] {
     if (!this.settings.responseHeaders) return [];
     const { isPrimary, hostname } = this.node.facts();
     const lagMs = this.node.lagMs();
@@ -364,19 +365,15 @@ export class Exchanges {
   }
 
   #refuse(request: http.IncomingMessage, response: http.ServerResponse, refusal: Refusal): void {
-    const { status, reason } = refusal;
-    const again = status === 503 ? ['Retry-After', '1'] : [];
-    this.#end(request, response, status, again, `${reason}\n`);
+    this.#end(request, response, ofRefusal(refusal));
   }
 
   #end(
     request: http.IncomingMessage,
     response: http.ServerResponse,
-    status: number,
-    headers: readonly string[],
-    text: string,
+    { headers, ...rest }: OwnAnswer,
   ): void {
-    end(request, response, status, [...headers, ...this.#ownHeaders('')], text);
+    end(request, response, { ...rest, headers: [...headers, ...this.ownHeaders('')] });
   }
 }
 
@@ -384,23 +381,12 @@ export class Exchanges {
 function end(
   request: http.IncomingMessage,
   response: http.ServerResponse,
-  status: number,
-  headers: readonly string[],
-  text: string,
+  answer: OwnAnswer,
 ): void {
   // What is left of the body would be taken for the next request.
   const close = request.complete ? [] : ['Connection', 'close'];
-  response.writeHead(status, [
-    'Content-Type',
-    'text/plain; charset=utf-8',
-    'Content-Length',
-    `${Buffer.byteLength(text)}`,
-    'Cache-Control',
-    'no-store',
-    ...headers,
-    ...close,
-  ]);
-  response.end(text);
+  response.writeHead(answer.status, [...headersOf(answer), ...close]);
+  response.end(answer.text);
 }
 
 function clientOf(request: http.IncomingMessage) {

@@ -52,6 +52,14 @@ export function startProxy(
     // Without this the body of such a request would be taken for the new protocol's.
     shouldUpgradeCallback: ({ headers }) => isUpgrade(headers),
   });
+  const tell = (
+    request: http.IncomingMessage,
+    startedMs: number,
+    end: Outcome & { status: number },
+  ) => {
+    const { method = '', url: path = '' } = request;
+    answered({ ...end, method, path, ms: performance.now() - startedMs });
+  };
   const handle = (request: http.IncomingMessage, response: http.ServerResponse) => {
     const startedMs = performance.now();
     const client = new Presence();
@@ -61,21 +69,22 @@ export function startProxy(
       settings.answerMs > 0 ? setTimeout(() => response.destroy(), settings.answerMs) : undefined;
     exchanges.handle(request, response, client).then((outcome) => {
       clearTimeout(timer);
-      const { method = '', url: path = '' } = request;
-      const ms = performance.now() - startedMs;
-      answered({ ...outcome, method, path, status: response.statusCode, ms });
+      tell(request, startedMs, { ...outcome, status: response.statusCode });
     });
   };
   server.on('request', handle);
   server.on('checkContinue', handle);
   server.on('upgrade', (request, socket, head) => {
     upgraded.add(socket);
+    const startedMs = performance.now();
     const client = new Presence();
     socket.on('close', () => {
       upgraded.delete(socket);
       client.leave();
     });
-    void passUpgrade(exchanges, request, socket, head, client);
+    passUpgrade(exchanges, { request, socket, head, client }).then((outcome) =>
+      tell(request, startedMs, outcome),
+    );
   });
   return new Promise((resolve, reject) => {
     const { host, port } = settings.addr;
