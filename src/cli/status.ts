@@ -86,7 +86,7 @@ function databaseRow(report: NodeReport, db: DatabaseReport): string[] {
     formatBytes(db.pageSize * db.pages),
     db.pages === 0 ? '-' : db.journalMode,
     formatBytes(db.log.bytes),
-    stateOf(db),
+    stateOf(report.upstream, db),
   ];
 }
 
@@ -101,7 +101,11 @@ function byName(databases: readonly DatabaseReport[]): DatabaseReport[] {
   return [...databases].sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-function stateOf({ state, reason, haltHolder }: DatabaseReport): string {
+function stateOf(upstream: UpstreamReport | null, db: DatabaseReport): string {
+  const { state, reason, haltHolder } = db;
+  // A node of an earlier release does not tell them. The warning says why.
+  const trouble = upstream?.troubles?.find(({ name }) => name === db.name);
+  if (trouble) return `not replicated by ${trouble.hostname} at present`;
   const text = reason ? `${state}: ${reason}` : state;
   return haltHolder === null ? text : `${text}, only ${haltHolder} may write it (halt lock)`;
 }

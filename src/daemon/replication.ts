@@ -7,9 +7,11 @@ import {
   type UpstreamReport,
   whyDisconnected,
 } from '../http/info.ts';
+import { nameText } from '../http/names.ts';
 import type { NodeIdentity } from '../lease/node-identity.ts';
 import type { Logger } from '../log.ts';
 import { ReplicationClient } from '../replication/client.ts';
+import { type Trouble, troubleText } from '../replication/parts.ts';
 import { probePrimary } from '../replication/probe.ts';
 import { ReplicationServer } from '../replication/server.ts';
 import { Halts } from './halts.ts';
@@ -60,6 +62,7 @@ export class Replication {
         proxy: identity.role === 'primary' ? this.#proxyText() : (this.primaryProxyUrl ?? ''),
         knowsAll: this.lagMs !== undefined,
         lagMs: this.lagMs ?? 0,
+        troubles: [...this.#ownTroubles(), ...this.#upstreamTroubles()],
       }),
       onRefused: (verdict, peer) =>
         this.#warnings.set(`${verdict.code} ${peer.nodeId}`, verdict.text),
@@ -197,13 +200,35 @@ export class Replication {
       clockAheadMs: state.clockAheadMs ?? null,
       error: state.error ?? null,
       positions: positionTexts(state.positions),
+      troubles: state.troubles.map(({ database, ...trouble }) => ({
+        name: nameText(database),
+        ...trouble,
+      })),
     };
   }
 
   warnings(): string[] {
     const upstream = this.upstream();
     const disconnected = upstream && whyDisconnected(upstream);
-    return [...(disconnected ? [disconnected] : []), ...this.#warnings.values()];
+    return [...(disconnected ? [disconnected] : []), ...this.stale(), ...this.#warnings.values()];
+  }
+
+  /** Which databases here get old though the node is connected, and why. */
+  stale(): string[] {
+    return this.#upstreamTroubles().map(troubleText);
+  }
+
+  #upstreamTroubles(): readonly Trouble[] {
+    return this.#client?.state().troubles ?? [];
+  }
+
+  #ownTroubles(): Trouble[] {
+    const { identity, engine } = this.#parts;
+    return [...engine.client.statuses()].flatMap(([database, status]) =>
+      status.state === 'degraded'
+        ? [{ database, hostname: identity.hostname, reason: status.reason }]
+        : [],
+    );
   }
 
   #local() {

@@ -59,6 +59,16 @@ export interface UpstreamReport {
   readonly error: string | null;
   /** The primary's positions, as last heard. */
   readonly positions: Record<string, string>;
+  /** Databases that are not replicated at present there, or where that node has them from: what is here gets old. */
+  readonly troubles: readonly TroubleReport[];
+}
+
+export interface TroubleReport {
+  /** Of the database. */
+  readonly name: string;
+  /** Of the node that does not replicate it. */
+  readonly hostname: string;
+  readonly reason: string;
 }
 
 /** In plain words; undefined when it is connected. */

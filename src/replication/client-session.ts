@@ -26,12 +26,14 @@ import {
   decodePositions,
   decodeReject,
   decodeResyncBegin,
+  decodeTroubles,
   encodeChecksums,
   encodeHello,
   encodePositions,
   encodeRequest,
   encodeSubscription,
   FEATURE_HALT,
+  FEATURE_TROUBLES,
   FEATURE_ZSTD,
   type Heartbeat,
   type Hello,
@@ -42,6 +44,7 @@ import {
   type LocalNode,
   type ReplicationLogger,
   SILENCE_MS_MAX,
+  type Trouble,
 } from './parts.ts';
 import { DatabaseReceiver } from './receiver.ts';
 import type { ReplicationStore } from './store.ts';
@@ -66,6 +69,8 @@ export interface ClientSessionParts {
     /** Where the server's databases stand: at first all of them. */
     positions(positions: Map<string, Position>): void;
     heartbeat(heartbeat: Heartbeat): void;
+    /** Databases that are not replicated at present at the server, or where it has them from: all there are. */
+    troubles(troubles: readonly Trouble[]): void;
     applied(database: string, position: Position): void;
     dropped(database: string): void;
     closed(error: Error | undefined): void;
@@ -115,7 +120,7 @@ export class ClientSession {
       encodeHello({
         ...me,
         advertiseUrl: me.advertiseUrl ?? '',
-        features: FEATURE_HALT | (compress ? FEATURE_ZSTD : 0),
+        features: FEATURE_HALT | FEATURE_TROUBLES | (compress ? FEATURE_ZSTD : 0),
         nonce,
         primaryHostname: '',
         primaryProxy: '',
@@ -277,6 +282,11 @@ export class ClientSession {
         this.#positions(heartbeat.positions);
         for (const [name, position] of heartbeat.positions) this.#receiver(name)?.compare(position);
         this.#parts.events.heartbeat(heartbeat);
+        break;
+      }
+      case FRAME_TYPES.TROUBLES: {
+        const troubles = decodeTroubles(payload);
+        this.#parts.events.troubles(troubles.filter(({ database }) => this.#wanted(database)));
         break;
       }
       default:

@@ -4,7 +4,13 @@ import { errorText, LiteFsError } from '../errors.ts';
 import { type Position, samePosition } from '../ltx/position.ts';
 import { ClientSession } from './client-session.ts';
 import { type Heartbeat, type Hello, NONCE_BYTES } from './messages.ts';
-import type { Clock, LocalNode, ReplicationLogger } from './parts.ts';
+import {
+  type Clock,
+  type LocalNode,
+  type ReplicationLogger,
+  type Trouble,
+  troubleText,
+} from './parts.ts';
 import { isRemote } from './server.ts';
 import type { ReceivedEntry, ReplicationStore } from './store.ts';
 import { FrameTransport } from './transport.ts';
@@ -49,6 +55,8 @@ export interface ClientState {
   readonly clockAheadMs: number | undefined;
   /** The server's positions, as last heard. */
   readonly positions: ReadonlyMap<string, Position>;
+  /** Databases that are not replicated at present there, or where it has them from. */
+  readonly troubles: readonly Trouble[];
 }
 
 const CONNECT_MS_MAX = 10_000;
@@ -91,6 +99,7 @@ export class ReplicationClient {
   #currentMs = 0;
   #heartbeat: Heartbeat | undefined;
   #clockAheadMs: number | undefined;
+  #troubles: readonly Trouble[] = [];
 
   constructor(options: ReplicationClientOptions) {
     this.#options = options;
@@ -113,6 +122,7 @@ export class ReplicationClient {
       primaryClockMs: this.#heartbeat?.clockMs ?? 0,
       clockAheadMs: this.#clockAheadMs,
       positions: this.#theirs,
+      troubles: this.#troubles,
     };
   }
 
@@ -208,6 +218,7 @@ export class ReplicationClient {
           this.#clockAheadMs = heartbeat.clockMs - clock.wallMs();
           this.#checkCurrent();
         },
+        troubles: (troubles) => this.#troubled(troubles),
         applied: (database, position) => {
           const target = this.#targets?.get(database);
           if (target && position.txid >= target.txid) this.#targets?.delete(database);
@@ -221,6 +232,15 @@ export class ReplicationClient {
         closed: (error) => this.#disconnected(error),
       },
     });
+  }
+
+  #troubled(troubles: readonly Trouble[]): void {
+    for (const trouble of troubles) {
+      const known = this.#troubles.find(({ database }) => database === trouble.database);
+      if (known?.reason === trouble.reason) continue;
+      this.#options.log.warn({ database: trouble.database }, troubleText(trouble));
+    }
+    this.#troubles = troubles;
   }
 
   #positions(positions: Map<string, Position>): void {
@@ -270,6 +290,7 @@ export class ReplicationClient {
     this.#session = undefined;
     this.#targets = undefined;
     this.#subscribed = false;
+    this.#troubles = [];
     if (wasConnected) this.#options.events.lost();
     if (this.#closed) return;
     this.#error = error ? describe(error) : 'the connection was closed';

@@ -6,6 +6,7 @@ import { LiteFsError } from '../errors.ts';
 import type { PeerFacts } from '../lease/judge.ts';
 import type { Position } from '../ltx/position.ts';
 import { PayloadReader, PayloadWriter } from './bytes.ts';
+import type { Trouble } from './parts.ts';
 
 export const PROTOCOL_VERSION = 1;
 export const NONCE_BYTES = 32;
@@ -17,10 +18,14 @@ const PATTERNS_MAX = 10_000;
 /** A node has not more databases than this; also what bounds a list of positions. */
 const DATABASES_MAX = 1_000_000;
 
+/** In a TROUBLES: it has to fit into a frame. */
+const TROUBLES_MAX = 100;
 /** In `features`: the sender can do zstd. */
 export const FEATURE_ZSTD = 1;
 /** In `features`: the sender knows the halt lock. */
 export const FEATURE_HALT = 2;
+/** In `features`: the sender knows TROUBLES. */
+export const FEATURE_TROUBLES = 4;
 
 export interface Hello extends PeerFacts {
   readonly features: number;
@@ -176,6 +181,27 @@ export function encodeHeartbeat(heartbeat: Heartbeat): Buffer {
 export function decodeHeartbeat(payload: Buffer): Heartbeat {
   const reader = new PayloadReader(payload);
   return { clockMs: reader.u64(), lagMs: reader.u32(), positions: readPositions(reader) };
+}
+
+/** u32 count, then name, text hostname, text reason each: TROUBLES. The first of them, when there are too many. */
+export function encodeTroubles(troubles: readonly Trouble[]): Buffer {
+  const list = troubles.slice(0, TROUBLES_MAX);
+  const writer = new PayloadWriter().u32(list.length);
+  for (const { database, hostname, reason } of list) {
+    writer.name(database).text(hostname).text(reason);
+  }
+  return writer.done();
+}
+
+export function decodeTroubles(payload: Buffer): Trouble[] {
+  const reader = new PayloadReader(payload);
+  const count = reader.u32();
+  if (count > TROUBLES_MAX) throw new LiteFsError('PROTOCOL', `a list of ${count} troubles`);
+  return Array.from({ length: count }, () => ({
+    database: reader.name(),
+    hostname: reader.text(),
+    reason: reader.text(),
+  }));
 }
 
 /** name, then bytes: ENTRY, ENTRY_CHUNK, PAGES. */

@@ -1,11 +1,25 @@
 /** What both ends of replication get from outside. */
 import type { PeerFacts } from '../lease/judge.ts';
 import type { Position } from '../ltx/position.ts';
+import { nameText } from '../store/layout.ts';
 import type { ReceivedEntry } from './store.ts';
 
 /** The node, as it is now: read anew for each connection. */
 export interface LocalNode extends PeerFacts {
   readonly advertiseUrl: string | undefined;
+}
+
+/** A database that a node does not replicate at present: what others have of it gets old. */
+export interface Trouble {
+  readonly database: string;
+  /** Of that node. */
+  readonly hostname: string;
+  readonly reason: string;
+}
+
+/** In plain words. */
+export function troubleText({ database, hostname, reason }: Trouble): string {
+  return `${nameText(database)}: ${hostname} does not replicate it at present: ${reason}`;
 }
 
 /** What a node tells those who follow it of the primary, which it may be itself. */
@@ -17,6 +31,8 @@ export interface Upstream {
   readonly knowsAll: boolean;
   /** How far behind it this node is, ms. */
   readonly lagMs: number;
+  /** Here, and at the nodes that it comes from. */
+  readonly troubles: readonly Trouble[];
 }
 
 /** What a node does for a replica that wants to write a database: see daemon/halts.ts. */

@@ -34,7 +34,9 @@ import {
   encodeHello,
   encodePositions,
   encodeReject,
+  encodeTroubles,
   FEATURE_HALT,
+  FEATURE_TROUBLES,
   FEATURE_ZSTD,
   type Hello,
   helloVersion,
@@ -105,6 +107,8 @@ export class ServerSession {
   readonly #feeds = new Map<string, DatabaseFeed>();
   readonly #acked = new Map<string, Position>();
   readonly #told = new Map<string, Position>();
+  /** As TROUBLES has it. */
+  #toldTroubles = encodeTroubles([]);
   readonly #lender: HaltLender;
   readonly #connectedAtMs: number;
   readonly #startedMs: number;
@@ -268,6 +272,7 @@ export class ServerSession {
     this.#wanted = nameMatcher(patterns);
     const ours = this.#offered();
     transport.send('SUBSCRIBED', encodePositions(ours));
+    this.#tellTroubles();
     for (const [name, position] of theirs) this.#acked.set(name, position);
     for (const [name, position] of ours) this.#told.set(name, position);
     // From here on nothing is missed: what is not in the log yet comes as an entry.
@@ -401,8 +406,20 @@ export class ServerSession {
       if (feed) feed.moved(position);
       else this.#follow(name, this.#has(name));
     }
+    this.#tellTroubles();
     const { lagMs } = upstream();
     transport.send('HEARTBEAT', encodeHeartbeat({ clockMs: clock.wallMs(), lagMs, positions }));
+  }
+
+  /** All there are, when they are others than it was told. */
+  #tellTroubles(): void {
+    const { transport, upstream } = this.#parts;
+    if (((this.#peer as Hello).features & FEATURE_TROUBLES) === 0) return;
+    const troubles = upstream().troubles.filter(({ database }) => this.#wanted(database));
+    const list = encodeTroubles(troubles);
+    if (list.equals(this.#toldTroubles)) return;
+    this.#toldTroubles = list;
+    transport.send('TROUBLES', list);
   }
 
   #closed(error: Error | undefined): void {

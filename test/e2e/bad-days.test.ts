@@ -189,6 +189,12 @@ test('a database in quarantine stays on the replica, which follows what takes it
     const [report] = (await primary.info()).databases;
     assert.match(`${report.state} ${report.reason}`, /degraded .*quarantine/);
     assert.equal(rows(), 1);
+    await until('the replica tells of it', async () => {
+      const { upstream, warnings } = await replica.info();
+      const [{ name, hostname, reason }] = upstream?.troubles ?? [];
+      const text = `${name}: ${hostname} does not replicate it at present: ${reason}`;
+      return /damaged header.*quarantine/.test(reason) && warnings.includes(text);
+    });
 
     fs.writeFileSync(primary.file('app.db'), good);
     const db = new Sqlite(primary.file('app.db'));
@@ -196,6 +202,10 @@ test('a database in quarantine stays on the replica, which follows what takes it
     db.close();
     await inSync(primary, replica, 'app.db');
     assert.equal(rows(), 2);
+    await until('all is well there', async () => {
+      const { upstream, warnings } = await replica.info();
+      return upstream?.troubles.length === 0 && warnings.length === 0;
+    });
     assert.deepEqual(fs.readdirSync(path.join(replica.data, 'divergence')), []);
   } finally {
     await cluster.close();

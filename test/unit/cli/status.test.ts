@@ -52,6 +52,7 @@ const UPSTREAM: UpstreamReport = {
   clockAheadMs: 0,
   error: null,
   positions: { 'a.db': at(0x1f) },
+  troubles: [],
 };
 
 const replica = (upstream: Partial<UpstreamReport>, database: Partial<DatabaseReport> = {}) =>
@@ -91,6 +92,12 @@ describe('status', () => {
     assert.match(replica({}, { state: 'degraded', reason: 'no room' }), / degraded: no room$/m);
     const text = formatStatus({ ...PRIMARY, warnings: ['anybody may connect'] });
     assert.ok(text.endsWith('\n\n! anybody may connect\n'), text);
+  });
+
+  test('of a replica names what the primary does not replicate', () => {
+    const reason = 'a.db has a damaged header';
+    const text = replica({ troubles: [{ name: 'a.db', hostname: 'box1', reason }] });
+    assert.match(text, / not replicated by box1 at present$/m);
   });
 
   test('of a replica that is not connected does not know how far behind it is', () => {

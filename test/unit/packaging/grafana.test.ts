@@ -208,6 +208,7 @@ function everything(): NodeMetrics {
       clockAheadMs: 0,
       error: null,
       positions: {},
+      troubles: [],
     },
     warnings: [],
   };

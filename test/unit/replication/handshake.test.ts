@@ -131,7 +131,7 @@ describe('a stranger', () => {
       log: { debug: record, info: record, warn: record, error: record },
       halts: NO_HALTS,
       mayWrite: true,
-      upstream: () => ({ hostname: '', proxy: '', knowsAll: true, lagMs: 0 }),
+      upstream: () => ({ hostname: '', proxy: '', knowsAll: true, lagMs: 0, troubles: [] }),
       events: {
         authenticated: () => assert.fail('authenticated'),
         welcomed: () => assert.fail('welcomed'),

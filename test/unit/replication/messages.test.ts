@@ -41,6 +41,12 @@ interface Codec {
 
 const CODECS: Codec[] = [
   {
+    what: 'TROUBLES',
+    values: fc.array(record({ database: name, hostname: text, reason: text }), { maxLength: 8 }),
+    encode: messages.encodeTroubles,
+    decode: messages.decodeTroubles,
+  },
+  {
     what: 'HELLO',
     values: record({
       features: u32,

@@ -82,7 +82,13 @@ export function connect(
     log: SILENT,
     halts: NO_HALTS,
     mayWrite: true,
-    upstream: () => ({ hostname: server.local.hostname, proxy: '', knowsAll, lagMs: 0 }),
+    upstream: () => ({
+      hostname: server.local.hostname,
+      proxy: '',
+      knowsAll,
+      lagMs: 0,
+      troubles: [],
+    }),
     events: { authenticated() {}, welcomed() {}, refused() {}, acked() {}, closed() {} },
   });
   const clientSession = new ClientSession({
@@ -103,6 +109,7 @@ export function connect(
       positions() {},
       heartbeat() {},
       applied() {},
+      troubles() {},
       dropped() {},
       closed(error) {
         ended = error ?? null;

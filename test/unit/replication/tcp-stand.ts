@@ -1,6 +1,7 @@
 /** A replica that follows a primary over TCP on this machine, both with databases in memory. */
 import net from 'node:net';
 import { ReplicationClient } from '../../../src/replication/client.ts';
+import type { Trouble } from '../../../src/replication/parts.ts';
 import { ServerSession } from '../../../src/replication/server-session.ts';
 import { FrameTransport } from '../../../src/replication/transport.ts';
 import type { MemoryStore } from './memory-store.ts';
@@ -10,6 +11,8 @@ export interface Following {
   readonly client: ReplicationClient;
   /** Whether the primary ends connections as soon as they are made. */
   isAway: boolean;
+  /** What the primary tells of its databases. */
+  troubles: readonly Trouble[];
   /** Resolves when the client waits before it connects again, once for each time. */
   rests(): Promise<void>;
   /** The clock of both goes on; no timer runs. */
@@ -59,7 +62,13 @@ export async function follow(replica: MemoryStore, primary: MemoryStore): Promis
       log: SILENT,
       halts: NO_HALTS,
       mayWrite: true,
-      upstream: () => ({ hostname: PRIMARY.hostname, proxy: '', knowsAll: true, lagMs: 0 }),
+      upstream: () => ({
+        hostname: PRIMARY.hostname,
+        proxy: '',
+        knowsAll: true,
+        lagMs: 0,
+        troubles: link.troubles,
+      }),
       events: {
         authenticated() {},
         welcomed() {},
@@ -90,6 +99,7 @@ export async function follow(replica: MemoryStore, primary: MemoryStore): Promis
   const link: Following = {
     client,
     isAway: false,
+    troubles: [],
     rests: () => rests.wait(),
     pass(ms) {
       nowMs += ms;

@@ -106,6 +106,7 @@ function ownState({ upstream, databases }) {
   if (!upstream) return { mood: 'good', state: 'running' };
   if (!upstream.connected) return { mood: 'bad', state: 'not connected' };
   if (!upstream.inSync) return { mood: 'warn', state: 'catching up' };
+  if (upstream.troubles.length > 0) return { mood: 'warn', state: 'partly stale' };
   const isBehind = (upstream.lagMs ?? 0) > BEHIND_MS;
   return isBehind ? { mood: 'warn', state: 'behind' } : { mood: 'good', state: 'in sync' };
 }
@@ -145,6 +146,8 @@ function referenceOf(info, database) {
 export function placeOf(info, node, database) {
   const position = node.positions[database];
   if (position === undefined) return { position, mood: 'none', text: 'not there' };
+  const isStale = info.upstream?.troubles.some(({ name }) => name === database);
+  if (isStale && node.id !== 'upstream') return { position, mood: 'warn', text: 'not replicated' };
   const reference = referenceOf(info, database);
   const missing = txidOf(reference) - txidOf(position);
   // What another node has is heard a moment later than what this one has.

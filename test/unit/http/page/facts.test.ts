@@ -61,6 +61,7 @@ const UPSTREAM: UpstreamReport = {
   clockAheadMs: 0,
   error: null,
   positions: { 'a.db': at(10) },
+  troubles: [],
 };
 const primary = (more: Partial<NodeReport> = {}): NodeReport => ({
   clusterID: 'c',
@@ -122,6 +123,16 @@ describe('what is wrong', () => {
   it('is a copy with another content at the same transaction', () => {
     const replicas = [{ ...REPLICA, positions: { 'a.db': at(10, 'b') } }];
     assert.match(troubles(primary({ replicas }))[0], /^box2 has another content of a\.db/);
+  });
+
+  it('is a database that the primary does not replicate', () => {
+    const upstream = { troubles: [{ name: 'a.db', hostname: 'box1', reason: 'damaged' }] };
+    const info = replica(upstream, { warnings: ['a.db: box1 does not replicate it'] });
+    const [self, first] = nodesOf(info);
+    assert.deepEqual([self.mood, self.state], ['warn', 'partly stale']);
+    assert.equal(placeOf(info, self, 'a.db').text, 'not replicated');
+    assert.equal(placeOf(info, first, 'a.db').text, 'up to date');
+    assert.deepEqual(troubles(info), info.warnings);
   });
 
   it('is said once, also when the node has a warning of it', () => {
