@@ -61,6 +61,7 @@ export class Replication {
         // Those that follow us reach the primary by another host than ours.
         proxy: identity.role === 'primary' ? this.#proxyText() : (this.primaryProxyUrl ?? ''),
         knowsAll: this.lagMs !== undefined,
+        away: this.#away() ?? '',
         lagMs: this.lagMs ?? 0,
         troubles: [...this.#ownTroubles(), ...this.#upstreamTroubles()],
       }),
@@ -208,14 +209,19 @@ export class Replication {
   }
 
   warnings(): string[] {
-    const upstream = this.upstream();
-    const disconnected = upstream && whyDisconnected(upstream);
+    const disconnected = this.#away();
     return [...(disconnected ? [disconnected] : []), ...this.stale(), ...this.#warnings.values()];
   }
 
   /** Which databases here get old though the node is connected, and why. */
   stale(): string[] {
     return this.#upstreamTroubles().map(troubleText);
+  }
+
+  /** Why it is not connected; undefined when it is, or follows nobody. */
+  #away(): string | undefined {
+    const upstream = this.upstream();
+    return upstream ? whyDisconnected(upstream) : undefined;
   }
 
   #upstreamTroubles(): readonly Trouble[] {

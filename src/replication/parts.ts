@@ -29,6 +29,8 @@ export interface Upstream {
   readonly proxy: string;
   /** Whether this node has had, since it started, everything that the primary has: what it lacks is gone, not to come. */
   readonly knowsAll: boolean;
+  /** Why it is not connected to the node that it follows itself; '' when it is. */
+  readonly away: string;
   /** How far behind it this node is, ms. */
   readonly lagMs: number;
   /** Here, and at the nodes that it comes from. */

@@ -248,9 +248,11 @@ export class ServerSession {
       this.#refuse('not-yet', `${me.hostname} has not met its primary yet`);
       return;
     }
-    if (!this.#parts.upstream().knowsAll) {
-      // Databases that are still on their way here would be taken for dropped.
-      this.#refuse('not-yet', `${me.hostname} has not caught up with its primary yet`);
+    const { knowsAll, away } = this.#parts.upstream();
+    if (!knowsAll) {
+      // Databases that are still on their way here would be taken for dropped; see docs/protocol.md, *Chains*.
+      const why = away === '' ? '' : `: it is ${away}`;
+      this.#refuse('not-yet', `${me.hostname} has not caught up with its primary yet${why}`);
       return;
     }
     transport.send('WELCOME');

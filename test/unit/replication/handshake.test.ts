@@ -23,7 +23,7 @@ afterEach(() => mock.timers.reset());
 describe('two nodes', () => {
   const meet = async (
     replica: Partial<LocalNode> & { secret?: string },
-    primary: Partial<LocalNode> & { secret?: string; knowsAll?: boolean },
+    primary: Partial<LocalNode> & { secret?: string; knowsAll?: boolean; away?: string },
   ) => {
     const link = connect(
       { store: new MemoryStore(), local: { ...REPLICA, ...replica }, secret: replica.secret },
@@ -32,6 +32,7 @@ describe('two nodes', () => {
         local: { ...PRIMARY, ...primary },
         secret: primary.secret,
         knowsAll: primary.knowsAll,
+        away: primary.away,
       },
       clock,
     );
@@ -75,7 +76,14 @@ describe('two nodes', () => {
       {},
       { role: 'replica', knowsAll: false },
       'PEER_UNREACHABLE',
-      /box1 has not caught up with its primary yet/,
+      /box1 has not caught up with its primary yet$/,
+    ],
+    [
+      'one that cannot, as its own primary is away',
+      {},
+      { role: 'replica', knowsAll: false, away: 'not connected to box0:20204: no answer' },
+      'PEER_UNREACHABLE',
+      /box1 has not caught up .* yet: it is not connected to box0:20204: no answer$/,
     ],
   ] as const) {
     it(`${what}: refused, with the reason`, async () => {
@@ -131,7 +139,14 @@ describe('a stranger', () => {
       log: { debug: record, info: record, warn: record, error: record },
       halts: NO_HALTS,
       mayWrite: true,
-      upstream: () => ({ hostname: '', proxy: '', knowsAll: true, lagMs: 0, troubles: [] }),
+      upstream: () => ({
+        hostname: '',
+        proxy: '',
+        knowsAll: true,
+        away: '',
+        lagMs: 0,
+        troubles: [],
+      }),
       events: {
         authenticated: () => assert.fail('authenticated'),
         welcomed: () => assert.fail('welcomed'),

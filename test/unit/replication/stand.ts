@@ -14,6 +14,7 @@ export interface SideOptions {
   readonly secret?: string;
   /** See Upstream. */
   readonly knowsAll?: boolean;
+  readonly away?: string;
 }
 
 export interface Connection {
@@ -69,7 +70,7 @@ export function connect(
   for (const end of [near, far]) copyWhatComes(end);
   let ended: Error | null | undefined;
   let met: Hello | undefined;
-  const { knowsAll = true } = server;
+  const { knowsAll = true, away = '' } = server;
   const serverSession = new ServerSession({
     transport: new FrameTransport(far),
     address: 'test',
@@ -86,6 +87,7 @@ export function connect(
       hostname: server.local.hostname,
       proxy: '',
       knowsAll,
+      away,
       lagMs: 0,
       troubles: [],
     }),

@@ -66,6 +66,7 @@ export async function follow(replica: MemoryStore, primary: MemoryStore): Promis
         hostname: PRIMARY.hostname,
         proxy: '',
         knowsAll: true,
+        away: '',
         lagMs: 0,
         troubles: link.troubles,
       }),

@@ -63,6 +63,7 @@ it('are not told to a node that does not know of them', async () => {
       hostname: '',
       proxy: '',
       knowsAll: true,
+      away: '',
       lagMs: 0,
       troubles: [TROUBLE],
     }),
