@@ -273,6 +273,7 @@ export class ClientSession {
       }
       case FRAME_TYPES.DROPPED: {
         const { database, diverged } = decodeDropped(payload);
+        this.#spools.drop(database);
         this.#receiver(database)?.dropped(diverged);
         this.#parts.events.dropped(database);
         break;

@@ -96,7 +96,7 @@ export class DatabaseFeed {
       'bytes' in source &&
       this.#transport.pendingBytes < LIVE_PENDING_BYTES_MAX;
     if (sendNow) {
-      this.#transport.send('ENTRY', ...encodeNamed(this.#database, source.bytes));
+      this.#tell('ENTRY', ...encodeNamed(this.#database, source.bytes));
       this.#position = entry.post;
       return;
     }
@@ -177,6 +177,11 @@ export class DatabaseFeed {
     this.#more = undefined;
   }
 
+  /** Nothing once it is closed: after DROPPED it would be taken for that of a database that was made anew. */
+  #tell(...frame: Parameters<FrameTransport['send']>): Promise<void> | undefined {
+    return this.#closed ? undefined : this.#transport.send(...frame);
+  }
+
   async #sendAll(entries: readonly LogEntry[]): Promise<void> {
     const open = new Map<string, fs.promises.FileHandle>();
     try {
@@ -196,7 +201,7 @@ export class DatabaseFeed {
   async #send(entry: LogEntry, open: Map<string, fs.promises.FileHandle>): Promise<void> {
     const { source } = entry;
     if ('bytes' in source) {
-      await this.#transport.send('ENTRY', ...encodeNamed(this.#database, source.bytes));
+      await this.#tell('ENTRY', ...encodeNamed(this.#database, source.bytes));
       return;
     }
     let handle = open.get(source.path);
@@ -207,12 +212,12 @@ export class DatabaseFeed {
     if (source.length <= WHOLE_ENTRY_BYTES_MAX) {
       const bytes = Buffer.allocUnsafe(source.length);
       await readInto(handle, bytes, source.offset);
-      await this.#transport.send('ENTRY', ...encodeNamed(this.#database, bytes));
+      await this.#tell('ENTRY', ...encodeNamed(this.#database, bytes));
       return;
     }
-    await this.#transport.send('ENTRY_BEGIN', encodeEntryBegin(this.#database, source.length));
+    await this.#tell('ENTRY_BEGIN', encodeEntryBegin(this.#database, source.length));
     await this.#sendChunks(handle, source.offset, source.length);
-    this.#transport.send('ENTRY_END', encodeName(this.#database));
+    this.#tell('ENTRY_END', encodeName(this.#database));
   }
 
   /** Through a few buffers that are used again and again: a gigabyte of garbage is slow to go. */
@@ -224,7 +229,7 @@ export class DatabaseFeed {
       if (count > 0 && count % CHUNK_BUFFERS === 0) await this.#transport.drained();
       const into = buffers[count % CHUNK_BUFFERS].subarray(0, Math.min(CHUNK_BYTES, length - at));
       await readInto(handle, into, offset + at);
-      await this.#transport.send('ENTRY_CHUNK', ...encodeNamed(this.#database, into));
+      await this.#tell('ENTRY_CHUNK', ...encodeNamed(this.#database, into));
     }
     await this.#transport.drained();
   }
@@ -239,7 +244,7 @@ export class DatabaseFeed {
     const cut = await this.#store.cutPages(this.#database, comparable ? theirs : undefined);
     try {
       const diverged = isDiverged(had, cut.position, reason);
-      this.#transport.send(
+      this.#tell(
         'RESYNC_BEGIN',
         encodeResyncBegin({ database: this.#database, ...cutFacts(cut), diverged, reason }),
       );
@@ -247,7 +252,7 @@ export class DatabaseFeed {
       if (this.#isOver || !cut.end) return;
       await this.#sendUpTo(cut.position, cut.end);
       if (this.#isOver) return;
-      this.#transport.send('RESYNC_END', encodeNamedPosition(this.#database, this.#position));
+      this.#tell('RESYNC_END', encodeNamedPosition(this.#database, this.#position));
       const seconds = Math.round(performance.now() - startedMs) / 1000;
       this.#events.resync(
         `sent ${comparable ? 'the pages that differ' : 'all pages'} of ${this.#database} (${reason})`,
@@ -273,7 +278,7 @@ export class DatabaseFeed {
       // What it rejects with is found above, unless this ends before.
       filling.catch(() => {});
       const pages = Buffer.from(parts[turn % 2], 0, length);
-      this.#transport.send('PAGES', ...encodeNamed(this.#database, pages));
+      this.#tell('PAGES', ...encodeNamed(this.#database, pages));
       sent = this.#transport.drained();
     }
   }
@@ -295,7 +300,7 @@ export class DatabaseFeed {
   #askChecksums(): Promise<Theirs> {
     return new Promise((resolve) => {
       this.#checksums = { parts: [], bytes: 0, done: resolve };
-      this.#transport.send('CHECKSUMS_ASK', encodeName(this.#database));
+      this.#tell('CHECKSUMS_ASK', encodeName(this.#database));
     });
   }
 }

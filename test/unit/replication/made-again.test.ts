@@ -1,8 +1,11 @@
 /** A database that is dropped on the primary, and made again, while a replica is connected. */
 import assert from 'node:assert/strict';
-import { afterEach, beforeEach, it, mock } from 'node:test';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, it, mock } from 'node:test';
 import { MemoryStore } from './memory-store.ts';
-import { type Connection, connect, PRIMARY, REPLICA, settle } from './stand.ts';
+import { type Connection, connect, PRIMARY, REPLICA, settle, until } from './stand.ts';
 
 const clock = { wallMs: () => 0, monotonicMs: () => 0 };
 let primary: MemoryStore;
@@ -47,4 +50,62 @@ it('comes also when the replica has asked for it meanwhile', async () => {
   mock.timers.tick(1000);
   await settle();
   assert.deepEqual(replica.positions(), primary.positions());
+});
+
+describe('what the log has of it in a file, and is being sent when it is dropped,', () => {
+  /** The entry, in a file of `bytes`; `reading` is called while it is read. */
+  function filed(dir: string, bytes: number, reading: () => void): void {
+    const file = path.join(dir, 'entry');
+    const [entry] = primary.databases.get('b.db')?.log ?? [];
+    assert('bytes' in entry.source);
+    fs.writeFileSync(file, Buffer.concat([entry.source.bytes, Buffer.alloc(bytes)]));
+    Object.assign(entry, { source: { path: file, offset: 0, length: fs.statSync(file).size } });
+    const open = fs.promises.open.bind(fs.promises);
+    mock.method(fs.promises, 'open', async (...args: Parameters<typeof open>) => {
+      const handle = await open(...args);
+      const read = handle.read.bind(handle) as (...all: unknown[]) => unknown;
+      Object.assign(handle, {
+        read: async (...all: unknown[]) => {
+          const result = await read(...all);
+          reading();
+          return result;
+        },
+      });
+      return handle;
+    });
+  }
+
+  for (const [what, bytes, reads] of [
+    ['whole', 0, 1],
+    ['in chunks', 4 << 20, 3],
+  ] as const) {
+    it(`does not come after the drop, and ends nothing (${what})`, async () => {
+      const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'made-again-'));
+      try {
+        link.cut();
+        await settle(4);
+        Object.assign(replica, { spoolDir: dir });
+        primary.commit('b.db', new Map([[1, 1n]]));
+        let count = 0;
+        filed(dir, bytes, () => {
+          if (++count === reads) primary.remove('b.db');
+        });
+        link = connect(
+          { store: replica, local: REPLICA },
+          { store: primary, local: PRIMARY },
+          clock,
+        );
+        await until(() => count === reads);
+        await settle(200);
+        primary.commit('a.db', new Map([[1, 9n]]));
+        await settle();
+        assert.deepEqual(replica.positions(), primary.positions());
+        assert.equal(link.ended(), undefined);
+        assert.deepEqual(fs.readdirSync(dir), ['entry']);
+      } finally {
+        mock.restoreAll();
+        fs.rmSync(dir, { recursive: true });
+      }
+    });
+  }
 });
