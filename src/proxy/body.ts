@@ -1,5 +1,6 @@
 /** The body of a request on its way from the client to the other side. */
 import type http from 'node:http';
+import { trailerPairs } from './headers.ts';
 import { KeptBody } from './replay.ts';
 
 /**
@@ -16,6 +17,7 @@ export class RequestBody {
   #kept: KeptBody | undefined;
   #held: boolean;
   #stopWaiting: (() => void) | undefined;
+  #onEnd: (() => void) | undefined;
 
   constructor(request: http.IncomingMessage, response: http.ServerResponse) {
     const { headers, httpVersion } = request;
@@ -79,6 +81,7 @@ export class RequestBody {
       this.#response.writeContinue();
       this.#keepFromHere();
     }
+    if (this.#onEnd) this.#request.off('end', this.#onEnd);
     this.#request.unpipe().resume();
   }
 
@@ -92,6 +95,12 @@ export class RequestBody {
     this.#keepFromHere();
     request.on('error', () => upward.destroy());
     request.on('aborted', () => upward.destroy());
-    request.pipe(upward);
+    this.#onEnd = () => {
+      const { rawTrailers } = request;
+      if (rawTrailers.length > 0) upward.addTrailers(trailerPairs(rawTrailers));
+      upward.end();
+    };
+    request.on('end', this.#onEnd);
+    request.pipe(upward, { end: false });
   }
 }

@@ -191,3 +191,18 @@ describe('a body that the application does not want', () => {
     return Buffer.concat(came);
   }
 });
+
+describe('a body in chunks', () => {
+  it('keeps its trailers, but for those that only headers can be', async () => {
+    const app: http.RequestListener = (request, response) => {
+      request.resume().on('end', () => response.end(JSON.stringify(request.trailers)));
+    };
+    await withProxy(app, async (port) => {
+      const request = http.request({ host: '127.0.0.1', port, method: 'POST', agent: false });
+      request.setHeader('transfer-encoding', 'chunked');
+      request.addTrailers({ 'x-sum': '42', host: 'b', 'litefs-role': 'primary' });
+      request.end('hello');
+      assert.deepEqual(await answerTo(request), [200, '{"x-sum":"42"}']);
+    });
+  });
+});
