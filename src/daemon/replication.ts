@@ -9,6 +9,7 @@ import {
 } from '../http/info.ts';
 import { nameText } from '../http/names.ts';
 import type { NodeIdentity } from '../lease/node-identity.ts';
+import { Sightings } from '../lease/sightings.ts';
 import type { Logger } from '../log.ts';
 import { ReplicationClient } from '../replication/client.ts';
 import { type Trouble, troubleText } from '../replication/parts.ts';
@@ -36,7 +37,7 @@ export class Replication {
   readonly #server: ReplicationServer;
   readonly #client: ReplicationClient | undefined;
   readonly #synced = Promise.withResolvers<'synced'>();
-  readonly #warnings = new Map<string, string>();
+  readonly #sightings = new Sightings(clock.monotonicMs);
   #timers: NodeJS.Timeout[] = [];
   /** Called when a replica has met the node that it follows: the primary may be another. */
   readonly metListeners = new Set<() => void>();
@@ -66,7 +67,7 @@ export class Replication {
         troubles: [...this.#ownTroubles(), ...this.#upstreamTroubles()],
       }),
       onRefused: (verdict, peer) =>
-        this.#warnings.set(`${verdict.code} ${peer.nodeId}`, verdict.text),
+        this.#sightings.saw(`${verdict.code} ${peer.nodeId}`, verdict.text),
       onNeeds: (txids) => engine.client.pin('replicas', txids),
     });
     engine.client.onCorrection((database) => this.#client?.compare(database));
@@ -210,7 +211,7 @@ export class Replication {
 
   warnings(): string[] {
     const disconnected = this.#away();
-    return [...(disconnected ? [disconnected] : []), ...this.stale(), ...this.#warnings.values()];
+    return [...(disconnected ? [disconnected] : []), ...this.stale(), ...this.#sightings.texts()];
   }
 
   /** Which databases here get old though the node is connected, and why. */
@@ -260,9 +261,10 @@ export class Replication {
       random: randomBytes,
     })
       .then((verdict) => {
-        if (!verdict || this.#warnings.has(verdict.code)) return;
-        this.#warnings.set(verdict.code, verdict.text);
-        log.error({ code: verdict.code }, verdict.text);
+        if (!verdict) this.#sightings.gone('probe');
+        else if (this.#sightings.saw('probe', verdict.text)) {
+          log.error({ code: verdict.code }, verdict.text);
+        }
       })
       .catch((error) => log.debug({ err: error }, 'nobody answers where the primary should be'));
   }

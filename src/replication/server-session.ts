@@ -172,9 +172,10 @@ export class ServerSession {
   }
 
   #frame({ type, payload }: Frame): void {
-    this.#heardMs = this.#parts.clock.monotonicMs();
     const state = this.#state;
+    // Nor does it stay for what it says then.
     if (state === 'refused') return;
+    this.#heardMs = this.#parts.clock.monotonicMs();
     if (type === FRAME_TYPES.HELLO && state === 'hello') this.#hello(payload);
     else if (type === FRAME_TYPES.AUTH && state === 'auth') this.#auth(payload);
     else if (type === FRAME_TYPES.SUBSCRIBE && state === 'welcomed')

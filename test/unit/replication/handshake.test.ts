@@ -121,6 +121,16 @@ describe('two nodes', () => {
 });
 
 describe('a stranger', () => {
+  const HELLO = encodeHello({
+    ...REPLICA,
+    advertiseUrl: '',
+    features: 0,
+    nonce: Buffer.alloc(32),
+    primaryHostname: '',
+    primaryProxy: '',
+    release: '1',
+  });
+
   function listen() {
     const [near, far] = duplexPair();
     const got: Frame[] = [];
@@ -162,15 +172,7 @@ describe('a stranger', () => {
 
   it('of another version is told both versions', async () => {
     const { transport, got, near } = listen();
-    const hello = encodeHello({
-      ...REPLICA,
-      advertiseUrl: '',
-      features: 0,
-      nonce: Buffer.alloc(32),
-      primaryHostname: '',
-      primaryProxy: '',
-      release: '1',
-    });
+    const hello = Buffer.from(HELLO);
     hello.writeUInt16BE(9, 4);
     transport.send('HELLO', hello);
     await settle();
@@ -210,5 +212,30 @@ describe('a stranger', () => {
     }
     await closed;
     assert.match(log.join(), /10 s/);
+  });
+
+  it('that was refused does not stay, however much it says', async () => {
+    const { transport, near, closed, got } = listen();
+    // It does not close its side when the server does.
+    near.removeAllListeners('end');
+    transport.send('HELLO', Buffer.from(HELLO));
+    transport.send('AUTH', Buffer.alloc(32));
+    await settle();
+    assert.deepEqual(
+      got.map(({ type }) => frameName(type)),
+      ['HELLO', 'REJECT'],
+    );
+    let isClosed = false;
+    closed.then(() => {
+      isClosed = true;
+    });
+    for (let second = 0; second < 12; second++) {
+      nowMs += 1000;
+      mock.timers.tick(1000);
+      transport.send('PING');
+      await settle(4);
+    }
+    assert(isClosed);
+    near.destroy();
   });
 });
