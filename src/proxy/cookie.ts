@@ -36,16 +36,19 @@ export function parseTxids(header: string | undefined, databases: readonly strin
   return txids;
 }
 
-/** The value for these databases, in their order; also that of the header litefs-txid. */
-export function formatTxids(txids: Txids): string {
-  if (txids.size === 1) return [...txids.values()].map(formatTxid).join();
+/**
+ * The value for what is there of these databases, in that order; also that of the header litefs-txid. Of several databases
+ * the only one that is there yet has its name, too: other nodes could not tell which it is.
+ */
+export function formatTxids(txids: Txids, databases: readonly string[]): string {
+  if (databases.length === 1) return [...txids.values()].map(formatTxid).join();
   return [...txids].map(([name, txid]) => `${encodeName(name)}:${formatTxid(txid)}`).join('&');
 }
 
 /** The header Set-Cookie. */
-export function txidSetCookie(txids: Txids, nowMs: number): string {
+export function txidSetCookie(txids: Txids, databases: readonly string[], nowMs: number): string {
   const expires = new Date(nowMs + EXPIRY_S * 1000).toUTCString();
-  const value = formatTxids(txids);
+  const value = formatTxids(txids, databases);
   return `${TXID_COOKIE}=${value}; Path=/; Expires=${expires}; Max-Age=${EXPIRY_S}; HttpOnly; SameSite=Lax`;
 }
 

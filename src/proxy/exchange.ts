@@ -189,11 +189,12 @@ export class Exchanges {
     const wish = headerValue(answer.rawHeaders, 'fly-replay');
     if (kept && wish !== undefined) return this.#replay(wish, answer, kept, visit);
     const txids = decision.cookie ? await this.node.flush() : this.node.facts().txids;
+    const { databases } = this.settings;
     const headers = responseHeaders(answer.rawHeaders, { keepOurs: false });
     if (decision.cookie && txids.size > 0) {
-      headers.push('Set-Cookie', txidSetCookie(txids, Date.now()));
+      headers.push('Set-Cookie', txidSetCookie(txids, databases, Date.now()));
     }
-    headers.push(...this.ownHeaders(formatTxids(txids)));
+    headers.push(...this.ownHeaders(formatTxids(txids, databases)));
     return this.#relay(answer, visit, relaxTxnumCookie(headers));
   }
 

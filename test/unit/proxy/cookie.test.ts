@@ -8,7 +8,7 @@ const hex = (txid: number) => txid.toString(16).padStart(16, '0');
 
 describe('the cookie', () => {
   it('of one database is what LiteFS makes of it', () => {
-    const cookie = txidSetCookie(new Map([['app.db', 42]]), DAY_MS);
+    const cookie = txidSetCookie(new Map([['app.db', 42]]), ['app.db'], DAY_MS);
     assert.equal(
       cookie,
       '__txid=000000000000002a; Path=/; Expires=Thu, 01 Jan 2026 00:05:00 GMT; Max-Age=300; HttpOnly; SameSite=Lax',
@@ -20,7 +20,7 @@ describe('the cookie', () => {
       ['app.db', 42],
       ['a b;.db', 7],
     ]);
-    assert.equal(formatTxids(txids), `app.db:${hex(42)}&a%20b%3B.db:${hex(7)}`);
+    assert.equal(formatTxids(txids, [...txids.keys()]), `app.db:${hex(42)}&a%20b%3B.db:${hex(7)}`);
   });
 
   it('comes back as it went, whatever the names, among other cookies', () => {
@@ -35,9 +35,9 @@ describe('the cookie', () => {
     );
     fc.assert(
       fc.property(txids, (list) => {
-        const value = formatTxids(new Map(list));
-        assert.match(value, /^[!#-+\--:<-[\]-~]+$/, 'what RFC 6265 allows in a value');
         const names = list.map(([key]) => key);
+        const value = formatTxids(new Map(list), names);
+        assert.match(value, /^[!#-+\--:<-[\]-~]+$/, 'what RFC 6265 allows in a value');
         const header = `a=b; __txid=${value};c=__txid`;
         assert.deepEqual(parseTxids(header, names), new Map(list));
       }),
@@ -67,6 +67,13 @@ describe('the cookie', () => {
       assert.equal(parseTxids(header, ['app.db']).size, 0);
     });
   }
+
+  it('of several databases carries the one that is there', () => {
+    const databases = ['a.db', 'b.db'];
+    const txids = new Map([['b.db', 42]]);
+    const [cookie] = txidSetCookie(txids, databases, DAY_MS).split(';');
+    assert.deepEqual(parseTxids(cookie, databases), txids);
+  });
 
   it('of one database says nothing of several', () => {
     assert.equal(parseTxids('__txid=000000000000002a', ['a.db', 'b.db']).size, 0);
