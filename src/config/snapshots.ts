@@ -9,6 +9,9 @@ function parseCron(value: unknown): string | Fault {
   if (typeof value !== 'string') {
     return new Fault('is not a cron expression: write one like "0 3 * * *"');
   }
+  // The library makes a list of all numbers of a range before it looks whether they can be.
+  const large = /\d{3,}/.exec(value)?.[0];
+  if (large) return new Fault(`is not a cron expression (${large} is nothing of a date)`);
   const { errors } = validateDetailed(value);
   if (errors.length === 0) return value;
   const what = errors.map(({ message }) => message).join('; ');

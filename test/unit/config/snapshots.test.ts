@@ -63,6 +63,10 @@ describe('the snapshots section', () => {
       /1:23: snapshots\.schedule is not a cron expression \(expected 5 or 6/,
     ],
     ['{schedule: ["0 3 * * *", "61 * * * *"]}', /snapshots\.schedule.*is not a cron expression/],
+    [
+      '{schedule: "0 3 1-99999999999 * *"}',
+      /1:23: snapshots\.schedule is not a cron .*99999999999/,
+    ],
     ['{timezone: Mars/Olympus}', /1:23: snapshots\.timezone is not a time zone/],
     ['{increments: 10ms}', /is shorter than a second/],
     ['{keep: {dayly: 3}}', /did you mean daily/],
