@@ -279,8 +279,9 @@ export class EngineClient implements ReplicationStore {
   }
 }
 
+/** What the disk does not let us remove goes at the next start (store/spool.ts). */
 async function removeSpool(source: ReceivedEntry['source']): Promise<void> {
-  if ('path' in source) await fs.promises.rm(source.path, { force: true });
+  if ('path' in source) await fs.promises.rm(source.path, { force: true }).catch(() => {});
 }
 
 /** A copy that can be given away: a view of a larger buffer would be sent with all of it. */

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { LiteFsError } from '../errors.ts';
+import { removeSpooled } from '../store/spool.ts';
 import { bytesOf } from './messages.ts';
 
 /** The largest entry that is accepted: a database of 2^32 pages does not come as one transaction. */
@@ -70,12 +71,12 @@ export class EntrySpools {
     if (!spool) return;
     this.#spools.delete(database);
     fs.closeSync(spool.fd);
-    fs.rmSync(spool.path, { force: true });
+    removeSpooled(spool.path);
   }
 
   /** Removes a file that end() has given away. */
   discard(path: string): void {
-    fs.rmSync(path, { force: true });
+    removeSpooled(path);
   }
 
   dropAll(): void {

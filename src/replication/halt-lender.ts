@@ -2,9 +2,9 @@
  * The halt lock at the server's end of a connection: asks the node for what the replica wants, and gives back with the
  * connection what it still has. A lock belongs to the connection over which it was asked for.
  */
-import fs from 'node:fs';
 import { errorText, LiteFsError } from '../errors.ts';
 import { type Position, ZERO_POSITION } from '../ltx/position.ts';
+import { removeSpooled } from '../store/spool.ts';
 import { EntrySpools } from './entry-spools.ts';
 import { FRAME_TYPES } from './frame.ts';
 import {
@@ -156,7 +156,7 @@ export class HaltLender {
     const { database, source } = entry;
     const answer = (committed: Omit<Committed, 'database'>) => {
       this.#committing.delete(database);
-      if ('path' in source) fs.rmSync(source.path, { force: true });
+      if ('path' in source) removeSpooled(source.path);
       this.#transport.send('COMMITTED', encodeCommitted({ database, ...committed }));
     };
     const lock = this.#locks.get(database);

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { it } from 'node:test';
+import { it, mock } from 'node:test';
 import type { MessagePort } from 'node:worker_threads';
 import { EngineClient } from '../../../src/engine/client.ts';
 import type { EngineRequest } from '../../../src/engine/protocol.ts';
@@ -34,6 +34,11 @@ it('removes the file of an entry of a resync when it is staged, and when it coul
     refuses = true;
     await assert.rejects(resync.entry(spool()), { code: 'LTX_CORRUPT' });
     assert.deepEqual(fs.readdirSync(folder), []);
+    // A disk that has become read-only says why it is not staged, not that the file stays.
+    const remove = mock.method(fs.promises, 'rm', () => Promise.reject(new Error('EROFS')));
+    await assert.rejects(resync.entry(spool()), { code: 'LTX_CORRUPT' });
+    assert.equal(remove.mock.callCount(), 1);
+    remove.mock.restore();
   } finally {
     fs.rmSync(folder, { recursive: true, force: true });
   }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, it } from 'node:test';
+import { afterEach, beforeEach, it, mock } from 'node:test';
 import { FRAME_TYPES } from '../../../src/replication/frame.ts';
 import { HaltLender } from '../../../src/replication/halt-lender.ts';
 import {
@@ -105,4 +105,24 @@ it('takes one transaction at a time', async () => {
   }
   lender.close();
   assert.equal(spooled(), 0);
+});
+
+it('ends nothing when the disk does not let a file be removed', async () => {
+  frame('HALT', encodeHalt({ database: 'a.db', id: 7, waitMs: 0 }));
+  await settle();
+  begin();
+  const remove = mock.method(fs, 'rmSync', () => {
+    throw Object.assign(new Error('EROFS: read-only file system'), { errno: -30, code: 'EROFS' });
+  });
+  try {
+    frame('ENTRY_END', encodeName('a.db'));
+    commit.resolve(AT);
+    await settle();
+    assert.deepEqual(answers, [{ database: 'a.db', position: AT, error: '' }]);
+    begin();
+    lender.close();
+    assert.equal(remove.mock.callCount(), 2);
+  } finally {
+    remove.mock.restore();
+  }
 });
