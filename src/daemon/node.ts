@@ -167,6 +167,8 @@ async function startAndServe(
       secret: config.replication.secret,
       names: namesOf(config, identity),
       answered: (route, status) => api.metrics.httpAnswered(route, status),
+      failed: (what, error) =>
+        log.error({ err: error }, `HTTP: ${what} failed: ${errorText(error)}`),
     },
     config.http.addr,
   );

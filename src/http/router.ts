@@ -1,5 +1,6 @@
 /** From a request to its route by path and method, and from what the route says to the answer. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { LiteFsError } from '../errors.ts';
 import { type Access, authorize, type Deed } from './authorization.ts';
 import { asFault, faultReport, HttpFault } from './fault.ts';
 
@@ -27,6 +28,8 @@ export interface RouterOptions extends Access {
   readonly routes: readonly Route[];
   /** Is told of each answer; `route` is its path, or `other`. */
   readonly answered?: (route: string, status: number) => void;
+  /** Is told of what no route should throw, and of what the client cannot be told any more. */
+  readonly failed?: (what: string, error: unknown) => void;
 }
 
 export class Router {
@@ -59,6 +62,10 @@ export class Router {
       const body = await route.handle({ request, response, query, signal });
       if (body !== undefined) sendJson(response, 200, body);
     } catch (error) {
+      const isExpected = error instanceof HttpFault || error instanceof LiteFsError;
+      if ((!isExpected || response.headersSent) && !signal.aborted) {
+        this.#options.failed?.(`${request.method} ${url?.pathname ?? request.url}`, error);
+      }
       // In the middle of an answer only the end of the connection tells the client.
       if (response.headersSent) response.destroy();
       else {

@@ -1,7 +1,7 @@
 /** From a request to its route, and what is answered when there is none or it fails. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { LiteFsError } from '../../../src/errors.ts';
+import { errorText, LiteFsError } from '../../../src/errors.ts';
 import { HttpFault } from '../../../src/http/fault.ts';
 import type { ErrorReport } from '../../../src/http/info.ts';
 import type { Route } from '../../../src/http/router.ts';
@@ -70,7 +70,9 @@ describe('router', () => {
   });
 
   test('a failure with a code has its status and hint; a bug is 500', async () => {
-    await withServer({ routes }, async (port) => {
+    const told: string[] = [];
+    const failed = (what: string, error: unknown) => told.push(`${what}: ${errorText(error)}`);
+    await withServer({ routes, failed }, async (port) => {
       const missing = await ask(port, 'GET', '/missing');
       assert.equal(missing.status, 404);
       assert.deepEqual(report(missing.text), {
@@ -81,13 +83,16 @@ describe('router', () => {
       const bug = await ask(port, 'GET', '/bug');
       assert.equal(bug.status, 500);
       assert.equal(report(bug.text).code, 'INTERNAL');
+      assert.deepEqual(told, [`GET /bug: ${report(bug.text).message}`]);
     });
   });
 
   test('a failure in the middle of an answer ends the connection', async () => {
-    await withServer({ routes }, async (port) => {
+    const told: string[] = [];
+    await withServer({ routes, failed: (what) => told.push(what) }, async (port) => {
       await assert.rejects(ask(port, 'GET', '/torn'));
     });
+    assert.deepEqual(told, ['GET /torn']);
   });
 
   test('a target that is not a path is 404', async () => {
