@@ -17,6 +17,7 @@ import type { NodeApi } from '../http/routes.ts';
 import type { IncrementReport, SnapshotRunReport, SnapshotsReport } from '../http/snapshots.ts';
 import { formatChecksum, formatPosition, formatTxid } from '../ltx/position.ts';
 import { NodeMetrics, type NodeState } from '../metrics/node-metrics.ts';
+import { fileRole, LAG_FILE, PRIMARY_FILE } from '../mount/names.ts';
 import { Transfers } from '../transfer/transfers.ts';
 import { NodeReporter, type ReporterParts } from './node-report.ts';
 import { startSelf } from './self.ts';
@@ -100,6 +101,11 @@ export class Api implements NodeApi {
       });
     }
     if (!this.#ready) throw new LiteFsError('WRONG_STATE', 'the node is starting');
+    if (isTaken(database)) {
+      throw new LiteFsError('USAGE', `${nameText(database)} is no name for a database`, {
+        hint: "SQLite has files of its own that end in -wal, -shm and -journal, and .primary and .lag are the mount's.",
+      });
+    }
     const bytes = await this.#transfers.import(database, source, signal);
     await engine.call('flush', {});
     const position = engine.positions().get(database);
@@ -167,6 +173,11 @@ export class Api implements NodeApi {
     this.#primary = primary;
     this.events.publish({ type: 'primaryChange', data: primary });
   }
+}
+
+/** Whether it would be taken for a file of another database, or is one of the mount's own. */
+function isTaken(name: string): boolean {
+  return fileRole(name).companion !== undefined || [PRIMARY_FILE, LAG_FILE].includes(name);
 }
 
 function transaction({ post, pageSize, commit, timestampMs }: WireEntry) {

@@ -3,6 +3,7 @@
  * application's. Runs in a process of its own (process.ts), which may wait for the mount.
  */
 import fs from 'node:fs';
+import path from 'node:path';
 import Database from 'better-sqlite3';
 import { errorText, LiteFsError } from '../errors.ts';
 import { checkIntegrity } from '../snapshots/integrity.ts';
@@ -56,6 +57,12 @@ async function exportDatabase({ from, to }: ExportJob): Promise<void> {
 
 /** Checked first: what is not a sound database replaces nothing. Then one transaction. */
 async function importDatabase({ from, to }: ImportJob): Promise<void> {
+  const dir = path.dirname(to);
+  if (!fs.existsSync(dir)) {
+    throw new LiteFsError('WRONG_STATE', `there is no directory ${dir}`, {
+      hint: 'Make it, with the owner that its applications need, and import again.',
+    });
+  }
   if (!hasMagic(from)) {
     throw new LiteFsError('DATABASE_CORRUPT', 'what was sent is no SQLite database', {
       hint: 'An SQL text goes in by: sqlite3 DATABASE < FILE',
@@ -90,6 +97,11 @@ function asFault(error: unknown, file: string): unknown {
     case 'SQLITE_READONLY':
       return new LiteFsError('WRONG_STATE', `${file} has another page size, or cannot be written`, {
         hint: 'Stop its applications, remove it, and import it again.',
+        ...options,
+      });
+    case 'SQLITE_CANTOPEN':
+      return new LiteFsError('WRONG_STATE', `${file} cannot be opened: ${errorText(error)}`, {
+        hint: 'Is something else there, or its name too long? Nothing was changed.',
         ...options,
       });
     case 'SQLITE_NOTADB':

@@ -142,6 +142,17 @@ describe('the HTTP API', () => {
     assert.deepEqual(spooled(primary), []);
   });
 
+  it('takes no database in under the name of a file of SQLite', async () => {
+    for (const name of ['app.db-wal', 'new.db-journal', '.primary']) {
+      const response = await fetch(at(primary, `/import?name=${name}`), {
+        method: 'POST',
+        body: '',
+      });
+      const { code } = (await response.json()) as { code: string };
+      assert.deepEqual([response.status, code], [400, 'USAGE'], name);
+    }
+  });
+
   it('waits with an import for the lock of an application', async () => {
     const file = path.join(cluster.dir, 'waits.db');
     sqlite3(file, "CREATE TABLE u(y); INSERT INTO u VALUES('imported')");
