@@ -8,7 +8,7 @@ import type { ProxyNode } from './node.ts';
 import { Presence } from './presence.ts';
 import { isUpgrade } from './rules.ts';
 import { passUpgrade } from './upgrade.ts';
-import { type Origin, Upstream } from './upstream.ts';
+import { HEADER_BYTES_MAX, type Origin, Upstream } from './upstream.ts';
 
 export interface ProxySettings extends ExchangeSettings {
   readonly addr: { readonly host: string | undefined; readonly port: number };
@@ -32,7 +32,6 @@ export interface Answered extends Outcome {
   readonly ms: number;
 }
 
-const HEADER_BYTES_MAX = 64 * 1024;
 const CHECK_MS = 2000;
 
 /** Listens. Rejects with LISTEN when the address is taken. `answered` is told of each request. */

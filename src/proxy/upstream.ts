@@ -16,6 +16,8 @@ export interface UpstreamHead {
   readonly headers: readonly string[];
 }
 
+/** Of all headers of a message; what a client may send, an application may answer. */
+export const HEADER_BYTES_MAX = 64 * 1024;
 const RETRY_MS = 100;
 const IDLE_SOCKETS_MAX = 64;
 
@@ -83,6 +85,8 @@ export class Upstream {
     const { retryMs, fresh, client } = options;
     const untilMs = performance.now() + retryMs;
     for (;;) {
+      // Who has gone before there was anything to end is not asked for.
+      client.assert();
       const request = http.request({
         host: this.origin.host,
         port: this.origin.port,
@@ -91,6 +95,7 @@ export class Upstream {
         headers: head.headers,
         agent: fresh ? this.#fresh : this.#agent,
         setHost: false,
+        maxHeaderSize: HEADER_BYTES_MAX,
       });
       client.onLeave = () => request.destroy();
       try {

@@ -52,3 +52,14 @@ describe('a failure in the proxy', () => {
     );
   });
 });
+
+describe('an answer of the application', () => {
+  it('may have as much in its headers as a request may', async () => {
+    const large = 'x'.repeat(60_000);
+    const wordy: http.RequestListener = (_, response) => response.setHeader('x-large', large).end();
+    await withProxy(wordy, async (port) => {
+      const { status, headers } = await get(port, '/', { maxHeaderSize: 2 ** 17 });
+      assert.deepEqual([status, headers['x-large']], [200, large]);
+    });
+  });
+});
