@@ -5,6 +5,9 @@ import type { Config } from './config/config.ts';
 
 export type Logger = pino.Logger;
 
+/** Of lines that could not be written yet. */
+const WAITING_BYTES_MAX = 1 << 20;
+
 /** `fields` first, as pino has it: log.info({database}, 'a sentence'). */
 export function createLogger(options: Config['log']): Logger {
   const level = options.debug ? 'debug' : 'info';
@@ -12,7 +15,7 @@ export function createLogger(options: Config['log']): Logger {
   if (!text) {
     return pino(
       { level, base: undefined, formatters: { level: (label) => ({ level: label }) } },
-      pino.destination({ fd: 2, sync: true }),
+      destination(),
     );
   }
   const stream = pretty({
@@ -24,4 +27,11 @@ export function createLogger(options: Config['log']): Logger {
     hideObject: true,
   });
   return pino({ level, base: undefined }, stream);
+}
+
+/** Where a log cannot be written, as on a full disk, the node goes on: the lines wait, and are written before the next. */
+function destination() {
+  const stream = pino.destination({ fd: 2, sync: true, maxLength: WAITING_BYTES_MAX });
+  stream.on('error', () => {});
+  return stream;
 }
