@@ -354,6 +354,8 @@ interface StopSignals {
   dispose(): void;
 }
 
+const STOP_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
+
 function stopSignals(stop: AbortSignal | undefined, log: Logger): StopSignals {
   const requested = Promise.withResolvers<Signal>();
   const forced = Promise.withResolvers<void>();
@@ -362,23 +364,22 @@ function stopSignals(stop: AbortSignal | undefined, log: Logger): StopSignals {
   const onSignal = (name: NodeJS.Signals) => {
     if (count++ === 0) {
       log.info(`stopping: ${name}`);
-      requested.resolve(new Signal(name));
+      // A terminal that has gone is a reason to stop, as others; to applications SIGHUP often means something else.
+      requested.resolve(new Signal(name === 'SIGHUP' ? 'SIGTERM' : name));
     } else {
       force.abort();
       forced.resolve();
     }
   };
   const onAbort = () => onSignal('SIGTERM');
-  process.on('SIGTERM', onSignal);
-  process.on('SIGINT', onSignal);
+  for (const name of STOP_SIGNALS) process.on(name, onSignal);
   stop?.addEventListener('abort', onAbort);
   return {
     requested: requested.promise,
     forced: forced.promise,
     force: force.signal,
     dispose() {
-      process.off('SIGTERM', onSignal);
-      process.off('SIGINT', onSignal);
+      for (const name of STOP_SIGNALS) process.off(name, onSignal);
       stop?.removeEventListener('abort', onAbort);
     },
   };

@@ -63,7 +63,7 @@ describe('the app of a node', () => {
     assert.equal(mountAt(node.mount), undefined);
   });
 
-  test('is sent SIGTERM, and still has its databases until it has ended', async () => {
+  test('is sent SIGTERM, also when it is the terminal that goes, and still has its databases until it has ended', async () => {
     const node = await primary();
     const script = `
       sqlite3 "$LITEFS_DIR/app.db" "PRAGMA journal_mode=wal; ${CREATE}" >/dev/null
@@ -72,7 +72,8 @@ describe('the app of a node', () => {
       stay`;
     await node.start(['--', ...shell(script)]);
     await until('the app runs', () => said(node).includes('ready'));
-    assert.equal(await node.stop(), 5, node.logText());
+    process.kill(node.pid, 'SIGHUP');
+    assert.equal(await node.exited, 5, node.logText());
     assert.equal(sqlite3(node.backing('app.db'), 'SELECT x FROM t'), '42');
     assert.equal(mountAt(node.mount), undefined);
   });
