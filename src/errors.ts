@@ -74,5 +74,9 @@ export function isOutsideFault(error: unknown): boolean {
 
 /** The text of anything thrown, for a log line. */
 export function errorText(error: unknown): string {
+  // Of a host with several addresses none was reached: the error itself says nothing.
+  if (error instanceof AggregateError && error.message === '') {
+    return [...new Set(error.errors.map(errorText))].join(', ');
+  }
   return error instanceof Error ? error.message : String(error);
 }
