@@ -1,7 +1,7 @@
 /** Answers of the proxy's own, the same to a request and to one that wants another protocol. */
 import { errorText } from '../errors.ts';
 import { type Refusal, refuse } from './decide.ts';
-import { isConnectError, type Origin } from './upstream.ts';
+import { type Origin, Unreached } from './upstream.ts';
 
 /** Ways that end here: where the request goes is decided, and that is no other node and no application. */
 export interface OwnAnswer {
@@ -49,5 +49,5 @@ export function silentTarget({ host, port }: Origin, error: unknown): Refusal {
 /** The primary's proxy has not. What never reached it may be asked again. */
 export function silentPrimary(url: string, error: unknown): Refusal {
   const text = `the primary's proxy at ${url} does not answer: ${errorText(error)}`;
-  return refuse(isConnectError(error) ? 503 : 502, text);
+  return refuse(error instanceof Unreached ? 503 : 502, text);
 }

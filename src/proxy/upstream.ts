@@ -2,6 +2,7 @@
 import http from 'node:http';
 import net from 'node:net';
 import { setTimeout } from 'node:timers/promises';
+import { errorText } from '../errors.ts';
 import type { Presence } from './presence.ts';
 
 export interface Origin {
@@ -21,7 +22,7 @@ export const HEADER_BYTES_MAX = 64 * 1024;
 const RETRY_MS = 100;
 const IDLE_SOCKETS_MAX = 64;
 
-/** Errors of a connection that never came to be: nothing was sent. */
+/** Errors of a connection that does not come to be. One that has come to be may end with them, too. */
 const CONNECT_ERRORS = new Set([
   'ECONNREFUSED',
   'EHOSTUNREACH',
@@ -76,7 +77,7 @@ export class Upstream {
   /**
    * A request that has a connection and waits for its body. Connecting is tried again for `retryMs`.
    * `fresh`: by a connection that was never used; a used one may be closed by the other side just when it is taken.
-   * Rejects with the last failure, or when the client goes.
+   * Rejects with Unreached, what else ended it, or when the client goes.
    */
   async open(
     head: UpstreamHead,
@@ -103,7 +104,8 @@ export class Upstream {
         return request;
       } catch (error) {
         request.destroy();
-        if (!isConnectError(error) || performance.now() >= untilMs || client.gone) throw error;
+        if (!CONNECT_ERRORS.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
+        if (performance.now() >= untilMs || client.gone) throw new Unreached(error);
         await setTimeout(RETRY_MS, undefined, { signal: client.signal });
       }
     }
@@ -115,9 +117,11 @@ export class Upstream {
   }
 }
 
-/** Whether the other side was not reached at all. */
-export function isConnectError(error: unknown): boolean {
-  return CONNECT_ERRORS.has((error as NodeJS.ErrnoException).code ?? '');
+/** The other side was not reached at all: nothing was sent. */
+export class Unreached extends Error {
+  constructor(cause: unknown) {
+    super(errorText(cause), { cause });
+  }
 }
 
 function connected(request: http.ClientRequest): Promise<void> {
