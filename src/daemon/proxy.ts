@@ -64,10 +64,12 @@ class DaemonNode implements ProxyNode {
     if (!this.#flushing) await this.#startFlush();
     else {
       // One that is under way may have begun before this write; the next one covers all who wait for it.
-      this.#nextFlush ??= this.#flushing.then(() => {
+      const next = () => {
         this.#nextFlush = undefined;
         return this.#startFlush();
-      });
+      };
+      // What became of that one is for those who wait for it.
+      this.#nextFlush ??= this.#flushing.then(next, next);
       await this.#nextFlush;
     }
     return this.#txids();
