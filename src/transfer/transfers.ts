@@ -20,7 +20,7 @@ export interface TransferParts {
 
 /** Each has a copy of a database on the disk. */
 const TRANSFERS_MAX = 4;
-/** A client that sends nothing for so long has gone. */
+/** A client that sends nothing for so long, or takes nothing, has gone. */
 const SILENCE_MS_MAX = 60_000;
 
 export class Transfers {
@@ -39,7 +39,7 @@ export class Transfers {
     return this.#withFile(async (file) => {
       const from = this.#inMount(database);
       const bytes = await this.#run({ kind: 'export', from, to: file }, signal);
-      await pipeline(fs.createReadStream(file), begin(bytes), { signal });
+      await move(fs.createReadStream(file), begin(bytes), signal, 'taken: the export');
     });
   }
 
@@ -137,6 +137,27 @@ function endOf(child: ChildProcess, job: TransferJob): Promise<TransferEnd> {
 
 /** Writes what comes to a file. */
 async function receive(source: Readable, file: string, signal: AbortSignal): Promise<void> {
+  const out = fs.createWriteStream(file, { flags: 'wx', mode: 0o600 });
+  try {
+    await move(source, out, signal, 'sent: the import');
+  } catch (error) {
+    if (!signal.aborted && (error as NodeJS.ErrnoException).syscall === 'write') {
+      throw new LiteFsError('DISK', `cannot keep what is sent: ${errorText(error)}`, {
+        hint: 'Free space on the disk of data.dir.',
+        cause: error,
+      });
+    }
+    throw error;
+  }
+}
+
+/** All of one into the other. Rejects with PEER_UNREACHABLE when nothing has moved for long; `what`: and what is given up. */
+async function move(
+  source: Readable,
+  into: Writable,
+  signal: AbortSignal,
+  what: string,
+): Promise<void> {
   const silence = new AbortController();
   let timer: NodeJS.Timeout | undefined;
   const heard = () => {
@@ -146,20 +167,11 @@ async function receive(source: Readable, file: string, signal: AbortSignal): Pro
   source.on('data', heard);
   heard();
   try {
-    const out = fs.createWriteStream(file, { flags: 'wx', mode: 0o600 });
-    await pipeline(source, out, { signal: AbortSignal.any([signal, silence.signal]) });
+    await pipeline(source, into, { signal: AbortSignal.any([signal, silence.signal]) });
   } catch (error) {
-    if (silence.signal.aborted) {
-      const text = `nothing more came for ${SILENCE_MS_MAX / 1000} s: the import is given up`;
-      throw new LiteFsError('PEER_UNREACHABLE', text);
-    }
-    if (!signal.aborted && (error as NodeJS.ErrnoException).syscall === 'write') {
-      throw new LiteFsError('DISK', `cannot keep what is sent: ${errorText(error)}`, {
-        hint: 'Free space on the disk of data.dir.',
-        cause: error,
-      });
-    }
-    throw error;
+    if (!silence.signal.aborted) throw error;
+    const text = `nothing more was ${what} is given up after ${SILENCE_MS_MAX / 1000} s`;
+    throw new LiteFsError('PEER_UNREACHABLE', text);
   } finally {
     clearTimeout(timer);
     source.off('data', heard);

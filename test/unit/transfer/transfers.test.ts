@@ -2,11 +2,13 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { EventEmitter } from 'node:events';
+import fs from 'node:fs';
 import path from 'node:path';
 import { Writable } from 'node:stream';
-import { test } from 'node:test';
+import { mock, test } from 'node:test';
 import { LiteFsError } from '../../../src/errors.ts';
 import { Transfers } from '../../../src/transfer/transfers.ts';
+import { withFolder } from '../os/folder.ts';
 
 async function exportBy(startProcess: () => ChildProcess): Promise<unknown> {
   const spoolDir = path.join('/nowhere', 'spool');
@@ -50,3 +52,32 @@ test('one that ends without a word is named with how it ended', async () => {
   });
   refused(error, /was ended by SIGKILL/);
 });
+
+test('an export to a client that takes nothing is given up', () =>
+  withFolder(async (dir) => {
+    mock.timers.enable({ apis: ['setTimeout'] });
+    try {
+      const startProcess = () => {
+        const send = ({ to }: { to: string }) => {
+          fs.writeFileSync(to, Buffer.alloc(2 ** 20));
+          process.nextTick(() => {
+            child.emit('message', { bytes: 2 ** 20 });
+            child.emit('close', 0);
+          });
+          return true;
+        };
+        const child = Object.assign(new EventEmitter(), { pid: 1, send });
+        return child as unknown as ChildProcess;
+      };
+      const transfers = new Transfers({ mountDir: dir, spoolDir: dir, startProcess });
+      const taken = Promise.withResolvers<void>();
+      const stuck = () => new Writable({ write: () => taken.resolve() });
+      const given = transfers.export('a.db', stuck, new AbortController().signal);
+      await taken.promise;
+      mock.timers.tick(60_000);
+      await assert.rejects(given, { code: 'PEER_UNREACHABLE', message: /nothing more was taken/ });
+      assert.deepEqual(fs.readdirSync(dir), []);
+    } finally {
+      mock.timers.reset();
+    }
+  }));
