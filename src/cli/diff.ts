@@ -68,20 +68,19 @@ function formatDifference(
   const when = ({ at }: Side) => formatTime(Date.parse(at));
   const head = `from ${from.txid} (${when(from)})\nto   ${to.txid} (${when(to)})\n\n`;
   if (tables.length === 0) return `${head}no table differs\n`;
-  const rows = tables.map(({ table, rowsBefore, rowsAfter, added, removed, schemaChanged }) => [
-    table,
-    `${rowsBefore ?? '-'}`,
-    `${rowsAfter ?? '-'}`,
-    `+${added}`,
-    `-${removed}`,
-    what(rowsBefore, rowsAfter, schemaChanged),
-  ]);
+  const rows = tables.map((difference) => {
+    const { table, rowsBefore, rowsAfter, added, removed } = difference;
+    const counts = [`${rowsBefore ?? '-'}`, `${rowsAfter ?? '-'}`, `+${added}`, `-${removed}`];
+    const isKnown = difference.unknown === undefined;
+    return [table, ...(isKnown ? counts : counts.map(() => '?')), what(difference)];
+  });
   const header = ['TABLE', 'ROWS BEFORE', 'AFTER', 'ADDED', 'REMOVED', ''];
   return `${head}${formatTable(header, rows)}\n`;
 }
 
-function what(before: number | undefined, after: number | undefined, isChanged: boolean): string {
-  if (before === undefined) return 'is new';
-  if (after === undefined) return 'was dropped';
-  return isChanged ? 'its schema changed' : '';
+function what({ rowsBefore, rowsAfter, schemaChanged, unknown }: TableDifference): string {
+  if (unknown !== undefined) return `cannot be compared: ${unknown}`;
+  if (rowsBefore === undefined) return 'is new';
+  if (rowsAfter === undefined) return 'was dropped';
+  return schemaChanged ? 'its schema changed' : '';
 }

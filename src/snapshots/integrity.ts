@@ -89,10 +89,11 @@ function check(db: Database.Database, argument: string): string {
 }
 
 /** Something that SQLite does not know: `no such collation sequence`, `unknown function`, `unknown tokenizer`. */
-function isUnknown(error: unknown): error is Error {
+export function isUnknown(error: unknown): error is Error {
   return error instanceof Database.SqliteError && /^SQLITE_ERROR(_|$)/.test(error.code);
 }
 
-function isOfContent({ code }: { readonly code: string }): boolean {
+/** Not of the disk, or of others who use the file. */
+export function isOfContent({ code }: { readonly code: string }): boolean {
   return /^SQLITE_(CORRUPT|NOTADB)(_|$)/.test(code);
 }
