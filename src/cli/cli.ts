@@ -1,6 +1,6 @@
 /** The command line: the table of commands, from which help comes. */
 import { Command, CommanderError, Option } from 'commander';
-import { LiteFsError } from '../errors.ts';
+import { errorText, isOutsideFault, LiteFsError } from '../errors.ts';
 import { TRANSFER_COMMAND, transferProcess } from '../transfer/process.ts';
 import { VERSION } from '../version.ts';
 import { adopt, release } from './adopt.ts';
@@ -19,6 +19,8 @@ import { exportDatabase, importDatabase } from './transfer.ts';
 import { verify } from './verify.ts';
 
 const EXIT_USAGE = 64;
+/** As of a program that SIGPIPE has ended. */
+const EXIT_PIPE = 141;
 const VERSION_TEXT = `litefs-lite ${VERSION}, node ${process.versions.node}`;
 
 /** LiteFS has single-dash flags: -config is --config. Not behind --, where the app's own arguments are. */
@@ -32,6 +34,8 @@ export function normalizeArguments(argv: readonly string[]): string[] {
 /** Runs a command line (without node and script); resolves with the exit status. */
 export async function runCli(argv: readonly string[]): Promise<number> {
   let exitStatus = 0;
+  // Those two have nothing to say there; looking at it would make a pipe non-blocking that their programs write to.
+  if (argv[0] !== 'mount' && argv[0] !== 'run') endWithReader(process.stdout);
   const run =
     <A extends unknown[]>(command: (...args: A) => Promise<number> | number) =>
     async (...args: A) => {
@@ -43,11 +47,30 @@ export async function runCli(argv: readonly string[]): Promise<number> {
     return exitStatus;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
-    if (!(error instanceof LiteFsError)) throw error;
-    process.stderr.write(`litefs-lite: ${error.message}\n`);
-    if (error.hint) process.stderr.write(`  ${error.hint}\n`);
-    return error.exitStatus;
+    const { message, hint, exitStatus: status } = named(error);
+    process.stderr.write(`litefs-lite: ${message}\n`);
+    if (hint) process.stderr.write(`  ${hint}\n`);
+    return status;
   }
+}
+
+/** A reader may have seen enough, as head has, or the disk of the output is full: then there is nobody to go on for. */
+function endWithReader(stream: NodeJS.WriteStream): void {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(EXIT_PIPE);
+    process.stderr.write(`litefs-lite: standard output: ${error.message}\n`);
+    process.exit(named(error).exitStatus);
+  });
+}
+
+/** What the file system refuses where nobody looked for it names its file. Throws a bug. */
+function named(error: unknown): LiteFsError {
+  if (error instanceof LiteFsError) return error;
+  if (!isOutsideFault(error)) throw error;
+  return new LiteFsError('DISK', errorText(error), {
+    hint: 'Is its disk there, writable, and not full? May this user use it?',
+    cause: error,
+  });
 }
 
 export type Runner = <A extends unknown[]>(

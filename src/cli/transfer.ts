@@ -6,6 +6,7 @@ import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { errorText, LiteFsError } from '../errors.ts';
 import type { ImportReport } from '../http/info.ts';
+import { checkOutput, SIDE_FILES } from '../snapshots/output.ts';
 import { openRequest, postJson, readJson } from './client.ts';
 import { type NodeFlags, nodeUrl } from './node-url.ts';
 import { progressBar } from './progress.ts';
@@ -26,16 +27,16 @@ export async function exportDatabase(
       hint: `Say where to: litefs-lite export ${database} FILE`,
     });
   }
-  if (file !== undefined) refuseExisting(file, flags.force ?? false);
+  const whole = file === undefined ? undefined : path.resolve(file);
+  if (whole !== undefined) checkOutput(whole, flags.force ?? false);
   const url = nodeUrl(flags);
   const where = `/export?name=${encodeURIComponent(database)}`;
   const body = await openRequest('GET', url, where, { secret: true });
   const total = Number(body.headers['content-length']);
-  if (file === undefined) {
+  if (whole === undefined) {
     await pipeline(body, process.stdout, { end: false });
     return 0;
   }
-  const whole = path.resolve(file);
   const part = `${whole}.${randomUUID()}.part`;
   try {
     await withBar(total, (counted) =>
@@ -45,6 +46,8 @@ export async function exportDatabase(
         fs.createWriteStream(part, { flags: 'wx', mode: 0o600, flush: true }),
       ),
     );
+    // A journal of the former file would be taken for one of the new.
+    for (const suffix of SIDE_FILES) fs.rmSync(whole + suffix, { force: true });
     fs.renameSync(part, whole);
   } catch (error) {
     fs.rmSync(part, { force: true });
@@ -94,16 +97,6 @@ async function saidInstead(error: unknown, url: string, where: string): Promise<
     });
   }
   throw error;
-}
-
-function refuseExisting(file: string, force: boolean): void {
-  const stat = fs.statSync(file, { throwIfNoEntry: false });
-  if (stat?.isDirectory()) {
-    throw new LiteFsError('USAGE', `${file} is a directory`, { hint: 'Name a file in it.' });
-  }
-  if (stat && !force) {
-    throw new LiteFsError('USAGE', `${file} exists`, { hint: 'Add --force to replace it.' });
-  }
 }
 
 /** Of a file that can be read. Throws USAGE. */

@@ -3,11 +3,12 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { errorText, isOutsideFault, LiteFsError } from '../errors.ts';
 import { formatTxid } from '../ltx/position.ts';
-import { type Archive, fsyncFolder } from './archive.ts';
+import { type Archive, fsyncFolder, tryOnDisk } from './archive.ts';
 import type { ArchiveFile } from './archive-file.ts';
 import { type CheckLevel, DamagedFile, type Progress, writeImage } from './image.ts';
 import { ARCHIVED_SO, checkIntegrity } from './integrity.ts';
 import { lastUntil } from './moment.ts';
+import { checkOutput, SIDE_FILES } from './output.ts';
 import { planRestore, restorePoints, type Target } from './plan.ts';
 import { sweepTemporaries, temporaryIn } from './temporaries.ts';
 import { formatTime } from './when.ts';
@@ -35,7 +36,7 @@ export interface Restored {
 /**
  * Makes the state that `target` names at `output`. A damaged file is done without when others have the same content;
  * an older state is never made in the place of the wanted one.
- * @throws LiteFsError RESTORE_POINT, LTX_CORRUPT, DATABASE_CORRUPT, DISK, USAGE when the output exists
+ * @throws LiteFsError RESTORE_POINT, LTX_CORRUPT, DATABASE_CORRUPT, DISK, USAGE when that cannot be the output
  */
 export function restore(
   archive: Archive,
@@ -43,7 +44,7 @@ export function restore(
   output: string,
   options: RestoreOptions,
 ): Restored {
-  if (!options.force) refuseExisting(output);
+  checkOutput(output, options.force);
   const folder = path.dirname(output);
   sweepTemporaries(folder);
   const temporary = temporaryIn(folder);
@@ -63,11 +64,9 @@ export function restore(
     });
     return { ...restored, unchecked };
   } finally {
-    fs.rmSync(temporary, { force: true });
+    tryOnDisk(() => fs.rmSync(temporary, { force: true }));
   }
 }
-
-const SIDE_FILES = ['-wal', '-shm', '-journal'];
 
 function make(
   archive: Archive,
@@ -101,7 +100,7 @@ function make(
       const { txid, timestampMs } = plan;
       return { txid, timestampMs, bytes: commit * pageSize, files: plan.files.length };
     } catch (error) {
-      fs.rmSync(temporary, { force: true });
+      tryOnDisk(() => fs.rmSync(temporary, { force: true }));
       if (!(error instanceof LiteFsError) || error.code !== 'LTX_CORRUPT') throw error;
       const at = error instanceof DamagedFile ? paths.indexOf(error.file) : paths.length - 1;
       const culprit = plan.files[at];
@@ -139,13 +138,4 @@ function cannotDoWithout(damage: LiteFsError, error: LiteFsError): LiteFsError {
     hint: `No other files make that state. ${error.hint ?? ''}`.trim(),
     cause: damage,
   });
-}
-
-function refuseExisting(output: string): void {
-  for (const suffix of ['', ...SIDE_FILES]) {
-    if (!fs.existsSync(output + suffix)) continue;
-    throw new LiteFsError('USAGE', `${output}${suffix} exists`, {
-      hint: 'Name another --output, or add --force to replace it. No program may have it open then.',
-    });
-  }
 }

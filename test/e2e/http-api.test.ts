@@ -200,6 +200,9 @@ describe('the HTTP API', () => {
     assert.match(exported.stdout, /exported\.db: app\.db, 8\.0 KiB\n/);
     const again = await runCli(['export', 'app.db', file, ...url(replica)]);
     assert.match(again.stderr, /exists/);
+    const mounted = await runCli(['export', 'app.db', primary.file('x.db'), ...url(replica)]);
+    assert.match(mounted.stderr, /is in the mount of litefs-lite/);
+    fs.writeFileSync(`${file}-wal`, 'of the file that was there before');
     // It shows its secret: another one than the node's is refused.
     for (const [LITEFS_SECRET, status] of [
       ['hush', 0],
@@ -209,6 +212,7 @@ describe('the HTTP API', () => {
       const shown = await runCli(command, { env: { LITEFS_SECRET } });
       assert.equal(shown.status, status, shown.stderr);
     }
+    assert(!fs.existsSync(`${file}-wal`));
     const imported = await runCli(['import', 'copy.db', file, ...url(primary)]);
     assert.equal(imported.status, 0, imported.stderr);
     assert.match(imported.stdout, /^copy\.db: 8\.0 KiB, at 0000000000000001\/[0-9a-f]{16}\n$/);

@@ -1,6 +1,6 @@
 /** `litefs-lite restore`, `snapshots` and `diff` on an archive alone: no node, no config. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -115,5 +115,17 @@ describe('the command line on an archive', () => {
       { table: 't', rowsBefore: 1, rowsAfter: 3, added: 2, removed: 0, schemaChanged: false },
     ]);
     assert.equal((await runCli([...args, '--from', '-30m'])).status, 0);
+    const nowhere = await runCli([...args, '--from', '-30m', '--scratch', `${folder}/none`]);
+    assert.equal(nowhere.status, 74);
+    assert.match(nowhere.stderr, /^litefs-lite: ENOENT: .*\n {2}.*\n$/);
+  });
+
+  test('ends with one line when nobody reads on, or the disk of its output is full', async () => {
+    const command = `${program()} snapshots --json --dir ${dir}`;
+    const run = (script: string) => spawnSync('bash', ['-c', script], { encoding: 'utf8' });
+    const closed = run(`exec 3> >(exec true); wait $!; ${command} >&3`);
+    assert.deepEqual([closed.status, closed.stderr], [141, '']);
+    const full = run(`${command} > /dev/full`);
+    assert.deepEqual([full.status, full.stderr.split('\n').length], [74, 2], full.stderr);
   });
 });
