@@ -1,26 +1,19 @@
 /**
  * `litefs-lite restore --in-place`: makes the running primary's database what it was, as one transaction. Applications see
- * it as any other writer's, and replicas follow. SQLite's own backup does the writing, so its locks and its journal hold.
+ * it as any other writer's, and replicas follow. The node writes it, under SQLite's locks, and only the pages that differ.
  */
 import fs from 'node:fs';
 import path from 'node:path';
-import Database from 'better-sqlite3';
 import { errorText, LiteFsError } from '../errors.ts';
-import type { NodeReport } from '../http/info.ts';
+import type { NodeReport, RestoreReport } from '../http/info.ts';
 import type { IncrementReport, SnapshotRunReport } from '../http/snapshots.ts';
 import type { Archive } from '../snapshots/archive.ts';
 import type { Target } from '../snapshots/plan.ts';
 import { type Restored, type RestoreOptions, restore } from '../snapshots/restore.ts';
 import { temporaryIn } from '../snapshots/temporaries.ts';
-import { ALL_PAGES, backUp } from '../transfer/backup.ts';
-import { getJson, NO_LIMIT, postJson } from './client.ts';
+import { getJson, NO_LIMIT, openRequest, postJson, readJson } from './client.ts';
 import { removeDatabaseAtEnd } from './janitor.ts';
 import { shellWord } from './shell-word.ts';
-
-/** How long the lock of applications is waited for. */
-const LOCK_MS_MAX = 60_000;
-/** How long applications wait for the archive to have their last commits. */
-const ARCHIVE_MS_MAX = 20_000;
 
 export interface InPlace {
   readonly restored: Restored;
@@ -29,8 +22,8 @@ export interface InPlace {
 }
 
 /**
- * Makes the former state beside the archives, cuts a snapshot of the present one, and writes the former into the mount. What is
- * committed after the snapshot is archived under the lock, so that all of it can be undone.
+ * Makes the former state beside the archives, cuts a snapshot of the present one, and gives the former to the node. What is
+ * committed after the snapshot it archives under the lock, so that all of it can be undone.
  * @throws LiteFsError WRONG_STATE on a replica, or when the snapshot cannot be cut; what a restore throws;
  *   DATABASE_BUSY when an application keeps the database locked
  */
@@ -63,11 +56,11 @@ export async function restoreInPlace(
     const restored = restore(archive, target, scratch, options);
     await snapshotOf(url, database);
     // Most of what was committed meanwhile, while nobody waits for it.
-    await archived(url, database, NO_LIMIT);
-    let undoTxid = '';
-    await writeOver(scratch, path.join(node.path, database), async () => {
-      undoTxid = await archived(url, database, ARCHIVE_MS_MAX);
-    });
+    await archived(url, database);
+    const where = `/restore?name=${encodeURIComponent(database)}`;
+    const body = fs.createReadStream(scratch);
+    const answer = await openRequest('POST', url, where, { body });
+    const { undoTxid } = await readJson<RestoreReport>(answer, url);
     return { restored, undoTxid };
   } finally {
     for (const suffix of ['', '-wal', '-shm', '-journal']) {
@@ -84,33 +77,15 @@ async function snapshotOf(url: string, database: string): Promise<void> {
   throw new LiteFsError('DISK', `the present state could not be kept: ${run.errors.join('; ')}`);
 }
 
-/** Has all in the archive that is committed by now; the TXID with which that ends. */
-async function archived(url: string, database: string, msMax: number): Promise<string> {
+/** Has in the archive what is committed by now, which may be much. */
+async function archived(url: string, database: string): Promise<void> {
   const query = `?name=${encodeURIComponent(database)}`;
   try {
-    return (await postJson<IncrementReport>(url, `/increment${query}`, msMax)).txid;
+    await postJson<IncrementReport>(url, `/increment${query}`, NO_LIMIT);
   } catch (error) {
     throw new LiteFsError('DISK', `the last commits could not be kept: ${errorText(error)}`, {
       hint: 'Nothing was changed.',
       cause: error,
     });
-  }
-}
-
-async function writeOver(from: string, to: string, locked: () => Promise<void>): Promise<void> {
-  const db = new Database(from, { fileMustExist: true });
-  try {
-    await backUp(db, to, { pagesPerStep: ALL_PAGES, lockMsMax: LOCK_MS_MAX, locked });
-  } catch (error) {
-    if (!(error instanceof Database.SqliteError)) throw error;
-    throw new LiteFsError('DATABASE_BUSY', `${to} cannot be written: ${errorText(error)}`, {
-      hint:
-        error.code === 'SQLITE_READONLY'
-          ? 'Its page size has changed since: stop the applications, remove it, and restore with --output.'
-          : 'Is an application in a long transaction? Nothing was changed.',
-      cause: error,
-    });
-  } finally {
-    db.close();
   }
 }

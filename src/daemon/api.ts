@@ -10,6 +10,7 @@ import type {
   HealthReport,
   ImportReport,
   NodeReport,
+  RestoreReport,
   VerifyReport,
 } from '../http/info.ts';
 import { nameText } from '../http/names.ts';
@@ -20,6 +21,7 @@ import { NodeMetrics, type NodeState } from '../metrics/node-metrics.ts';
 import { fileRole, LAG_FILE, PRIMARY_FILE } from '../mount/names.ts';
 import { Transfers } from '../transfer/transfers.ts';
 import { NodeReporter, type ReporterParts } from './node-report.ts';
+import { restoreInto } from './restore.ts';
 import { startSelf } from './self.ts';
 
 export class Api implements NodeApi {
@@ -93,14 +95,8 @@ export class Api implements NodeApi {
   }
 
   async import(database: string, source: Readable, signal: AbortSignal): Promise<ImportReport> {
-    const { identity, engine, replication } = this.#parts;
-    if (identity.role === 'replica') {
-      const primary = replication.primaryHostname;
-      throw new LiteFsError('WRONG_STATE', `${identity.hostname} is a replica`, {
-        hint: `Import on the primary${primary ? `, ${primary}` : ''}.`,
-      });
-    }
-    if (!this.#ready) throw new LiteFsError('WRONG_STATE', 'the node is starting');
+    const { engine } = this.#parts;
+    this.#expectPrimary('Import');
     if (isTaken(database)) {
       throw new LiteFsError('USAGE', `${nameText(database)} is no name for a database`, {
         hint: "SQLite has files of its own that end in -wal, -shm and -journal, and .primary and .lag are the mount's.",
@@ -115,6 +111,27 @@ export class Api implements NodeApi {
       });
     }
     return { name: nameText(database), bytes, position: formatPosition(position) };
+  }
+
+  async restore(database: string, source: Readable, signal: AbortSignal): Promise<RestoreReport> {
+    this.#expectPrimary('Restore');
+    const { engine, replication, snapshots } = this.#parts;
+    const parts = { engine, snapshots, halts: replication.halts };
+    return this.#transfers.received(source, signal, (image) =>
+      restoreInto(parts, database, image, signal),
+    );
+  }
+
+  /** Throws WRONG_STATE. `what`: to do there. */
+  #expectPrimary(what: string): void {
+    const { identity, replication } = this.#parts;
+    if (identity.role === 'replica') {
+      const primary = replication.primaryHostname;
+      throw new LiteFsError('WRONG_STATE', `${identity.hostname} is a replica`, {
+        hint: `${what} on the primary${primary ? `, ${primary}` : ''}.`,
+      });
+    }
+    if (!this.#ready) throw new LiteFsError('WRONG_STATE', 'the node is starting');
   }
 
   async halt(database: string, id: number): Promise<HaltReport> {

@@ -156,6 +156,11 @@ export interface EngineCalls {
     result: Position;
   };
   haltReturn: { args: { database: string }; result: null };
+  /** Reads a file that the database is to become. Throws DATABASE_CORRUPT, WRONG_STATE. */
+  rewriteBegin: { args: { database: string; image: string }; result: { rewrite: number } };
+  /** One transaction of the pages that differ, while the database is lent. */
+  rewriteFinish: { args: { rewrite: number }; result: Position };
+  rewriteClose: { args: { rewrite: number }; result: null };
   /** On a replica that is at this position, and for which the primary holds its lock: lets apps write. */
   haltBegin: { args: { database: string; position: Position }; result: null };
   /** What has become of the commit that the news of that number told of. */

@@ -15,6 +15,7 @@ import type { Maintenance } from './maintenance.ts';
 import type { EngineCalls } from './protocol.ts';
 import { untilRemovable } from './rest.ts';
 import { ResyncTask } from './resync.ts';
+import { RewriteTask } from './rewrite.ts';
 import type { Task } from './scheduler.ts';
 import { verifyDatabase } from './verify.ts';
 import { wireEntry } from './wire-entry.ts';
@@ -53,10 +54,16 @@ interface Resync {
   readonly task: ResyncTask;
 }
 
+interface Rewrite {
+  readonly db: Database;
+  readonly task: RewriteTask;
+}
+
 export function requestHandlers(engine: Engine, maintenance: Maintenance): Handlers {
   const { ctx, registry, follower } = engine;
   const cuts = new Map<number, Cut>();
   const resyncs = new Map<number, Resync>();
+  const rewrites = new Map<number, Rewrite>();
   let nextHandle = 1;
 
   const known = (name: string): Database => {
@@ -298,6 +305,40 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
       run({ database }) {
         const db = registry.get(database);
         if (db) takeBack(db);
+        return null;
+      },
+    },
+    rewriteBegin: {
+      // Reads all of the file: what is done with the database goes on beside it.
+      lane: ({ database }) => `\0rewrite ${database}`,
+      *run({ database, image }) {
+        const db = known(database);
+        const task = new RewriteTask(ctx, db, image);
+        try {
+          yield* task.read();
+        } catch (error) {
+          task.close();
+          throw error;
+        }
+        const rewrite = nextHandle++;
+        rewrites.set(rewrite, { db, task });
+        return { rewrite };
+      },
+    },
+    rewriteFinish: {
+      lane: ({ rewrite }) => handle(rewrites, rewrite).db.name,
+      *run({ rewrite }) {
+        const { db, task } = handle(rewrites, rewrite);
+        const position = yield* task.finish();
+        engine.explained(db);
+        return position;
+      },
+    },
+    rewriteClose: {
+      lane: ({ rewrite }) => handle(rewrites, rewrite).db.name,
+      run({ rewrite }) {
+        handle(rewrites, rewrite).task.close();
+        rewrites.delete(rewrite);
         return null;
       },
     },

@@ -138,6 +138,15 @@ export interface ImportReport {
   readonly position: string;
 }
 
+/** The answer to POST /restore. */
+export interface RestoreReport {
+  readonly name: string;
+  /** Of the database after it. */
+  readonly position: string;
+  /** The transaction before it, which the archive has. */
+  readonly undoTxid: string;
+}
+
 /** The body of every answer that is not 200. */
 export interface ErrorReport {
   readonly code: string;

@@ -3,7 +3,14 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { EventStreams, PrimaryData } from './events.ts';
 import { HttpFault } from './fault.ts';
 import type { HistoryReport } from './history.ts';
-import type { HaltReport, HealthReport, ImportReport, NodeReport, VerifyReport } from './info.ts';
+import type {
+  HaltReport,
+  HealthReport,
+  ImportReport,
+  NodeReport,
+  RestoreReport,
+  VerifyReport,
+} from './info.ts';
 import { databaseName, nameText } from './names.ts';
 import { pageRoutes } from './page/page.ts';
 import type { Route } from './router.ts';
@@ -34,6 +41,11 @@ export interface NodeApi {
   ): Promise<void>;
   /** Takes a database in as one transaction. Throws WRONG_STATE on a replica, DATABASE_CORRUPT, DATABASE_BUSY, DISK. */
   import(database: string, source: IncomingMessage, signal: AbortSignal): Promise<ImportReport>;
+  /**
+   * Makes a database what is sent, as one transaction of the pages that differ, once the archive has what was committed.
+   * Throws as import() does.
+   */
+  restore(database: string, source: IncomingMessage, signal: AbortSignal): Promise<RestoreReport>;
   readonly events: EventStreams;
   readonly metrics: { readonly contentType: string; text(): Promise<string> };
 }
@@ -88,6 +100,13 @@ export function apiRoutes(node: NodeApi): Route[] {
       deed: 'changes',
       takesBody: true,
       handle: ({ query, request, signal }) => node.import(databaseName(query), request, signal),
+    },
+    {
+      method: 'POST',
+      path: '/restore',
+      deed: 'changes',
+      takesBody: true,
+      handle: ({ query, request, signal }) => node.restore(databaseName(query), request, signal),
     },
     {
       method: 'POST',

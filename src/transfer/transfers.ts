@@ -48,10 +48,21 @@ export class Transfers {
    * database, DATABASE_BUSY, DISK, WRONG_STATE.
    */
   import(database: string, source: Readable, signal: AbortSignal): Promise<number> {
-    return this.#withFile(async (file) => {
-      await receive(source, file, signal);
+    return this.received(source, signal, (file) => {
       const to = this.#inMount(database);
       return this.#run({ kind: 'import', from: file, to }, signal);
+    });
+  }
+
+  /** Has all of what is sent in a file, which is gone afterwards. Rejects with DISK, WRONG_STATE as well. */
+  received<T>(
+    source: Readable,
+    signal: AbortSignal,
+    work: (file: string) => Promise<T>,
+  ): Promise<T> {
+    return this.#withFile(async (file) => {
+      await receive(source, file, signal);
+      return work(file);
     });
   }
 

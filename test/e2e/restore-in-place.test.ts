@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import readline from 'node:readline';
 import { describe, test } from 'node:test';
+import Sqlite from 'better-sqlite3';
 import { archiveOf } from '../../src/snapshots/archive.ts';
 import { sqlite3 } from '../harness/app.ts';
 import { runCli } from '../harness/cli.ts';
@@ -100,6 +101,67 @@ describe('a restore in place', () => {
         assert.equal(await primary.stop(), 0);
       } finally {
         over.abort();
+        await cluster.close();
+      }
+    });
+  }
+
+  for (const mode of ['wal', 'delete']) {
+    test(`writes only the pages that differ in mode ${mode}, and connections notice`, async () => {
+      const cluster = new Cluster();
+      try {
+        const dir = path.join(cluster.dir, 'backups');
+        const primary = await cluster.add('primary', {
+          candidate: true,
+          passthrough: 'auto',
+          config: { snapshots: { dir, increments: 'off', schedule: '0 3 1 1 *' } },
+        });
+        await primary.start();
+        const file = primary.file('app.db');
+        sqlite3(
+          file,
+          `PRAGMA journal_mode=${mode}; CREATE TABLE t(x, y);
+          INSERT INTO t SELECT value, randomblob(4000) FROM generate_series(1, 1000)`,
+        );
+        const url = ['--url', `http://127.0.0.1:${primary.httpPort}`];
+        assert.equal((await runCli(['snapshot', ...url])).status, 0);
+        const txid = `${archiveOf(dir, 'app.db').list().at(-1)?.maxTxid.toString(16)}`;
+        sqlite3(file, 'UPDATE t SET y = 1 WHERE x = 7; DELETE FROM t WHERE x > 800; VACUUM');
+        const app = new Sqlite(file);
+        try {
+          const seen = () => [
+            app.prepare('SELECT count(*), count(DISTINCT y) FROM t').raw().get(),
+            app.pragma('quick_check', { simple: true }),
+          ];
+          assert.deepEqual(seen(), [[800, 800], 'ok']);
+          app.prepare('UPDATE t SET y = 2 WHERE x = 8').run();
+          const before = app.pragma('schema_version', { simple: true }) as number;
+          const counter = () => fs.readFileSync(file).readUInt32BE(24);
+          const counted = counter();
+          const args = ['restore', 'app.db', '--dir', dir, ...url, '--in-place', '--txid'];
+          const restored = await runCli([...args, txid]);
+          assert.equal(restored.status, 0, restored.stderr);
+          assert.deepEqual(seen(), [[1000, 1000], 'ok']);
+          assert.equal(app.pragma('schema_version', { simple: true }), before + 1);
+          if (mode === 'delete') assert.equal(counter(), counted + 1);
+          assert.equal(app.pragma('journal_mode', { simple: true }), mode);
+          if (mode !== 'wal') {
+            sqlite3(file, 'PRAGMA page_size=8192; VACUUM');
+            const refused = await runCli([...args, txid]);
+            assert.equal(refused.status, 75);
+            assert.match(refused.stderr, /app\.db has pages of 8192 bytes now.* of 4096\n/);
+            return;
+          }
+          app.pragma('wal_checkpoint(TRUNCATE)');
+          app.prepare('UPDATE t SET y = 3 WHERE x = 9').run();
+          assert.equal((await runCli([...args, txid])).status, 0);
+          assert.deepEqual(seen(), [[1000, 1000], 'ok']);
+          const { size } = fs.statSync(`${file}-wal`);
+          assert(size < 100_000, `${size} bytes of a database of 4 MB`);
+        } finally {
+          app.close();
+        }
+      } finally {
         await cluster.close();
       }
     });
