@@ -143,6 +143,7 @@ async function startAndServe(
   const { archives: placesFile, snapshotRun: runFile } = dataDir.layout;
   const snapshots = new Snapshots({
     config,
+    identity,
     engine: engine.client,
     scratchDir,
     placesFile,

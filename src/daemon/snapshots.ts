@@ -5,6 +5,7 @@ import type { EngineClient } from '../engine/client.ts';
 import { LiteFsError } from '../errors.ts';
 import { nameText } from '../http/names.ts';
 import type { IncrementReport, SnapshotRunReport, SnapshotsReport } from '../http/snapshots.ts';
+import type { NodeIdentity } from '../lease/node-identity.ts';
 import type { Logger } from '../log.ts';
 import { formatTxid } from '../ltx/position.ts';
 import { type RunReport, SnapshotKeeper } from '../snapshots/keeper.ts';
@@ -19,6 +20,7 @@ const clock = { wallMs: () => Date.now(), monotonicMs: () => performance.now() }
 
 export interface SnapshotParts {
   readonly config: Config;
+  readonly identity: NodeIdentity;
   readonly engine: EngineClient;
   /** A local folder for files that are checked. */
   readonly scratchDir: string;
@@ -39,7 +41,7 @@ export class Snapshots {
   /** The thread waits in the kernel, where nothing can end it but the process's own end. */
   isStuck = false;
 
-  constructor({ config, engine, scratchDir, placesFile, runFile, log }: SnapshotParts) {
+  constructor({ config, identity, engine, scratchDir, placesFile, runFile, log }: SnapshotParts) {
     this.#engine = engine;
     const options = config.snapshots;
     const workerData: SnapshotWorkerData = {
@@ -51,8 +53,12 @@ export class Snapshots {
     if (!options || (options.on !== 'any' && options.on !== role)) return;
     this.#dir = options.dir;
     this.#verify = options.verify;
+    const writer = () => {
+      const { clusterId: cluster, nodeId: node, hostname } = identity;
+      return { cluster, node, hostname };
+    };
     this.#keeper = new SnapshotKeeper(
-      { ...options, check: options.verify, scratchDir, placesFile, runFile },
+      { ...options, check: options.verify, scratchDir, placesFile, runFile, writer },
       { source: engine, run: this.#thread.run, clock, sleep: setTimeout, log },
     );
   }

@@ -1,5 +1,6 @@
 /** Keeps the archives of a node: increments as databases change, snapshots on a schedule, and what becomes of old ones. */
-import { LiteFsError } from '../errors.ts';
+import { randomUUID } from 'node:crypto';
+import { isOutsideFault, LiteFsError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { nameMatcher } from '../patterns.ts';
 import { nameText } from '../store/layout.ts';
@@ -13,11 +14,14 @@ import { nextTimes, Schedule } from './schedule.ts';
 import { ServedTimes } from './served-times.ts';
 import { Troubles, type Work } from './troubles.ts';
 import type { ListedFile } from './verified.ts';
+import type { Writer } from './writer.ts';
 
 export interface SnapshotKeeperOptions extends KeeperOptions {
   readonly dir: string;
   /** The file that knows the ids of such directories. */
   readonly placesFile: string;
+  /** This node; asked when something is written. */
+  readonly writer: () => Omit<Writer, 'run'>;
   readonly schedule: readonly string[];
   readonly databases: readonly string[] | undefined;
   /** Where it is kept until when the schedule was served. */
@@ -69,6 +73,7 @@ export class SnapshotKeeper {
   #isOutageTold = false;
   /** The id of the directory in which the archives were last. */
   #place: string | undefined;
+  readonly #run = randomUUID();
   #closed = false;
   readonly #over = new AbortController();
   lastRun: RunReport | undefined;
@@ -115,6 +120,10 @@ export class SnapshotKeeper {
       clearTimeout(timer);
       await this.#increment(database);
     }
+    if (this.#place === undefined) return;
+    const { dir } = this.#options;
+    const leave = { dir, writer: this.#writer(), nowMs: this.#parts.clock.wallMs() };
+    await this.#attempt('snapshots', '', async () => void (await this.#parts.run('leave', leave)));
   }
 
   /** What an administrator should know. */
@@ -347,6 +356,7 @@ export class SnapshotKeeper {
   }
 
   async #tidy(databases: Set<string>): Promise<void> {
+    if (databases.size === 0 || !(await this.#isPlaceOurs())) return;
     for (const database of [...databases]) {
       const done = await this.#attempt('tidying snapshots', database, async () => {
         this.#found(database, await this.#keeper(database).tidy());
@@ -368,15 +378,31 @@ export class SnapshotKeeper {
   /** Never by this thread: a server that hangs must not hold up replication. Rejects with DISK, DATA_DIR. */
   async #checkPlace(): Promise<void> {
     const { dir, placesFile } = this.#options;
-    const id = await this.#parts.run('place', { dir, memory: placesFile });
-    if (this.#place !== undefined && this.#place !== id) {
-      this.#log.warn(
-        { dir },
-        `${dir} is another directory than before: archives go on with what it has`,
-      );
+    const nowMs = this.#parts.clock.wallMs();
+    const args = { dir, memory: placesFile, writer: this.#writer(), nowMs, had: this.#place };
+    const { id, formerWriter } = await this.#parts.run('place', args);
+    const isOther = this.#place !== undefined && this.#place !== id;
+    if (isOther || formerWriter !== undefined) {
+      const what = isOther ? 'is another directory than before' : `was written by ${formerWriter}`;
+      this.#log.warn({ dir }, `${dir} ${what}: archives go on with what it has`);
       for (const keeper of this.#keepers.values()) keeper.forget();
     }
     this.#place = id;
+  }
+
+  #writer(): Writer {
+    return { ...this.#options.writer(), run: this.#run };
+  }
+
+  /** Nothing of another node's is touched. That the directory cannot be used was told when it was to be written. */
+  async #isPlaceOurs(): Promise<boolean> {
+    try {
+      await this.#checkPlace();
+      return true;
+    } catch (error) {
+      if (!isOutsideFault(error)) throw error;
+      return false;
+    }
   }
 
   /** A step that writes to an archive. While the directory is not there nothing counts as tried. */

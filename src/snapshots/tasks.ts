@@ -17,14 +17,28 @@ import { openPlace } from './place.ts';
 import { type FinishedSnapshot, type SnapshotBase, SnapshotFile } from './snapshot-file.ts';
 import { type Tidied, Tidier, type TidyRules } from './tidier.ts';
 import { type ListedFile, listVerified } from './verified.ts';
+import { claimPlace, leavePlace, type Writer } from './writer.ts';
 
 /**
  * `archive` is the folder of a database everywhere. All throw LiteFsError DISK, whatever the file system refuses, and
  * LTX_CORRUPT.
  */
 export interface SnapshotTasks {
-  /** Whether archives may be written below `dir`: its id, as the file `memory` has it. Throws DATA_DIR as well. */
-  place(args: { dir: string; memory: string }): string;
+  /**
+   * Whether archives may be written below `dir`: its id, as the file `memory` has it, and the node that did so before. Throws
+   * DATA_DIR, WRONG_STATE as well.
+   */
+  place(args: {
+    dir: string;
+    memory: string;
+    writer: Writer;
+    /** ms since 1970. */
+    nowMs: number;
+    /** In which directory we have written since our start. */
+    had: string | undefined;
+  }): { readonly id: string; readonly formerWriter: string | undefined };
+  /** Others may write there. */
+  leave(args: { dir: string; writer: Writer; nowMs: number }): null;
   /** Removes what a crash has left, and says what is there. */
   open(args: { archive: string }): OpenedArchive;
   /** Whether these files are all there. */
@@ -77,7 +91,14 @@ export function snapshotTasks(): SnapshotTasks {
   };
 
   return namingFaults({
-    place: ({ dir, memory }) => openPlace(dir, memory),
+    place({ dir, memory, writer, nowMs, had }) {
+      const id = openPlace(dir, memory);
+      return { id, formerWriter: claimPlace(dir, writer, { nowMs, hadIt: had === id }) };
+    },
+    leave({ dir, writer, nowMs }) {
+      leavePlace(dir, writer, nowMs);
+      return null;
+    },
     open({ archive: root }) {
       const archive = archiveAt(root);
       archive.sweep();

@@ -9,6 +9,7 @@ import type { SnapshotsReport } from '../../src/http/snapshots.ts';
 import { archiveOf } from '../../src/snapshots/archive.ts';
 import { IDENTITY_FILE } from '../../src/snapshots/place.ts';
 import { restore } from '../../src/snapshots/restore.ts';
+import { WRITER_FILE } from '../../src/snapshots/writer.ts';
 import { sqlite3 } from '../harness/app.ts';
 import { runCli } from '../harness/cli.ts';
 import { Cluster, inSync, type TestNode, until } from '../harness/cluster.ts';
@@ -236,8 +237,8 @@ describe('snapshots', () => {
     } finally {
       app.close();
     }
-    const left = fs.readdirSync(dir).filter((name) => name !== IDENTITY_FILE);
-    assert.deepEqual(left, ['app.db'], 'no scratch file is left');
+    const left = fs.readdirSync(dir).sort();
+    assert.deepEqual(left, [IDENTITY_FILE, WRITER_FILE, 'app.db'], 'no scratch file is left');
     assert.equal(await replica.stop(), 0);
     assert.equal(await primary.stop(), 0);
   });

@@ -80,6 +80,7 @@ export class KeeperStand {
         rateMax: 0,
         scratchDir: folder,
         placesFile: path.join(folder, 'archives.json'),
+        writer: () => ({ cluster: 'c', node: 'n', hostname: 'box1' }),
         runFile: path.join(folder, 'snapshot-run.json'),
         keep: { last: 3, hourly: 0, daily: 0, weekly: 0, monthly: 0, withinMs: 0 },
         pre: undefined,
