@@ -40,9 +40,11 @@ export class Tidier {
   /** Throws DISK. What may go has gone then also when the disk is full, where nothing can be merged. */
   tidy(rules: TidyRules): Tidied {
     this.#damaged.clear();
+    // Asks for each file; what follows is told of those that are added and removed since.
+    this.#archive.list();
     const removed = this.#expire(rules);
     const merged = this.#merge(rules);
-    const damaged = this.#archive.list().flatMap((file) => {
+    const damaged = this.#files().flatMap((file) => {
       const message = this.#damaged.get(this.#archive.pathOf(file));
       return message === undefined ? [] : [{ file, message }];
     });
@@ -107,7 +109,7 @@ export class Tidier {
       if (bad.length > 0) continue;
       for (const file of unread) this.#whole.set(archive.pathOf(file), nowMs);
       noteVerified(archive, unread, 'quick', nowMs);
-      const useless = expired(archive.list()).filter((file) => !trusted.includes(file));
+      const useless = expired(this.#files()).filter((file) => !trusted.includes(file));
       for (const file of [...removable, ...useless]) {
         this.#whole.delete(archive.pathOf(file));
         archive.remove(file);
@@ -116,8 +118,12 @@ export class Tidier {
     }
   }
 
+  #files(): ArchiveFile[] {
+    return this.#archive.list({ trusting: true });
+  }
+
   #intact(): ArchiveFile[] {
-    return this.#archive.list().filter((file) => !this.#damaged.has(this.#archive.pathOf(file)));
+    return this.#files().filter((file) => !this.#damaged.has(this.#archive.pathOf(file)));
   }
 
   #isWhole(file: ArchiveFile, check: (path: string) => unknown): boolean {

@@ -400,4 +400,22 @@ describe('an archive', () => {
     assert.deepEqual(opened.files, before);
     assert.deepEqual(opened.position, db.position);
   });
+
+  it('is tidied with one look at each file: on a network file system there may be tens of thousands', () => {
+    const db = new RandomDatabase(new SeededRandom(3));
+    const archive = fill(path.join(folder, 'looks'), db, 200, { tidies: false });
+    const tasks = snapshotTasks();
+    const keep = { ...KEEP, withinMs: 365 * 86_400_000 };
+    const rules = { keep, nowMs: db.nowMs + 86_400_000, timezone: 'UTC', compress: true };
+    const tidy = () => tasks.tidy({ archive: archive.root, ...rules });
+    assert(tidy().merged > 0);
+    const stat = mock.method(fs, 'statSync');
+    try {
+      assert.deepEqual(tidy(), { merged: 0, removed: 0, damaged: [] });
+      const looks = stat.mock.callCount();
+      assert.equal(looks, archive.list().length);
+    } finally {
+      mock.restoreAll();
+    }
+  });
 });
