@@ -19,6 +19,8 @@ export interface InPlace {
   readonly restored: Restored;
   /** The transaction before it, which the archive has. */
   readonly undoTxid: string;
+  /** Where that archive is: not where the state came from, perhaps. */
+  readonly undoDir: string | undefined;
 }
 
 /**
@@ -60,8 +62,8 @@ export async function restoreInPlace(
     const where = `/restore?name=${encodeURIComponent(database)}`;
     const body = fs.createReadStream(scratch);
     const answer = await openRequest('POST', url, where, { body });
-    const { undoTxid } = await readJson<RestoreReport>(answer, url);
-    return { restored, undoTxid };
+    const { undoTxid, dir } = await readJson<RestoreReport>(answer, url);
+    return { restored, undoTxid, undoDir: dir ?? undefined };
   } finally {
     for (const suffix of ['', '-wal', '-shm', '-journal']) {
       fs.rmSync(scratch + suffix, { force: true });

@@ -53,7 +53,7 @@ export async function restore(database: string, flags: RestoreFlags): Promise<nu
     process.stdout.write(`${file}: ${described(database, restored, flags.check)}\n`);
     return 0;
   }
-  const { restored, undoTxid } = await restoreInPlace(
+  const { restored, undoTxid, undoDir } = await restoreInPlace(
     nodeUrl(flags),
     database,
     archive,
@@ -61,9 +61,10 @@ export async function restore(database: string, flags: RestoreFlags): Promise<nu
     options,
   );
   bar.end();
+  const again = { ...flags, dir: flags.dir === undefined ? undefined : undoDir };
   process.stdout.write(
     `${described(database, restored, flags.check)}\n` +
-      `  to undo it: litefs-lite restore ${shellWord(database)} --txid ${undoTxid} --in-place${repeated(flags)}\n`,
+      `  to undo it: litefs-lite restore ${shellWord(database)} --txid ${undoTxid} --in-place${repeated(again)}\n`,
   );
   return 0;
 }

@@ -43,7 +43,8 @@ export async function restoreInto(
       const undoTxid = await archived(snapshots, database, before);
       signal.throwIfAborted();
       const position = await engine.call('rewriteFinish', { rewrite });
-      return { name: nameText(database), position: formatPosition(position), undoTxid };
+      const { dir } = snapshots;
+      return { name: nameText(database), position: formatPosition(position), undoTxid, dir };
     } finally {
       halts.takeBack(database, id);
     }

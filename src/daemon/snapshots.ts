@@ -33,7 +33,8 @@ export interface SnapshotParts {
 
 export class Snapshots {
   readonly #engine: EngineClient;
-  readonly #dir: string | undefined;
+  /** Where they are kept; null when this node cuts none. */
+  readonly dir: string | null;
   readonly #verify: SnapshotsReport['verify'] | undefined;
   readonly #thread: SnapshotThread;
   readonly #keeper: SnapshotKeeper | undefined;
@@ -50,8 +51,9 @@ export class Snapshots {
     };
     this.#thread = new SnapshotThread(() => startWorker('snapshots', { workerData }));
     const role = config.lease.candidate ? 'primary' : 'replica';
-    if (!options || (options.on !== 'any' && options.on !== role)) return;
-    this.#dir = options.dir;
+    const isOn = options?.on === 'any' || options?.on === role;
+    this.dir = isOn ? options.dir : null;
+    if (!options || !isOn) return;
     this.#verify = options.verify;
     const writer = () => {
       const { clusterId: cluster, nodeId: node, hostname } = identity;
@@ -103,7 +105,7 @@ export class Snapshots {
     const keeper = this.#keeper;
     const lists = (await keeper?.list()) ?? new Map();
     return {
-      dir: this.#dir ?? null,
+      dir: this.dir,
       verify: this.#verify ?? null,
       nextRun: keeper?.nextRun?.toISOString() ?? null,
       lastRun: keeper?.lastRun ? runReport(keeper.lastRun) : null,

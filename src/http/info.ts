@@ -145,6 +145,8 @@ export interface RestoreReport {
   readonly position: string;
   /** The transaction before it, which the archive has. */
   readonly undoTxid: string;
+  /** Where this node has its archives. */
+  readonly dir: string | null;
 }
 
 /** The body of every answer that is not 200. */

@@ -138,9 +138,13 @@ describe('a restore in place', () => {
           const before = app.pragma('schema_version', { simple: true }) as number;
           const counter = () => fs.readFileSync(file).readUInt32BE(24);
           const counted = counter();
-          const args = ['restore', 'app.db', '--dir', dir, ...url, '--in-place', '--txid'];
+          // What is restored may come from elsewhere; what undoes it is in the node's own archive.
+          const copy = path.join(cluster.dir, 'copy');
+          fs.cpSync(dir, copy, { recursive: true });
+          const args = ['restore', 'app.db', '--dir', copy, ...url, '--in-place', '--txid'];
           const restored = await runCli([...args, txid]);
           assert.equal(restored.status, 0, restored.stderr);
+          assert(restored.stdout.trimEnd().endsWith(` --dir ${dir}`), restored.stdout);
           assert.deepEqual(seen(), [[1000, 1000], 'ok']);
           assert.equal(app.pragma('schema_version', { simple: true }), before + 1);
           if (mode === 'delete') assert.equal(counter(), counted + 1);
