@@ -3,8 +3,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { findConfigFile, loadConfig, searchPath } from '../config/load.ts';
 import { LiteFsError } from '../errors.ts';
-import { Archive, archivedDatabases, archiveOf } from '../snapshots/archive.ts';
-import { nameText } from '../store/layout.ts';
+import { Archive, archiveFolders, archiveOf } from '../snapshots/archive.ts';
+import { decodeName, encodeName, nameText } from '../store/layout.ts';
 
 export interface ArchiveFlags {
   readonly dir?: string;
@@ -27,13 +27,18 @@ export function archivesDir({ dir, config: file }: ArchiveFlags): string {
   });
 }
 
-/** The archive of a database; `dir` may also be a replica directory of Litestream's itself. Throws RESTORE_POINT. */
+/**
+ * The archive of a database, or that in a folder of that name; `dir` may also be a replica directory of Litestream's itself.
+ * Throws RESTORE_POINT.
+ */
 export function existingArchive(dir: string, database: string): Archive {
   const archive = archiveOf(dir, bytesOf(database));
   if (archive.exists()) return archive;
+  const named = archiveFolders(dir).find((folder) => shownName(folder) === database);
+  if (named !== undefined) return new Archive(path.join(dir, named));
   const itself = new Archive(dir);
   if (itself.exists()) return itself;
-  const known = archivedDatabases(dir).map(nameText);
+  const known = archiveFolders(dir).map(shownName);
   throw new LiteFsError('RESTORE_POINT', `there are no snapshots of ${database} in ${dir}`, {
     hint: known.length > 0 ? `There are some of: ${known.join(', ')}` : 'Is it the right --dir?',
   });
@@ -44,14 +49,20 @@ export function newArchive(dir: string, database: string): Archive {
   return archiveOf(dir, bytesOf(database));
 }
 
-/** Names of all databases in `dir`, as text. Throws RESTORE_POINT when it is no directory. */
+/** Names of all archives in `dir`, as existingArchive() takes them. Throws RESTORE_POINT when it is no directory. */
 export function databasesIn(dir: string): string[] {
   if (!fs.existsSync(dir)) {
     throw new LiteFsError('RESTORE_POINT', `there is no directory ${dir}`, {
       hint: 'Is the disk mounted? Another place: --dir',
     });
   }
-  return archivedDatabases(dir).map(nameText);
+  return archiveFolders(dir).map(shownName);
+}
+
+/** The name of a folder's database; the folder's own when that is none, or cannot be typed as it is not UTF-8. */
+function shownName(folder: string): string {
+  const name = nameText(decodeName(folder));
+  return encodeName(bytesOf(name)) === folder ? name : folder;
 }
 
 /** Names are byte strings inside (one char per byte), text on the command line. */

@@ -1,4 +1,6 @@
 /** `litefs-lite verify --snapshots`: reads every file of the archives again, as a restore would. */
+import { LiteFsError } from '../errors.ts';
+import type { Archive } from '../snapshots/archive.ts';
 import { type ArchiveVerdict, verifyArchive } from '../snapshots/verify-archive.ts';
 import { type ArchiveFlags, archivesDir, databasesIn, existingArchive } from './archives.ts';
 import { counted, formatBytes } from './table.ts';
@@ -15,12 +17,22 @@ export function verifySnapshots(
   const dir = archivesDir(flags);
   const names = database === undefined ? databasesIn(dir) : [database];
   const verdicts = names.map((name) => {
-    const verdict = { name, ...verifyArchive(existingArchive(dir, name), Date.now()) };
+    const verdict = { name, ...verdictOf(existingArchive(dir, name)) };
     if (!flags.json) process.stdout.write(formatVerdict(verdict));
     return verdict;
   });
   if (flags.json) process.stdout.write(`${JSON.stringify(verdicts, null, 2)}\n`);
   return verdicts.every(isGood) ? 0 : 65;
+}
+
+/** One that cannot be read must not hide what is wrong with others. */
+function verdictOf(archive: Archive): ArchiveVerdict {
+  try {
+    return verifyArchive(archive, Date.now());
+  } catch (error) {
+    if (!(error instanceof LiteFsError) || error.code !== 'DISK') throw error;
+    return { files: 0, bytes: 0, damaged: [error.message], missing: [] };
+  }
 }
 
 function isGood({ damaged, missing }: Verdict): boolean {

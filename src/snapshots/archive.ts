@@ -6,7 +6,7 @@ import { errorText, isOutsideFault, LiteFsError } from '../errors.ts';
 import { decodeHeader, HEADER_BYTES } from '../ltx/header.ts';
 import type { Position } from '../ltx/position.ts';
 import { readPostChecksum } from '../ltx/tail.ts';
-import { decodeName, encodeName } from '../store/layout.ts';
+import { encodeName } from '../store/layout.ts';
 import {
   type ArchiveFile,
   archiveFileTxids,
@@ -177,12 +177,11 @@ export function archiveOf(dir: string, database: string): Archive {
   return new Archive(path.join(dir, name));
 }
 
-/** Databases that have an archive below `dir`, sorted. Throws DISK. */
-export function archivedDatabases(dir: string): string[] {
+/** Folders below `dir` that are archives, sorted: those of databases, and what people have made of them. Throws DISK. */
+export function archiveFolders(dir: string): string[] {
   return onDisk(dir, () =>
     namesIn(dir)
       .filter((name) => fs.existsSync(path.join(dir, name, 'ltx')))
-      .map(decodeName)
       .sort(),
   );
 }

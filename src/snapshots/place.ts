@@ -60,7 +60,7 @@ function readMemory(file: string): Record<string, string> {
   const text = onDisk(file, () => readText(file));
   if (text === undefined) return {};
   try {
-    return JSON.parse(text) as Record<string, string>;
+    return (JSON.parse(text) as Record<string, string> | null) ?? {};
   } catch (error) {
     throw new LiteFsError('DATA_DIR', `${file} makes no sense`, {
       hint: 'Remove it when the disk of snapshots.dir is mounted.',

@@ -81,7 +81,7 @@ export class ServedTimes {
 function readUntil(file: string): number | undefined {
   const text = onDisk(file, () => (fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : '{}'));
   try {
-    const ms = Date.parse((JSON.parse(text) as { servedUntil?: string }).servedUntil ?? '');
+    const ms = Date.parse((JSON.parse(text) as { servedUntil?: string } | null)?.servedUntil ?? '');
     return Number.isNaN(ms) ? undefined : ms;
   } catch (error) {
     if (error instanceof SyntaxError) return undefined;

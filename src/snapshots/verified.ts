@@ -57,7 +57,7 @@ export function noteVerified(
 
 function readNotes(archive: Archive): Notes {
   try {
-    return JSON.parse(fs.readFileSync(fileOf(archive), 'utf8')) as Notes;
+    return (JSON.parse(fs.readFileSync(fileOf(archive), 'utf8')) as Notes | null) ?? {};
   } catch {
     return {};
   }

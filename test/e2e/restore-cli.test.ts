@@ -120,6 +120,28 @@ describe('the command line on an archive', () => {
     assert.match(nowhere.stderr, /^litefs-lite: ENOENT: .*\n {2}.*\n$/);
   });
 
+  test('names what is no database by its folder, and reads all others when one cannot be', async () => {
+    const copies = path.join(folder, 'copies');
+    const app = archiveOf(dir, 'app.db').root;
+    for (const name of ['app.db (copy)', 'caf%e9.db', 'app.db']) {
+      fs.cpSync(app, path.join(copies, name), { recursive: true });
+    }
+    fs.rmSync(path.join(copies, 'app.db/ltx/9'), { recursive: true });
+    fs.writeFileSync(path.join(copies, 'app.db/ltx/9'), 'no folder');
+    const verified = await runCli(['verify', '--snapshots', '--dir', copies]);
+    assert.equal(verified.status, 65, verified.stderr);
+    assert.match(
+      verified.stdout,
+      /^app\.db: of .* 1 DAMAGED\n.*ENOTDIR.*\napp\.db \(copy\): ok, .*\ncaf%e9\.db: ok, .*\n$/,
+    );
+    fs.rmSync(path.join(copies, 'app.db'), { recursive: true });
+    assert.equal((await runCli(['snapshots', '--dir', copies])).status, 0);
+    const args = ['restore', 'caf%e9.db', '--dir', copies, '--output', output];
+    const run = await runCli(args);
+    assert.equal(run.status, 0, run.stderr);
+    fs.rmSync(output);
+  });
+
   test('ends with one line when nobody reads on, or the disk of its output is full', async () => {
     const command = `${program()} snapshots --json --dir ${dir}`;
     const run = (script: string) => spawnSync('bash', ['-c', script], { encoding: 'utf8' });

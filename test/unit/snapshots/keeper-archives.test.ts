@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { CHECKSUM_FLAG, pageChecksum } from '../../../src/kernels/checksum.ts';
-import { Archive, archivedDatabases } from '../../../src/snapshots/archive.ts';
+import { Archive, archiveFolders } from '../../../src/snapshots/archive.ts';
 import { SNAPSHOT_LEVEL } from '../../../src/snapshots/archive-file.ts';
 import { checkFile } from '../../../src/snapshots/image.ts';
 import { restore } from '../../../src/snapshots/restore.ts';
@@ -142,7 +142,7 @@ describe('the keeper and its archives', () => {
     // Removed, made anew, and as many transactions later.
     become(4, 'c');
     await own.snapshot();
-    const lives = archivedDatabases(path.join(stand.folder, 'backups'));
+    const lives = archiveFolders(path.join(stand.folder, 'backups'));
     assert.equal(lives.length, 2, lives.join());
     for (const [index, letter] of ['c', 'b'].entries()) {
       const archive = new Archive(path.join(stand.folder, 'backups', lives[index]));

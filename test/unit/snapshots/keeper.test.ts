@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { describe, it, mock } from 'node:test';
-import { archivedDatabases } from '../../../src/snapshots/archive.ts';
+import { archiveFolders } from '../../../src/snapshots/archive.ts';
 import { until } from '../../harness/cluster.ts';
 import { PAGE, POSITION, standForEach } from './keeper-stand.ts';
 
@@ -170,7 +170,7 @@ describe('the keeper of snapshots', () => {
     await until('the other is archived', () => fs.existsSync(path.join(archives, 'other.db')));
     await own.snapshot();
     assert.deepEqual(own.warnings(), []);
-    assert.deepEqual(archivedDatabases(archives), ['other.db']);
+    assert.deepEqual(archiveFolders(archives), ['other.db']);
   });
 
   it('tells commands of databases by their names as text', async () => {
