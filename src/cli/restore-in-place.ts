@@ -59,15 +59,26 @@ export async function restoreInPlace(
     await snapshotOf(url, database);
     // Most of what was committed meanwhile, while nobody waits for it.
     await archived(url, database);
-    const where = `/restore?name=${encodeURIComponent(database)}`;
-    const body = fs.createReadStream(scratch);
-    const answer = await openRequest('POST', url, where, { body });
-    const { undoTxid, dir } = await readJson<RestoreReport>(answer, url);
+    const { undoTxid, dir } = await written(url, database, scratch);
     return { restored, undoTxid, undoDir: dir ?? undefined };
   } finally {
     for (const suffix of ['', '-wal', '-shm', '-journal']) {
       fs.rmSync(scratch + suffix, { force: true });
     }
+  }
+}
+
+/** Has the node make the database what the file is. */
+async function written(url: string, database: string, file: string): Promise<RestoreReport> {
+  const where = `/restore?name=${encodeURIComponent(database)}`;
+  try {
+    const body = fs.createReadStream(file);
+    return await readJson(await openRequest('POST', url, where, { body }), url);
+  } catch (error) {
+    if (!(error instanceof LiteFsError) || error.code !== 'NODE_UNREACHABLE') throw error;
+    const message = `${error.message}. It had not said yet whether ${database} is restored`;
+    const hint = `When it runs again, look into it. What it was before can be restored: litefs-lite snapshots ${shellWord(database)}`;
+    throw new LiteFsError('NODE_UNREACHABLE', message, { hint, cause: error });
   }
 }
 
