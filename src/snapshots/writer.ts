@@ -11,7 +11,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { LiteFsError } from '../errors.ts';
-import { onDisk, replaceFile } from './archive.ts';
+import { onDisk, replaceFile, tryOnDisk } from './archive.ts';
 
 export const WRITER_FILE = '.litefs-lite-writer';
 
@@ -53,7 +53,8 @@ export function claimPlace(
   if (claim && !isOwn) refuseRival(dir, claim, writer, { ageMs, hadIt });
   if (!isOwn || !(ageMs < RENEW_MS)) {
     const renewed: Claim = { ...writer, at: new Date(nowMs).toISOString() };
-    onDisk(file, () => replaceFile(file, `${JSON.stringify(renewed)}\n`));
+    // A full disk is freed by what may be removed; what is to be written will tell what is wrong.
+    tryOnDisk(() => replaceFile(file, `${JSON.stringify(renewed)}\n`));
   }
   return claim && claim.node !== writer.node ? claim.hostname : undefined;
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
-import { describe, it } from 'node:test';
+import { describe, it, mock } from 'node:test';
 import { archiveOf } from '../../../src/snapshots/archive.ts';
 import { claimPlace, leavePlace, WRITER_FILE, type Writer } from '../../../src/snapshots/writer.ts';
 import { withFolder } from '../os/folder.ts';
@@ -70,6 +70,19 @@ describe('the writer of a directory of archives', () => {
       refused(() => claim(stranger, 10_000), /has the archives of another cluster.*box1/);
       const anew = { ...BOX1, cluster: 'd', node: '3', run: 'r3' };
       assert.equal(claim(anew, 10_000), 'box1');
+    }));
+
+  it('goes on where nothing can be written: a full disk is freed by what is removed', () =>
+    inFolder((claim) => {
+      claim(BOX1, 0);
+      const full = mock.method(fs, 'writeFileSync', () => {
+        throw Object.assign(new Error('ENOSPC: no space left'), { code: 'ENOSPC', errno: -28 });
+      });
+      try {
+        assert.equal(claim(BOX1, 10, true), undefined);
+      } finally {
+        full.mock.restore();
+      }
     }));
 
   it('is no other for a clock that is far ahead or behind', () =>
