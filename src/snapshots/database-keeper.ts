@@ -1,4 +1,5 @@
 /** Keeps the archive of one database: snapshots of it, and what was committed between them. */
+import path from 'node:path';
 import { LiteFsError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { formatPosition, type Position, samePosition } from '../ltx/position.ts';
@@ -44,6 +45,8 @@ const READ_BYTES = 32 << 20;
 const PAGES_BYTES = 1 << 20;
 /** How often the end of a snapshot reads the log anew, when that was merged or trimmed just then. */
 const FINISH_TRIES = 5;
+/** Of a file's name, less what is appended. */
+const FORMER_NAME_BYTES_MAX = 230;
 
 export class DatabaseKeeper {
   readonly database: string;
@@ -378,7 +381,8 @@ export class DatabaseKeeper {
     if (!isForeign) return;
     const { run, clock, log } = this.#parts;
     const stamp = new Date(clock.wallMs()).toISOString().replace(/[-:]|\.\d+/g, '');
-    const to = `${this.#archive}.until-${stamp}`;
+    const { dir, base } = path.parse(this.#archive);
+    const to = path.join(dir, `${base.slice(0, FORMER_NAME_BYTES_MAX)}.until-${stamp}`);
     await run('retire', { archive: this.#archive, to });
     this.#archived = undefined;
     this.#snapshot = undefined;

@@ -127,28 +127,31 @@ describe('the keeper and its archives', () => {
     assert.deepEqual(own.warnings(), []);
   });
 
-  it('keeps a snapshot of a former life apart, though increments had not come so far', async () => {
-    const stand = standOf();
-    const become = (txid: number, letter: string) => {
-      stand.page = Buffer.alloc(PAGE.length, letter);
-      stand.position = { txid, checksum: pageChecksum(1, stand.page) | CHECKSUM_FLAG };
-    };
-    const own = stand.keeperOf({ post: undefined });
-    own.start();
-    become(3, 'a');
-    await own.snapshot();
-    become(4, 'b');
-    await own.snapshot();
-    // Removed, made anew, and as many transactions later.
-    become(4, 'c');
-    await own.snapshot();
-    const lives = archiveFolders(path.join(stand.folder, 'backups'));
-    assert.equal(lives.length, 2, lives.join());
-    for (const [index, letter] of ['c', 'b'].entries()) {
-      const archive = new Archive(path.join(stand.folder, 'backups', lives[index]));
-      const output = path.join(stand.folder, letter);
-      restore(archive, { kind: 'txid', txid: 4 }, output, { check: 'quick', force: false });
-      assert.equal(fs.readFileSync(output, 'latin1')[0], letter);
-    }
-  });
+  for (const name of ['app.db', 'a'.repeat(240)])
+    it(`keeps a snapshot of a former life of ${name.slice(0, 6)} apart, though increments had not come so far`, async () => {
+      const stand = standOf();
+      stand.names = [name];
+      const become = (txid: number, letter: string) => {
+        stand.page = Buffer.alloc(PAGE.length, letter);
+        stand.position = { txid, checksum: pageChecksum(1, stand.page) | CHECKSUM_FLAG };
+      };
+      const own = stand.keeperOf({ post: undefined });
+      own.start();
+      become(3, 'a');
+      await own.snapshot();
+      become(4, 'b');
+      await own.snapshot();
+      // Removed, made anew, and as many transactions later.
+      become(4, 'c');
+      await own.snapshot();
+      const lives = archiveFolders(path.join(stand.folder, 'backups'));
+      assert.equal(lives.length, 2, lives.join());
+      for (const life of lives) {
+        const letter = life === name ? 'c' : 'b';
+        const archive = new Archive(path.join(stand.folder, 'backups', life));
+        const output = path.join(stand.folder, letter);
+        restore(archive, { kind: 'txid', txid: 4 }, output, { check: 'quick', force: false });
+        assert.equal(fs.readFileSync(output, 'latin1')[0], letter);
+      }
+    });
 });
