@@ -17,7 +17,9 @@ interface Entry {
 
 /** One line for each transaction. */
 export function ltxList(files: readonly string[], flags: { json?: boolean }): number {
-  const rows = files.flatMap((file) => entriesOf(file).map((entry) => summary(entry)));
+  const rows = files.flatMap((file) =>
+    named(file, () => entriesOf(file).map((entry) => summary(entry))),
+  );
   if (flags.json) {
     process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`);
     return 0;
@@ -38,6 +40,11 @@ export function ltxList(files: readonly string[], flags: { json?: boolean }): nu
 
 /** Everything but the content of the pages. */
 export function ltxDump(file: string, flags: { json?: boolean }): number {
+  named(file, () => dumpEntries(file, flags));
+  return 0;
+}
+
+function dumpEntries(file: string, flags: { json?: boolean }): void {
   for (const entry of entriesOf(file)) {
     const dump = withDecoder(entry, (decoder) => {
       const pages: number[] = [];
@@ -59,7 +66,16 @@ export function ltxDump(file: string, flags: { json?: boolean }): number {
       process.stdout.write('\n');
     }
   }
-  return 0;
+}
+
+/** Says of which file it is that it is damaged. */
+function named<T>(file: string, use: () => T): T {
+  try {
+    return use();
+  } catch (error) {
+    if (!(error instanceof LiteFsError) || error.code !== 'LTX_CORRUPT') throw error;
+    throw new LiteFsError(error.code, `${file}: ${error.message}`, { cause: error });
+  }
 }
 
 /** 65 when a file is damaged. */

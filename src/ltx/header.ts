@@ -37,6 +37,8 @@ const ASIDE_MAGIC = 0x4c464c41;
 const ASIDE_OFFSET = 80;
 const ASIDE_MAGIC_OFFSET = 96;
 const KNOWN_FLAGS = FLAG_NO_CHECKSUM;
+/** What a Date can be. */
+const TIME_MS_MAX = 8.64e15;
 const PAGE_BYTES_MIN = 512;
 const PAGE_BYTES_MAX = 65536;
 
@@ -120,7 +122,7 @@ export function isSnapshot(header: LtxHeader): boolean {
 }
 
 function checkHeader(header: LtxHeader): void {
-  const { flags, pageSize, minTxid, maxTxid } = header;
+  const { flags, pageSize, minTxid, maxTxid, timestampMs } = header;
   if ((flags & ~KNOWN_FLAGS) !== 0) {
     throw corrupt(`has flags 0x${flags.toString(16)}: not version 3 of the format?`);
   }
@@ -128,6 +130,7 @@ function checkHeader(header: LtxHeader): void {
   if (!power || pageSize < PAGE_BYTES_MIN || pageSize > PAGE_BYTES_MAX) {
     throw corrupt(`has a page size of ${pageSize}`);
   }
+  if (timestampMs > TIME_MS_MAX) throw corrupt('has a timestamp in no calendar');
   if (minTxid === 0 || maxTxid < minTxid) throw corrupt(`has TXIDs ${minTxid} to ${maxTxid}`);
 }
 

@@ -288,6 +288,11 @@ describe('commands that need no node', () => {
     const { status, stderr } = await runCli(['ltx', 'list', 'none.ltx'], { cwd: dir });
     assert.equal(status, EXIT_USAGE);
     assert.match(stderr, /^litefs-lite: cannot read none\.ltx/);
+    fs.writeFileSync(path.join(dir, 'bad.ltx'), 'LTX1');
+    for (const how of ['list', 'dump']) {
+      const damaged = await runCli(['ltx', how, 'bad.ltx'], { cwd: dir });
+      assert.match(damaged.stderr, /^litefs-lite: bad\.ltx: LTX file is shorter/);
+    }
   });
 
   test('a directory in the place of a file is a usage error', async () => {

@@ -6,7 +6,7 @@ import { CHECKSUM_FLAG, pageChecksum } from '../../../src/kernels/checksum.ts';
 import { compact } from '../../../src/ltx/compact.ts';
 import { LtxDecoder } from '../../../src/ltx/decoder.ts';
 import { LtxEncoder } from '../../../src/ltx/encoder.ts';
-import type { LtxHeader } from '../../../src/ltx/header.ts';
+import { decodeHeader, encodeHeader, type LtxHeader } from '../../../src/ltx/header.ts';
 import { ltxFileName, parseLtxFileName } from '../../../src/ltx/names.ts';
 import { readPageIndex } from '../../../src/ltx/page-index.ts';
 import { memorySink, memorySource } from '../../../src/ltx/sources.ts';
@@ -152,6 +152,13 @@ test('arbitrary bytes and cut files are refused, never worse', () => {
       assert.throws(() => decode(Buffer.concat([bytes.subarray(0, 100), tail])), LiteFsError);
     }),
   );
+});
+
+test('a header with a time in no calendar is a damaged one: nothing could be told of it', () => {
+  const bytes = encodeHeader(header({ timestampMs: 8.64e15 }));
+  assert.equal(decodeHeader(bytes).timestampMs, 8.64e15);
+  bytes.writeBigUInt64BE(8_640_000_000_000_001n, 32);
+  assert.throws(() => decodeHeader(bytes), { code: 'LTX_CORRUPT', message: /in no calendar/ });
 });
 
 test('merging keeps of each page the newest image within the final size', () => {
