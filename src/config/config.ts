@@ -15,6 +15,9 @@ export interface ExecCommand {
   readonly ifCandidate: boolean;
 }
 
+/** Below data.dir: see ../store/layout.ts. */
+const OWN_FOLDERS = ['tree', 'ltx', 'state', 'divergence', 'quarantine', 'spool'];
+
 export interface Config {
   /** false: stay up after an error at start. */
   readonly exitOnError: boolean;
@@ -158,8 +161,19 @@ export function contradictions(file: ConfigFile, config: Config): ConfigProblem[
     blame('fuse.dir', `lies in data.dir (${config.data.dir}): mount somewhere outside of it`);
   }
 
-  if (config.snapshots && isInside(config.snapshots.dir, config.fuse.dir)) {
-    blame('snapshots.dir', `lies in the mount (${config.fuse.dir}): keep snapshots elsewhere`);
+  const archives = config.snapshots?.dir;
+  if (archives !== undefined) {
+    const isTaken = OWN_FOLDERS.some((name) =>
+      isInside(`${archives}${sep}`, resolve(config.data.dir, name)),
+    );
+    if (isInside(`${archives}${sep}`, config.fuse.dir)) {
+      blame('snapshots.dir', `lies in the mount (${config.fuse.dir}): keep snapshots elsewhere`);
+    } else if (isTaken || archives === config.data.dir) {
+      blame(
+        'snapshots.dir',
+        `has other files of data.dir (${config.data.dir}): keep snapshots elsewhere`,
+      );
+    }
   }
 
   const listeners: [string, Address | undefined][] = [

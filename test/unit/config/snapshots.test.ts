@@ -72,6 +72,11 @@ describe('the snapshots section', () => {
     ['{keep: {dayly: 3}}', /did you mean daily/],
     ['{keep: {last: -1}}', /snapshots\.keep\.last/],
     ['{dir: /litefs/backups}', /snapshots\.dir lies in the mount \(\/litefs\)/],
+    ['{dir: /litefs}', /snapshots\.dir lies in the mount \(\/litefs\)/],
+    // What is there is emptied at each start.
+    ['{dir: /var/lib/litefs/spool}', /snapshots\.dir has other files of data\.dir/],
+    ['{dir: /var/lib/litefs/tree/backups}', /snapshots\.dir has other files of data\.dir/],
+    ['{dir: /var/lib/litefs}', /snapshots\.dir has other files of data\.dir/],
   ] as const) {
     it(`${section} is an error`, () => {
       assert.throws(() => load(`snapshots: ${section}\n`), { message });
