@@ -196,6 +196,7 @@ async function startAndServe(
   const mount = startMount(engine, {
     device,
     treeRoot: dataDir.layout.tree,
+    cutsDir: dataDir.layout.cuts,
     passthrough: config.fuse.passthrough,
     debug: config.fuse.debug,
   });

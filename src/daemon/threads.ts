@@ -126,7 +126,7 @@ export interface MountThread {
 /** Starts serving a mounted device. */
 export function startMount(
   engine: EngineThread,
-  options: Pick<MountWorkerData, 'device' | 'treeRoot' | 'passthrough' | 'debug'>,
+  options: Pick<MountWorkerData, 'device' | 'treeRoot' | 'cutsDir' | 'passthrough' | 'debug'>,
 ): MountThread {
   const stop = createEventFd();
   const workerData: MountWorkerData = {

@@ -70,17 +70,6 @@ export function* captureJournal(
   return 'captured';
 }
 
-/**
- * The change counter as it was before the transaction that is open, or as it is when there is none; undefined when the
- * file is no database.
- */
-export function counterBeforeJournal(ctx: EngineContext, db: Database): number | undefined {
-  const head = Buffer.alloc(DB_HEADER_BYTES);
-  db.files.read('db', head, 0);
-  const journal = withJournal(ctx, db, (file) => parseJournal(file));
-  return journal?.changeCounter ?? parseDbHeader(head)?.changeCounter;
-}
-
 /** Pages of the journal that still exist, and all pages past what was there before; ascending. */
 function* candidatePages(
   journaled: Uint32Array,

@@ -192,6 +192,7 @@ export class Engine {
     if (this.role === 'primary') {
       this.#roots.lookUp = this.#askForLookUp;
       const watcher = new TreeWatcher(this.ctx.layout.tree);
+      watcher.watchCuts(this.ctx.layout.cuts);
       scanTree(this.ctx.layout.tree, '', (dir) => watcher.watch(dir));
       this.#watcher = watcher;
       return;

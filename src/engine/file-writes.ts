@@ -2,7 +2,8 @@
  * What was written to a database file and is not captured yet, and what tells of it. A journal tells of what is written
  * from its beginning to its end, and a -wal of what is checkpointed from it. What comes before them is a commit of its own
  * (journal_mode=MEMORY or OFF), or no commit of SQLite at all, and only a comparison finds it. The change counter does not
- * show it always: under locking_mode=EXCLUSIVE only the first transaction counts it up.
+ * show it always: under locking_mode=EXCLUSIVE only the first transaction counts it up. The cut of a file after a commit
+ * changes nothing of what was captured; the mount marks its beginning and end (mount/cut-marks.ts).
  *
  * The events must come in the order in which they have happened.
  */
@@ -13,6 +14,8 @@ export class FileWrites {
   #areSomeOutside = false;
   /** Some of it was written while there was neither a journal nor a -wal, or may have been. */
   #areSomeUnexplained = false;
+  /** The cut that has begun, and what was known before it. */
+  #cut: { mark: number; any: boolean; outside: boolean; unexplained: boolean } | undefined;
 
   /** The file was written. */
   written(): void {
@@ -29,10 +32,31 @@ export class FileWrites {
     if (this.#areSomeOutside) this.#areSomeUnexplained = true;
   }
 
+  /** It is about to be cut to the size that its header says. */
+  cutBegun(mark: number): void {
+    this.#cut = {
+      mark,
+      any: this.#any,
+      outside: this.#areSomeOutside,
+      unexplained: this.#areSomeUnexplained,
+    };
+  }
+
+  /** It was: what was written since the beginning is that. */
+  cutEnded(mark: number): void {
+    const before = this.#cut;
+    if (before?.mark !== mark) return;
+    this.#cut = undefined;
+    this.#any = before.any;
+    this.#areSomeOutside = before.outside;
+    this.#areSomeUnexplained = before.unexplained;
+  }
+
   /** Events are missing: it may have been written, whatever has begun and ended since. */
   eventsLost(): void {
     this.#any = true;
     this.#areSomeUnexplained = true;
+    this.#cut = undefined;
   }
 
   /** Whether there is something that was written and is not captured. */
@@ -56,6 +80,7 @@ export class FileWrites {
     this.#any = false;
     this.#areSomeOutside = false;
     this.#areSomeUnexplained = false;
+    this.#cut = undefined;
   }
 
   /** As settled(), and from now on there is no journal. Whether that has told of all. */

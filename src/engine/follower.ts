@@ -107,6 +107,16 @@ export class Follower {
     this.#watch(db).writes.walMade();
   }
 
+  /** The file is about to be cut to the size that its header says. */
+  cutBegun(db: Database, mark: number): void {
+    this.#watch(db).writes.cutBegun(mark);
+  }
+
+  /** It was: that is no commit. */
+  cutEnded(db: Database, mark: number): void {
+    this.#watch(db).writes.cutEnded(mark);
+  }
+
   /** Before what a journal tells of is captured, at its end. What was written before it began is not among that. */
   journalEnds(db: Database): void {
     if (!this.#watch(db).writes.journalEnded()) db.suspect = true;

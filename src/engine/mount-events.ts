@@ -9,7 +9,6 @@ import { fileRole, POSITION_SUFFIX } from '../mount/names.ts';
 import { errno } from '../os/libc.ts';
 import { treePath } from '../store/layout.ts';
 import { captureAtJournalEnd } from './capture.ts';
-import { counterBeforeJournal } from './capture-journal.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import { captureDifference } from './diff.ts';
@@ -96,8 +95,8 @@ export class MountEvents {
         this.#replaced(event.newPath);
         break;
       case 'truncated':
+        // Other sizes are writes as any other, of which inotify tells.
         if (event.size === 0) this.#replaced(event.path);
-        else this.#cut(event.path, event.size);
         break;
       case 'released':
         this.#released(event.path);
@@ -156,16 +155,6 @@ export class MountEvents {
     this.#parts.follower.touched(db);
   }
 
-  /** After a commit SQLite cuts the file to the size that was captured already. */
-  #cut(path: string, size: number): void {
-    const db = this.#parts.registry.get(path);
-    if (!db || size !== db.pageCount * db.pageSize) return;
-    this.drainWrites();
-    // We hear of it after the fact: a commit without a journal may have come since, and is not explained by that.
-    const counter = counterBeforeJournal(this.#parts.ctx, db);
-    if (counter === db.changeCounter) this.#parts.follower.explained(db);
-  }
-
   /** Takes in what has been written until now, so that what is explained does not include what follows. */
   drainWrites(): void {
     this.#parts.watcher()?.drain({
@@ -178,6 +167,14 @@ export class MountEvents {
       walMade: (name) => {
         const db = this.#captured(name);
         if (db) this.#parts.follower.walMade(db);
+      },
+      cutBegun: (name, mark) => {
+        const db = this.#captured(name);
+        if (db) this.#parts.follower.cutBegun(db, mark);
+      },
+      cutEnded: (name, mark) => {
+        const db = this.#captured(name);
+        if (db) this.#parts.follower.cutEnded(db, mark);
       },
       overflow: () => this.#eventsLost(),
     });

@@ -1,8 +1,10 @@
 /** inotify on every directory of the backing tree: tells which databases were written to. */
+import { parseCutMark } from '../mount/cut-marks.ts';
 import { fileRole } from '../mount/names.ts';
 import {
   IN_ATTRIB,
   IN_CREATE,
+  IN_DELETE,
   IN_IGNORED,
   IN_MODIFY,
   IN_MOVED_TO,
@@ -23,6 +25,9 @@ export interface WatcherEvents {
   fileWritten(path: string): void;
   /** A transaction with a rollback journal begins: it was made, or the mount has marked it (see mount/sqlite-policy.ts). */
   journalBegun(database: string): void;
+  /** The file is about to be cut to the size that its header says, and was; the marks of one cut are the same. */
+  cutBegun(database: string, mark: number): void;
+  cutEnded(database: string, mark: number): void;
   /** The kernel dropped events: anything may have happened. */
   overflow(): void;
 }
@@ -31,6 +36,7 @@ export class TreeWatcher {
   readonly #root: string;
   readonly #inotify = new Inotify();
   readonly #dirs = new Map<number, string>();
+  #cuts: number | undefined;
 
   constructor(root: string) {
     this.#root = root;
@@ -46,6 +52,11 @@ export class TreeWatcher {
     this.#dirs.set(wd, dir);
   }
 
+  /** The directory of the marks of cuts. */
+  watchCuts(dir: string): void {
+    this.#cuts = this.#inotify.watch(Buffer.from(dir), IN_CREATE | IN_DELETE);
+  }
+
   /** Reports what has happened since the last call, in order. */
   drain(events: WatcherEvents): void {
     for (const { wd, mask, name } of this.#inotify.read()) {
@@ -55,6 +66,12 @@ export class TreeWatcher {
       }
       if (mask & IN_IGNORED) {
         this.#dirs.delete(wd);
+        continue;
+      }
+      if (wd === this.#cuts) {
+        const cut = parseCutMark(name);
+        if (cut && mask & IN_CREATE) events.cutBegun(cut.database, cut.number);
+        else if (cut) events.cutEnded(cut.database, cut.number);
         continue;
       }
       const dir = this.#dirs.get(wd);

@@ -11,6 +11,7 @@
  * | first fsync of a -wal that was started over | after capture | as is |
  * | end of a -journal: unlink, truncate, header zeroed | after capture | EROFS |
  * | header of a -journal that was there before | marked (see below) | EROFS |
+ * | cut of a database to the size that its header says | marked (cut-marks.ts) | EROFS |
  * | unlink, rename of a database | after capture | EROFS |
  * | rename of a directory | as is | EROFS when a database lies below it |
  *
@@ -46,6 +47,7 @@ import type {
 } from '../fuse/policy.ts';
 import { JOURNAL_MAGIC } from '../sqlite/journal-format.ts';
 import { treePath } from '../store/layout.ts';
+import { CutMarks, cutsPastTheEnd } from './cut-marks.ts';
 import { judgeWalWrite } from './halt-gate.ts';
 import { fileRole, LAG_FILE, POSITION_SUFFIX, PRIMARY_FILE, parseResumeName } from './names.ts';
 import type { HaltState, SharedState } from './shared-state.ts';
@@ -64,6 +66,8 @@ const WAL_SALT_OFFSET = 16;
 export interface PolicyOptions {
   /** The backing tree, reachable whatever is mounted over it. */
   readonly treeRoot: string;
+  /** For the marks of cuts (cut-marks.ts). */
+  readonly cutsDir: string;
   readonly shared: SharedState;
   /** Tells the engine. */
   send(
@@ -80,12 +84,14 @@ export class SqlitePolicy implements TreePolicy {
   readonly #walSalts = new Map<string, string>();
   /** Journals that were made, and not written yet. */
   readonly #newJournals = new Set<string>();
+  readonly #cutMarks: CutMarks;
   readonly #head = Buffer.alloc(DATABASE_MAGIC.length);
   readonly #salts = Buffer.alloc(8);
 
   constructor(options: PolicyOptions) {
     this.#options = options;
     this.#shared = options.shared;
+    this.#cutMarks = new CutMarks(options.cutsDir);
   }
 
   virtual(path: string): VirtualFile | undefined {
@@ -173,6 +179,9 @@ export class SqlitePolicy implements TreePolicy {
     const refused = this.#refuseOnReplica(path, caller);
     if (refused !== 0) return refused;
     const { companion } = fileRole(path);
+    if (companion === undefined && size > 0 && this.#shared.role === 'primary') {
+      this.#cutBegins(path, size);
+    }
     // With a journal_size_limit, what is cut off a -wal may be the end of a generation.
     return companion === 'wal' || (companion === 'journal' && size === 0) ? 'defer' : 0;
   }
@@ -226,6 +235,7 @@ export class SqlitePolicy implements TreePolicy {
 
   event(event: TreeEvent): void {
     if (event.kind === 'removed') this.#walSalts.delete(event.path);
+    if (event.kind === 'truncated') this.#cutMarks.end();
     if (isOfJournal(event)) {
       if (event.kind === 'created') this.#newJournals.add(event.path);
       if (event.kind === 'removed') this.#newJournals.delete(event.path);
@@ -271,6 +281,17 @@ export class SqlitePolicy implements TreePolicy {
       fs.lutimesSync(treePath(this.#options.treeRoot, path), now, now);
     } catch {
       // Without the mark every page is compared when it ends.
+    }
+  }
+
+  /** Before a file is cut: SQLite does it after a commit, and the engine is not to take it for another. */
+  #cutBegins(path: string, size: number): void {
+    const fd = this.#open(path);
+    if (fd === undefined) return;
+    try {
+      if (cutsPastTheEnd(fd, size)) this.#cutMarks.begin(path);
+    } finally {
+      fs.closeSync(fd);
     }
   }
 

@@ -13,6 +13,7 @@ export interface MountWorkerData {
   /** An eventfd that ends the service. */
   readonly stop: number;
   readonly treeRoot: string;
+  readonly cutsDir: string;
   readonly passthrough: 'auto' | 'on' | 'off';
   readonly debug: boolean;
   readonly shared: SharedArrayBuffer;
@@ -35,6 +36,7 @@ try {
   const shared = new SharedState(data.shared);
   const policy = new SqlitePolicy({
     treeRoot: data.treeRoot,
+    cutsDir: data.cutsDir,
     shared,
     send(message: MountMessage) {
       data.engine.postMessage(message);

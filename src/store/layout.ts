@@ -10,6 +10,7 @@
  *     divergence/<db>/       what a replica had that the primary did not
  *     quarantine/            files that could not be understood, moved out of the way
  *     spool/                 parts of transfers; emptied at start
+ *     cuts/                  files that come and go while a database file is cut (../mount/cut-marks.ts)
  *     lock                   held by the daemon that runs on this directory
  *     node.json              identity, cluster and term
  *     archives.json          which directories have archives of snapshots (snapshots/place.ts)
@@ -29,6 +30,7 @@ export interface Layout {
   readonly divergence: string;
   readonly quarantine: string;
   readonly spool: string;
+  readonly cuts: string;
   readonly lock: string;
   readonly node: string;
   readonly archives: string;
@@ -45,6 +47,7 @@ export function layoutOf(root: string): Layout {
     divergence: path.join(root, 'divergence'),
     quarantine: path.join(root, 'quarantine'),
     spool: path.join(root, 'spool'),
+    cuts: path.join(root, 'cuts'),
     lock: path.join(root, 'lock'),
     node: path.join(root, 'node.json'),
     archives: path.join(root, 'archives.json'),
@@ -52,10 +55,10 @@ export function layoutOf(root: string): Layout {
   };
 }
 
-/** Makes the directories (the data directory private to its owner) and empties the spool. */
+/** Makes the directories (the data directory private to its owner) and empties those that are for a run. */
 export function createLayout(layout: Layout): void {
   fs.mkdirSync(layout.root, { recursive: true, mode: 0o700 });
-  fs.rmSync(layout.spool, { recursive: true, force: true });
+  for (const dir of [layout.spool, layout.cuts]) fs.rmSync(dir, { recursive: true, force: true });
   for (const dir of [
     layout.tree,
     layout.ltx,
@@ -63,6 +66,7 @@ export function createLayout(layout: Layout): void {
     layout.divergence,
     layout.quarantine,
     layout.spool,
+    layout.cuts,
   ]) {
     fs.mkdirSync(dir, { recursive: true });
   }

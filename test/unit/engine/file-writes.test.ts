@@ -66,3 +66,34 @@ it('lets nothing explain what was lost, but a comparison', () => {
   writes.written();
   assert.equal(writes.journalEnded(), false);
 });
+
+it('takes the cut that follows a commit for none, and what comes right before or behind it for one', () => {
+  const writes = new FileWrites();
+  const cut = (mark: number) => {
+    writes.cutBegun(mark);
+    writes.written();
+    writes.cutEnded(mark);
+  };
+  writes.journalBegun();
+  writes.written();
+  assert.equal(writes.journalEnded(), true);
+  cut(1);
+  assert.equal(writes.any, false);
+  writes.written();
+  assert(writes.any);
+  cut(2);
+  writes.journalBegun();
+  assert(writes.any && !writes.areExplainedBy('journal'));
+  writes.settled();
+
+  writes.cutBegun(3);
+  writes.written();
+  cut(4);
+  writes.cutEnded(3);
+  assert(writes.any, 'a cut that has failed takes nothing back');
+  writes.settled();
+  writes.cutBegun(5);
+  writes.eventsLost();
+  writes.cutEnded(5);
+  assert(writes.any, 'nor does one of which events are lost');
+});

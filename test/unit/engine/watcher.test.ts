@@ -3,10 +3,13 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { it } from 'node:test';
 import { TreeWatcher, type WatcherEvents } from '../../../src/engine/watcher.ts';
+import { CutMarks } from '../../../src/mount/cut-marks.ts';
 import { withFolder } from '../os/folder.ts';
 
-it('tells of writes and of the beginnings of journals in the order in which they happened', () =>
-  withFolder((tree) => {
+it('tells of writes, of the beginnings of journals and of cuts in the order in which they happened', () =>
+  withFolder((folder) => {
+    const [tree, cuts] = ['tree', 'cuts'].map((name) => path.join(folder, name));
+    for (const dir of [tree, cuts]) fs.mkdirSync(dir);
     const file = (suffix = '') => path.join(tree, `app.db${suffix}`);
     fs.writeFileSync(file(), 'x');
     const watcher = new TreeWatcher(tree);
@@ -16,10 +19,14 @@ it('tells of writes and of the beginnings of journals in the order in which they
       walMade: (name) => seen.push(`wal of ${name} made`),
       fileWritten: (name) => seen.push(`${name} written`),
       journalBegun: (name) => seen.push(`journal of ${name}`),
+      cutBegun: (name, mark) => seen.push(`cut ${mark} of ${name} begun`),
+      cutEnded: (name, mark) => seen.push(`cut ${mark} of ${name} ended`),
       overflow: () => seen.push('overflow'),
     };
     try {
       watcher.watch('');
+      watcher.watchCuts(cuts);
+      const marks = new CutMarks(cuts);
       const now = new Date();
       fs.appendFileSync(file(), 'y');
       fs.writeFileSync(file('-journal'), 'made');
@@ -32,6 +39,12 @@ it('tells of writes and of the beginnings of journals in the order in which they
       fs.rmSync(file('-journal'));
       fs.chmodSync(file(), 0o600);
       fs.writeFileSync(file('-wal'), '');
+      fs.appendFileSync(file(), 'before a cut');
+      marks.begin('app.db');
+      fs.truncateSync(file(), 1);
+      marks.end();
+      fs.appendFileSync(file(), 'behind it');
+      fs.writeFileSync(path.join(cuts, 'other'), '');
       watcher.drain(events);
       assert.deepEqual(seen, [
         'app.db written',
@@ -42,6 +55,11 @@ it('tells of writes and of the beginnings of journals in the order in which they
         'app.db written',
         'wal of app.db made',
         'wal of app.db touched',
+        'app.db written',
+        'cut 1 of app.db begun',
+        'app.db written',
+        'cut 1 of app.db ended',
+        'app.db written',
       ]);
     } finally {
       watcher.close();

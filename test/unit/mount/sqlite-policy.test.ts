@@ -20,12 +20,15 @@ interface Stand {
   readonly policy: SqlitePolicy;
   readonly shared: SharedState;
   readonly tree: string;
+  readonly cuts: string;
   readonly sent: unknown[];
 }
 
 /** A policy on a tree with one database, `app.db`, and one other file, `notes.txt`. */
 function withPolicy(role: 'primary' | 'replica', body: (stand: Stand) => void): Promise<void> {
-  return withFolder((tree) => {
+  return withFolder((folder) => {
+    const [tree, cuts] = ['tree', 'cuts'].map((name) => path.join(folder, name));
+    for (const dir of [tree, cuts]) fs.mkdirSync(dir);
     fs.writeFileSync(path.join(tree, 'app.db'), `SQLite format 3\0${'x'.repeat(84)}`);
     fs.writeFileSync(path.join(tree, 'notes.txt'), 'not a database, SQLite format 3');
     const shared = new SharedState();
@@ -34,10 +37,11 @@ function withPolicy(role: 'primary' | 'replica', body: (stand: Stand) => void): 
     const sent: unknown[] = [];
     const policy = new SqlitePolicy({
       treeRoot: tree,
+      cutsDir: cuts,
       shared,
       send: (message) => sent.push(message),
     });
-    body({ policy, shared, tree, sent });
+    body({ policy, shared, tree, cuts, sent });
   });
 }
 
@@ -230,6 +234,51 @@ describe('the beginning of a journal', () => {
       shared.role = 'primary';
       fs.rmSync(path.join(tree, journal));
       assert.equal(policy.write(journal, 0, header, APP), 0);
+    }));
+});
+
+describe('the cut of a database to the size that its header says', () => {
+  /** Makes app.db one of three pages, as its header says; two more follow. */
+  const withPages = (role: 'primary' | 'replica', body: (stand: Stand) => void) =>
+    withPolicy(role, (stand) => {
+      const file = Buffer.alloc(5 * 512);
+      file.write('SQLite format 3\0', 'latin1');
+      file.writeUInt16BE(512, 16);
+      file.writeUInt32BE(3, 28);
+      fs.writeFileSync(path.join(stand.tree, 'app.db'), file);
+      body(stand);
+    });
+  const marked = ({ policy, cuts }: Stand, size: number, caller = APP) => {
+    policy.truncate('app.db', size, caller);
+    return fs.readdirSync(cuts);
+  };
+
+  it('is marked from its beginning to its end', () =>
+    withPages('primary', (stand) => {
+      const { policy, cuts } = stand;
+      const end = (size: number) =>
+        policy.event({ kind: 'truncated', path: 'app.db', size, pid: APP.pid });
+      assert.deepEqual(marked(stand, 3 * 512), ['1.app.db']);
+      end(3 * 512);
+      assert.deepEqual(fs.readdirSync(cuts), []);
+      assert.deepEqual(marked(stand, 4 * 512), ['2.app.db'], 'SQLite cuts to whole chunks, too');
+      assert.deepEqual(marked(stand, 3 * 512), ['3.app.db'], 'the one before has failed');
+      end(3 * 512);
+      fs.rmdirSync(cuts);
+      assert.equal(policy.truncate('app.db', 3 * 512, APP), 0, 'no room for a mark');
+    }));
+
+  it('is no other size, nobody else, and no growth', () =>
+    withPages('primary', (stand) => {
+      const { shared, tree } = stand;
+      assert.deepEqual(marked(stand, 2 * 512), []);
+      assert.deepEqual(marked(stand, 5 * 512), []);
+      assert.deepEqual(marked(stand, 3 * 512, ENGINE), []);
+      shared.role = 'replica';
+      assert.deepEqual(marked(stand, 3 * 512), []);
+      shared.role = 'primary';
+      fs.writeFileSync(path.join(tree, 'app.db'), 'x'.repeat(2048));
+      assert.deepEqual(marked(stand, 3 * 512), []);
     }));
 });
 

@@ -16,7 +16,7 @@ function withMount(body: (policy: SqlitePolicy, shared: SharedState) => void): P
     fs.writeFileSync(path.join(tree, 'notes.txt'), 'text');
     fs.writeFileSync(path.join(tree, 'empty.db'), '');
     const shared = new SharedState();
-    body(new SqlitePolicy({ treeRoot: tree, shared, send: () => {} }), shared);
+    body(new SqlitePolicy({ treeRoot: tree, cutsDir: tree, shared, send: () => {} }), shared);
   });
 }
 
