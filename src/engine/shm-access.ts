@@ -1,4 +1,5 @@
 /** The wal-index of a database as src/sqlite/wal-locks.ts wants it: locks and bytes of the -shm file. */
+import { writeMapped } from '../os/mapping.ts';
 import { WAL_LOCK_BASE } from '../sqlite/locks.ts';
 import type { ShmAccess } from '../sqlite/wal-locks.ts';
 import type { DatabaseFiles } from './files.ts';
@@ -18,7 +19,10 @@ export function shmAccess(files: DatabaseFiles): ShmAccess {
       return bytes;
     },
     writeShm(offset, bytes) {
-      files.write('shm', bytes, offset);
+      const fd = files.mayBeHeldUp ? files.fd('shm') : undefined;
+      // While somebody removes the file, which is held back until we have captured, write(2) would wait for its inode.
+      if (fd !== undefined) writeMapped(fd, offset, bytes);
+      else files.write('shm', bytes, offset);
     },
   };
 }

@@ -5,14 +5,15 @@
  * | operation | on a primary | on a replica |
  * | --- | --- | --- |
  * | open for writing | as is | EROFS, but for -shm (readers need it) |
- * | create, rename, unlink, chmod of a database or its companions | as is | EROFS, but for -shm |
+ * | create, chmod of a database or its companions | as is | EROFS, but for -shm |
  * | unlink, truncate of -wal | after capture | EROFS |
- * | unlink of -shm | after capture | after what is being applied |
+ * | unlink of -shm | after capture | EROFS |
  * | first fsync of a -wal that was started over | after capture | as is |
  * | end of a -journal: unlink, truncate, header zeroed | after capture | EROFS |
  * | header of a -journal that was there before | marked (see below) | EROFS |
  * | cut of a database to the size that its header says | marked (cut-marks.ts) | EROFS |
  * | unlink, rename of a database | after capture | EROFS |
+ * | rename of a companion of a database | as is | EROFS |
  * | rename of a directory | as is | EROFS when a database lies below it |
  *
  * A journal explains what is written to its database from its beginning on. The engine hears of all writes by inotify,
@@ -191,8 +192,7 @@ export class SqlitePolicy implements TreePolicy {
     if (this.#halt(path) !== 'none') {
       return fileRole(path).companion === 'journal' ? 'defer' : EROFS;
     }
-    const refused = this.#refuseOnReplica(path, caller);
-    if (refused !== 0) return refused;
+    if (this.#keepsName(path)) return EROFS;
     const role = fileRole(path);
     if (role.companion !== undefined) return this.#isDatabase(role.database) ? 'defer' : 0;
     return this.#isDatabase(path) ? 'defer' : 0;
@@ -202,8 +202,7 @@ export class SqlitePolicy implements TreePolicy {
     if (this.#isOurs(caller)) return 0;
     if (isReserved(newPath)) return EACCES;
     if (this.#halt(path) !== 'none' || this.#halt(newPath) !== 'none') return EROFS;
-    const refused = this.#refuseOnReplica(path, caller) || this.#refuseOnReplica(newPath, caller);
-    if (refused !== 0) return refused;
+    if (this.#keepsName(path) || this.#keepsName(newPath)) return EROFS;
     // RENAME_EXCHANGE moves both.
     if (this.#shared.role === 'replica' && [path, newPath].some((dir) => this.#hasDatabases(dir))) {
       return EROFS;
@@ -255,6 +254,15 @@ export class SqlitePolicy implements TreePolicy {
     const { database, companion } = fileRole(path);
     if (companion === 'shm' || this.#shared.haltOf(database) === 'open') return 0;
     return this.#isDatabase(database) ? EROFS : 0;
+  }
+
+  /**
+   * Whether a file has to stay under its name. On a replica also the -shm, which applications may write: who has one open
+   * that is gone sees nothing new, and nobody heeds its locks. Nor may its removal be held back there: the kernel keeps the
+   * file and its directory locked meanwhile, and what is being applied would wait for both.
+   */
+  #keepsName(path: string): boolean {
+    return this.#shared.role === 'replica' && this.#isDatabase(fileRole(path).database);
   }
 
   /** Whether this node, a replica, holds the halt lock of the database that a file belongs to. */
