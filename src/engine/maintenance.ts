@@ -26,6 +26,7 @@ const COMPACT_ENTRIES_MIN = 64;
 const COMPACT_ENTRIES_MAX = 4096;
 const COMPACT_BYTES_MAX = 64 << 20;
 const COMPACT_LANE = '\0compact';
+const MERGING = 'merging the log';
 
 export class Maintenance {
   readonly #ctx: EngineContext;
@@ -100,23 +101,23 @@ export class Maintenance {
   /** Does something for each database; a disk that fails must not keep it from the others. */
   #each(what: string, step: (db: Database) => void): void {
     for (const db of this.#registry) {
-      const key = `${what} ${db.name}`;
       try {
         step(db);
-        this.#failing.delete(key);
+        this.#failing.delete(`${what} ${db.name}`);
       } catch (error) {
-        if (!isOutsideFault(error)) throw error;
-        if (this.#failing.has(key)) continue;
-        this.#failing.add(key);
-        this.#ctx.log(
-          'warn',
-          `${db.name}: ${what} failed: ${errorText(error)}; it is tried again`,
-          {
-            database: db.name,
-          },
-        );
+        this.#failed(what, db, error);
       }
     }
+  }
+
+  /** Throws again what is a bug. */
+  #failed(what: string, db: Database, error: unknown): void {
+    if (!isOutsideFault(error)) throw error;
+    const key = `${what} ${db.name}`;
+    if (this.#failing.has(key)) return;
+    this.#failing.add(key);
+    const text = `${db.name}: ${what} failed: ${errorText(error)}; it is tried again`;
+    this.#ctx.log('warn', text, { database: db.name });
   }
 
   #syncLogs(now: number): void {
@@ -149,10 +150,11 @@ export class Maintenance {
     });
   }
 
-  /** One merge at a time; when it is done, the next. */
-  #compactNext(): void {
-    if (this.#compacting) return;
+  /** One merge at a time; when it is done, the next. `failed`: those for which it has failed this time. */
+  #compactNext(failed = new Set<Database>()): void {
+    if (this.#compacting || this.#ctx.isDetached()) return;
     for (const db of this.#registry) {
+      if (failed.has(db)) continue;
       const job = db.log.compactionJob(COMPACT_ENTRIES_MIN, COMPACT_ENTRIES_MAX, COMPACT_BYTES_MAX);
       if (!job) continue;
       this.#compacting = true;
@@ -162,12 +164,12 @@ export class Maintenance {
         (error) => {
           this.#compacting = false;
           if (error === undefined) {
-            this.#compactNext();
-            return;
+            this.#failing.delete(`${MERGING} ${db.name}`);
+          } else {
+            this.#failed(MERGING, db, error);
+            failed.add(db);
           }
-          this.#ctx.log('warn', `the log of ${db.name} could not be merged: ${String(error)}`, {
-            database: db.name,
-          });
+          this.#compactNext(failed);
         },
       );
       return;

@@ -15,11 +15,15 @@ import { NodeStand } from './node-stand.ts';
 /** More than any of the intervals of upkeep. */
 const LONG_MS = 60_000;
 
+interface Stand {
+  readonly nodes: NodeStand[];
+  readonly warnings: string[];
+  /** All upkeep is due, and is done. */
+  readonly due: () => void;
+}
+
 /** Two databases that have been captured, and the upkeep of both. */
-function withUpkeep(
-  t: TestContext,
-  body: (stand: { nodes: NodeStand[]; warnings: string[]; due: () => void }) => void,
-): Promise<void> {
+function withUpkeep(t: TestContext, body: (stand: Stand) => void): Promise<void> {
   return withFolder((folder) => {
     const nodes = ['a', 'b'].map((name) => new NodeStand(path.join(folder, name), `${name}.db`));
     let nowMs = 0;
@@ -30,15 +34,17 @@ function withUpkeep(
       log: (_: string, message: string) => warnings.push(message),
     } as EngineContext;
     const options = { retentionMs: LONG_MS, retentionCheckMs: LONG_MS, logBytesMax: 0 };
+    const scheduler = new Scheduler(ctx.clockMs);
     const maintenance = new Maintenance(
       ctx,
       nodes.map(({ db }) => db) as unknown as Registry,
-      new Scheduler(ctx.clockMs),
+      scheduler,
       options as EngineOptions,
     );
     const due = () => {
       nowMs += LONG_MS;
       maintenance.poll();
+      while (!scheduler.isIdle) scheduler.step();
     };
     try {
       for (const node of nodes) {
@@ -110,4 +116,37 @@ test('a bug in upkeep is no fault of the disk', (t) =>
       throw new TypeError('x is not a function');
     });
     assert.throws(due, TypeError);
+  }));
+
+/** Enough entries in each log for a merge. */
+function grow({ nodes }: Stand): void {
+  for (const node of nodes) {
+    for (let i = 0; i < 64; i++) {
+      node.sql(`INSERT INTO t VALUES(${i});`);
+      node.capture(true);
+    }
+  }
+}
+
+test('a log that cannot be merged keeps no other from it, and a bug there is none of the disk', (t) =>
+  withUpkeep(t, (stand) => {
+    const { nodes, warnings, due } = stand;
+    grow(stand);
+    const [first, second] = nodes.map(({ db }) => db.log);
+    const replace = t.mock.method(first, 'replace', () => {
+      throw Object.assign(new Error('ENOSPC: refused'), { code: 'ENOSPC', errno: -28 });
+    });
+    due();
+    due();
+    assert.equal(second.entryCount, 1);
+    assert.deepEqual(warnings, [
+      'a.db: merging the log failed: ENOSPC: refused; it is tried again',
+    ]);
+    replace.mock.mockImplementation(() => {
+      throw new TypeError('x is not a function');
+    });
+    assert.throws(due, TypeError);
+    t.mock.restoreAll();
+    due();
+    assert.equal(first.entryCount, 1);
   }));
