@@ -72,6 +72,11 @@ export function isOutsideFault(error: unknown): boolean {
   return error instanceof Error && ('errno' in error || error instanceof LiteFsError);
 }
 
+/** Whether it is the disk that refuses: no fault of the database, and mended from outside. */
+export function isDiskFault(error: unknown): boolean {
+  return error instanceof LiteFsError ? error.code === 'DISK' : isOutsideFault(error);
+}
+
 /** The text of anything thrown, for a log line. */
 export function errorText(error: unknown): string {
   // Of a host with several addresses none was reached: the error itself says nothing.

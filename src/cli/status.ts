@@ -102,11 +102,12 @@ function byName(databases: readonly DatabaseReport[]): DatabaseReport[] {
 }
 
 function stateOf(upstream: UpstreamReport | null, db: DatabaseReport): string {
-  const { state, reason, haltHolder } = db;
+  const { state, reason, since, haltHolder } = db;
   // A node of an earlier release does not tell them. The warning says why.
   const trouble = upstream?.troubles?.find(({ name }) => name === db.name);
   if (trouble) return `not replicated by ${trouble.hostname} at present`;
-  const text = reason ? `${state}: ${reason}` : state;
+  const at = since === undefined ? state : `${state} since ${formatSecond(Date.parse(since))}`;
+  const text = reason ? `${at}: ${reason}` : at;
   return haltHolder === null ? text : `${text}, only ${haltHolder} may write it (halt lock)`;
 }
 

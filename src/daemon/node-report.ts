@@ -82,7 +82,10 @@ function databaseReport(db: DatabaseInfo, haltHolder: string | undefined): Datab
     pages: db.pageCount,
     journalMode: db.journalMode,
     state: db.status.state,
-    reason: 'reason' in db.status ? db.status.reason : undefined,
+    ...('reason' in db.status && {
+      reason: db.status.reason,
+      since: new Date(db.statusSinceMs).toISOString(),
+    }),
     haltHolder: haltHolder ?? null,
     walBytes: db.walBytes,
     log: { bytes: db.logBytes, files: db.logFiles, firstTxid: formatTxid(db.logFirstTxid) },

@@ -19,7 +19,7 @@ import type { EngineContext } from './context.ts';
 import { readCurrentPage } from './current-page.ts';
 import type { Database } from './database.ts';
 import { keepUnknown } from './divergence.ts';
-import { insist } from './insist.ts';
+import { insist, sayDiskFault } from './insist.ts';
 import { type LtxInput, withLtxInput } from './ltx-input.ts';
 import { type CheckedEntry, checkEntry } from './received.ts';
 import { rest, untilRemovable, whenLookedUp } from './rest.ts';
@@ -52,16 +52,19 @@ export function* applyQueue(ctx: EngineContext, db: Database, queue: PendingAppl
         yield* applyAlone(ctx, db, batch[0]);
         settled = 1;
       }
-      if (settled > 0) db.tally.apply.add(ctx.clockMs() - startedMs);
+      if (settled > 0) {
+        db.tally.apply.add(ctx.clockMs() - startedMs);
+        if (db.status.state === 'degraded') ctx.setStatus(db, { state: 'ok' });
+      }
       queue.unshift(...batch.slice(settled));
-    } catch (error) {
+    } catch (thrown) {
+      const error = thrown instanceof BatchError ? thrown.cause : thrown;
+      const done = thrown instanceof BatchError ? thrown.settled : undefined;
+      sayDiskFault(ctx, db, error);
       for (const pending of batch.slice(settled)) {
-        if (!(error instanceof BatchError)) pending.done(error, undefined);
-        else if (!error.settled.has(pending)) pending.done(error.cause, undefined);
+        if (!done?.has(pending)) pending.done(error, undefined);
       }
-      for (const pending of queue.splice(0)) {
-        pending.done(error instanceof BatchError ? error.cause : error, undefined);
-      }
+      for (const pending of queue.splice(0)) pending.done(error, undefined);
     }
   }
 }

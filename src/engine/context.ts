@@ -1,7 +1,7 @@
 /** What the parts of the engine get from outside: settings, clock, and where news goes. */
 import type { Layout } from '../store/layout.ts';
 import type { StoredEntry } from '../store/log-files.ts';
-import type { Database } from './database.ts';
+import type { Database, DatabaseStatus } from './database.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
@@ -23,5 +23,7 @@ export interface EngineContext {
   emitEntry(database: Database, entry: StoredEntry, bytes: Uint8Array | undefined): void;
   /** The position moved without an entry: after a resync, or at start. */
   emitPosition(database: Database): void;
+  /** How the database is, for the outside. */
+  setStatus(database: Database, status: DatabaseStatus): void;
   log(level: LogLevel, message: string, fields?: Record<string, unknown>): void;
 }

@@ -64,6 +64,8 @@ export class Database {
   /** 0 while the database is empty or dropped. */
   pageSize = 0;
   status: DatabaseStatus = { state: 'ok' };
+  /** Since when that is its state, ms since 1970. */
+  statusSinceMs = 0;
   readonly wal: WalFollow = {
     cursor: undefined,
     nextSalt1: undefined,

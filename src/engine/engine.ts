@@ -4,7 +4,7 @@
  */
 import { randomInt } from 'node:crypto';
 import fs from 'node:fs';
-import { errorText, isOutsideFault, LiteFsError } from '../errors.ts';
+import { errorText, isDiskFault, LiteFsError } from '../errors.ts';
 import type { Resumption } from '../fuse/policy.ts';
 import { type Position, ZERO_POSITION } from '../ltx/position.ts';
 import { resumeName } from '../mount/names.ts';
@@ -90,6 +90,7 @@ export class Engine {
       emitPosition: (db) => {
         post({ kind: 'position', database: db.name, position: db.position });
       },
+      setStatus: (db, status) => this.setStatus(db, status),
       log: (level, message, fields = {}) => post({ kind: 'log', level, message, fields }),
     };
     this.scheduler = new Scheduler(this.ctx.clockMs);
@@ -299,6 +300,7 @@ export class Engine {
       db.status.state === status.state &&
       ('reason' in db.status ? db.status.reason : '') === ('reason' in status ? status.reason : '');
     if (same) return;
+    if (db.status.state !== status.state) db.statusSinceMs = this.ctx.wallClockMs();
     db.status = status;
     this.#post({ kind: 'status', database: db.name, status });
   }
@@ -370,8 +372,7 @@ export class Engine {
 
 /** What refuses the start: nothing is tried again by itself then. */
 function asStartFault(database: string, error: unknown): unknown {
-  const isDisk = error instanceof LiteFsError ? error.code === 'DISK' : isOutsideFault(error);
-  if (!isDisk) return error;
+  if (!isDiskFault(error)) return error;
   return new LiteFsError('DISK', `${database} cannot be recovered: ${errorText(error)}`, {
     hint: 'Nothing is lost. Free space on the disk of data.dir, or mend it, and start again.',
     cause: error,

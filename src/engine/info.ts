@@ -14,6 +14,7 @@ export function databaseInfo(db: Database): DatabaseInfo {
     pageCount: db.pageCount,
     journalMode: parseDbHeader(head)?.writeVersion === 2 ? 'wal' : 'rollback',
     status: db.status,
+    statusSinceMs: db.statusSinceMs,
     walBytes: db.files.size('wal'),
     logBytes: db.log.bytes,
     logFiles: db.log.files().length,

@@ -42,6 +42,8 @@ export interface DatabaseInfo {
   readonly pageCount: number;
   readonly journalMode: 'wal' | 'rollback';
   readonly status: DatabaseStatus;
+  /** Since when that is its state; 0 when it was never another. */
+  readonly statusSinceMs: number;
   readonly walBytes: number;
   readonly logBytes: number;
   readonly logFiles: number;

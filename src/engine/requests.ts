@@ -11,12 +11,13 @@ import { flushAll } from './every-lane.ts';
 import { commitForOther, lend, takeBack } from './halt-lender.ts';
 import { untilReadOnly } from './halt-writer.ts';
 import { databaseInfo } from './info.ts';
+import { sayDiskFault } from './insist.ts';
 import type { Maintenance } from './maintenance.ts';
 import type { EngineCalls } from './protocol.ts';
 import { untilRemovable } from './rest.ts';
 import { ResyncTask } from './resync.ts';
 import { RewriteTask } from './rewrite.ts';
-import type { Task } from './scheduler.ts';
+import { asTask, type Task } from './scheduler.ts';
 import { verifyDatabase } from './verify.ts';
 import { wireEntry } from './wire-entry.ts';
 
@@ -83,6 +84,15 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
   };
   function* flushed(db: Database): Task<void> {
     if (engine.captures) yield* follower.flush(db, { locked: false });
+  }
+  /** A step of a resync; when the disk refuses it, the status says so. */
+  function* saying(db: Database, step: () => Task<void> | void): Task<void> {
+    try {
+      yield* asTask(step);
+    } catch (error) {
+      sayDiskFault(ctx, db, error);
+      throw error;
+    }
   }
   const named = (args: { database: string }) => args.database;
   const cutLane = (args: { cut: number }) => handle(cuts, args.cut).db.name;
@@ -223,15 +233,17 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
     },
     resyncPages: {
       lane: resyncLane,
-      run({ resync, records, bytes }) {
-        handle(resyncs, resync).task.pages(Buffer.from(records, 0, bytes));
+      *run({ resync, records, bytes }) {
+        const { db, task } = handle(resyncs, resync);
+        yield* saying(db, () => task.pages(Buffer.from(records, 0, bytes)));
         return null;
       },
     },
     resyncEntry: {
       lane: resyncLane,
       *run({ resync, source }) {
-        yield* handle(resyncs, resync).task.entry(source);
+        const { db, task } = handle(resyncs, resync);
+        yield* saying(db, () => task.entry(source));
         return null;
       },
     },
@@ -242,7 +254,7 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
         resyncs.delete(resync);
         try {
           yield* untilReadOnly(db);
-          yield* task.finish(position);
+          yield* saying(db, () => task.finish(position));
           engine.setStatus(db, { state: 'ok' });
         } catch (error) {
           task.abort();
@@ -257,7 +269,7 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
         const { db, task } = handle(resyncs, resync);
         resyncs.delete(resync);
         task.abort();
-        engine.setStatus(db, { state: 'ok' });
+        if (db.status.state === 'syncing') engine.setStatus(db, { state: 'ok' });
         return null;
       },
     },

@@ -220,7 +220,6 @@ export class ResyncTask {
     }
     db.position = position;
     db.shown = undefined;
-    db.status = { state: 'ok' };
     // The log is empty now: the table alone carries the position.
     savePageSums(db.sumsFile, db.sums, position, db.pageSize);
     db.sumsSavedTxid = position.txid;

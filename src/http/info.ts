@@ -10,6 +10,8 @@ export interface DatabaseReport {
   /** ok, or syncing or degraded with a reason. */
   readonly state: 'ok' | 'syncing' | 'degraded';
   readonly reason?: string;
+  /** Since when it is not ok. */
+  readonly since?: string;
   /** Who has its halt lock: the only node whose applications may write it. null: nobody. */
   readonly haltHolder: string | null;
   readonly walBytes: number;

@@ -90,6 +90,9 @@ describe('status', () => {
 
   test('shows the reason of a state that is not ok, and the warnings', () => {
     assert.match(replica({}, { state: 'degraded', reason: 'no room' }), / degraded: no room$/m);
+    const since = '2030-01-01T00:00:00.000Z';
+    const dated = replica({}, { state: 'degraded', reason: 'no room', since });
+    assert.match(dated, new RegExp(` degraded since ${SINCE}: no room$`, 'm'));
     const text = formatStatus({ ...PRIMARY, warnings: ['anybody may connect'] });
     assert.ok(text.endsWith('\n\n! anybody may connect\n'), text);
   });

@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { applyQueue } from '../../../src/engine/apply.ts';
+import type { Database } from '../../../src/engine/database.ts';
 import type { FileKind } from '../../../src/engine/files.ts';
 import { writeMarkers } from '../../../src/engine/markers.ts';
 import { recoverDatabase } from '../../../src/engine/recover.ts';
@@ -11,13 +12,13 @@ import { LiteFsError } from '../../../src/errors.ts';
 import { sqlite3 } from '../../harness/app.ts';
 import { databaseImage } from '../../harness/image.ts';
 import { withFolder } from '../os/folder.ts';
+import { EngineStand } from './engine-stand.ts';
 import { finish, NodeStand } from './node-stand.ts';
 
 const STATEMENTS = ['CREATE TABLE t(x);', 'INSERT INTO t VALUES(1);', 'INSERT INTO t VALUES(2);'];
 
 /** The next `refusals` writes of such a file find the disk full. Tells how many of them are left. */
-function refuse(replica: NodeStand, what: FileKind, refusals: number): () => number {
-  const { files } = replica.db;
+function refuse({ files }: Database, what: FileKind, refusals: number): () => number {
   const write = files.write.bind(files);
   let left = refusals;
   files.write = (kind, ...where) => {
@@ -33,9 +34,13 @@ function refuse(replica: NodeStand, what: FileKind, refusals: number): () => num
 /** A replica that has the first of three transactions, the other two, and what the database is after each. */
 function inTheMiddle(
   mode: 'wal' | 'delete',
-  test: (replica: NodeStand, rest: readonly Buffer[], images: readonly Buffer[]) => void,
+  test: (
+    replica: NodeStand,
+    rest: readonly Buffer[],
+    images: readonly Buffer[],
+  ) => void | Promise<void>,
 ): Promise<void> {
-  return withFolder((folder) => {
+  return withFolder(async (folder) => {
     const primary = new NodeStand(path.join(folder, 'primary'));
     const replica = new NodeStand(path.join(folder, 'replica'));
     try {
@@ -46,7 +51,7 @@ function inTheMiddle(
       });
       const [first, ...rest] = primary.entries;
       replica.apply(first);
-      test(replica, rest, images);
+      await test(replica, rest, images);
     } finally {
       primary.close();
       replica.close();
@@ -78,7 +83,7 @@ for (const kind of ['wal', 'shm'] as const) {
   test(`a transaction that is kept, and for which the -${kind} has no room, is shown once it has`, () =>
     inTheMiddle('wal', (replica, rest, images) => {
       replica.apply(rest[0]);
-      const left = refuse(replica, kind, 3);
+      const left = refuse(replica.db, kind, 3);
       const [applied] = replica.apply(rest[1]);
       assert.equal(applied.error, undefined);
       assert.equal(left(), 0);
@@ -90,7 +95,7 @@ for (const kind of ['wal', 'shm'] as const) {
 
 test('a transaction that is kept is written over the file once there is room', () =>
   inTheMiddle('delete', (replica, rest, images) => {
-    const left = refuse(replica, 'db', 3);
+    const left = refuse(replica.db, 'db', 3);
     const [applied] = replica.apply(rest[0]);
     assert.equal(applied.error, undefined);
     assert.equal(left(), 0);
@@ -100,7 +105,7 @@ test('a transaction that is kept is written over the file once there is room', (
 test('a stop in the middle of a transaction leaves no marker of a clean one', () =>
   inTheMiddle('delete', (replica, rest) => {
     const { ctx, db } = replica;
-    refuse(replica, 'db', 1);
+    refuse(replica.db, 'db', 1);
     const task = applyQueue(ctx, db, [{ input: { bytes: rest[0] }, done: assert.fail }]);
     while (!task.next().value);
     writeMarkers(ctx, [db], undefined);
@@ -126,4 +131,74 @@ test('a primary that ends while it writes a transaction of a node with its halt 
     assert.equal(again.db.position.txid, position.txid + 1);
     assert(databaseImage(again.file).equals(images[1]));
     again.close();
+  }));
+
+/** A primary's transactions in a rollback-journal mode, and a node that has the first of them. */
+function withStand(
+  role: 'primary' | 'replica',
+  body: (stand: EngineStand, rest: readonly Buffer[], images: readonly Buffer[]) => Promise<void>,
+): Promise<void> {
+  return inTheMiddle('delete', async (replica, rest, images) => {
+    replica.close();
+    const dir = path.resolve(replica.ctx.layout.root);
+    const stand = new EngineStand(dir, { role, formerRole: 'replica' });
+    await stand.start();
+    try {
+      await body(stand, rest, images);
+    } finally {
+      stand.die();
+    }
+  });
+}
+
+const NAME = 'app.db';
+
+test('the status says so while what is kept cannot be written, and what is sent cannot be kept', () =>
+  withStand('replica', async (stand, rest, images) => {
+    const db = stand.database(NAME);
+    const of = async () => (await stand.call('info', {})).find(({ name }) => name === NAME);
+    const left = refuse(db, 'db', 1);
+    const applied = stand.call('apply', { database: NAME, source: { bytes: rest[0] } });
+    await stand.until('a refusal', () => left() === 0 && db.status.state !== 'ok');
+    const info = await of();
+    assert.deepEqual(info?.status, {
+      state: 'degraded',
+      reason: 'it cannot be written, and is tried again: the disk is full',
+    });
+    assert(Math.abs(Date.now() - info.statusSinceMs) < 60_000);
+    await applied;
+    assert.equal((await of())?.status.state, 'ok');
+
+    db.log.append = () => {
+      throw new LiteFsError('DISK', 'the disk is full');
+    };
+    const again = stand.call('apply', { database: NAME, source: { bytes: rest[1] } });
+    await assert.rejects(again, /the disk is full/);
+    assert.match(JSON.stringify((await of())?.status), /degraded.*it cannot follow/);
+    Reflect.deleteProperty(db.log, 'append');
+    await stand.call('apply', { database: NAME, source: { bytes: rest[1] } });
+    assert.equal((await of())?.status.state, 'ok');
+    assert(databaseImage(stand.file(NAME)).equals(images[2]));
+  }));
+
+test('a transaction of a node with the halt lock that is half written is captured by nobody', () =>
+  withStand('primary', async (stand, rest, images) => {
+    const db = stand.database(NAME);
+    const before = db.position.txid;
+    await stand.call('haltLend', { database: NAME, waitMs: 1000 });
+    const { write } = db.files;
+    let writes = 0;
+    db.files.write = (...what) => {
+      if (++writes === 2) throw new LiteFsError('DISK', 'the disk is full');
+      write.call(db.files, ...what);
+    };
+    const done = stand.call('haltCommit', { database: NAME, source: { bytes: rest[0] } });
+    await stand.until('half of it', () => writes === 2);
+    const open = { token: 1n, kind: 'open', path: `${NAME}-pos` } as const;
+    stand.engine.mountMessage({ kind: 'deferred', operation: open });
+    await done;
+    await stand.call('haltReturn', { database: NAME });
+    await stand.call('flush', {});
+    assert.equal(db.position.txid, before + 1);
+    assert(databaseImage(stand.file(NAME)).equals(images[1]));
   }));

@@ -44,6 +44,9 @@ export class NodeStand {
         this.entries.push(fs.readFileSync(file).subarray(offset, offset + length));
       },
       emitPosition: () => {},
+      setStatus: (db, status) => {
+        db.status = status;
+      },
       log: () => {},
     };
     const roots = { mount: layout.tree, tree: layout.tree };

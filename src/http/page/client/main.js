@@ -46,7 +46,7 @@ function draw() {
   showTiles(info, history ? lastRate(history) : 0);
   showNodes(byId('nodes'), info, nowMs);
   showNodesNote(info);
-  showDatabases(byId('databases'), info, rates.each());
+  showDatabases(byId('databases'), info, rates.each(), nowMs);
   if (history) showCharts(info, history);
   if (snapshots) showSnapshots(snapshotParts, snapshots, nowMs);
 }

@@ -48,8 +48,9 @@ export function showNodes(parent, info, nowMs) {
  * @param {Element} parent
  * @param {NodeReport} info
  * @param {ReadonlyMap<string, number>} rates commits per second, by database
+ * @param {number} nowMs
  */
-export function showDatabases(parent, info, rates) {
+export function showDatabases(parent, info, rates, nowMs) {
   const nodes = nodesOf(info);
   const names = databaseNames(info);
   const rows = names.slice(0, LISTED_MAX).map((name) => {
@@ -60,6 +61,7 @@ export function showDatabases(parent, info, rates) {
       mode: db ? (db.journalMode === 'wal' ? 'WAL' : 'rollback journal') : '',
       state: db?.state ?? 'not here',
       reason: db?.reason ?? '',
+      since: db?.since ? `since ${clockText(db.since, nowMs)}: ` : '',
       holder: db?.haltHolder ?? '',
       rate: rateText(rates.get(name) ?? 0),
       places: nodes.map((node) => placeOf(info, node, name)),
@@ -81,7 +83,7 @@ export function showDatabases(parent, info, rates) {
         'span',
         {},
         badge(stateMood(row.state), row.state),
-        row.reason && el('div', { class: 'small' }, row.reason),
+        row.reason && el('div', { class: 'small' }, row.since, row.reason),
         row.holder && el('div', { class: 'small' }, `halt lock: only ${row.holder} may write it`),
       ),
       el('span', {}, row.size, el('div', { class: 'muted small' }, row.mode)),
