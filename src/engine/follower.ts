@@ -160,6 +160,8 @@ export class Follower {
   *flush(db: Database, options: { locked: boolean }): Task<CaptureOutcome> {
     // Too late: it would open files of the mount anew.
     if (this.#ctx.isDetached()) return 'busy';
+    // Half of a transaction of the node with its halt lock: we hold the locks ourselves, and nobody else can commit.
+    if (db.shown) return 'busy';
     if (db.aside !== undefined) {
       // In quarantine: its absence is no drop, and what takes its place is another file.
       if (!db.files.exists('db')) return 'done';

@@ -111,6 +111,8 @@ export class MountEvents {
       if (operation.kind !== 'open') db.suspect = true;
       return;
     }
+    // What is half applied is no commit of its own.
+    if (db.shown) return;
     const { companion } = fileRole(operation.path);
     if (operation.kind !== 'open' && companion === 'journal') {
       this.drainWrites();
