@@ -116,6 +116,8 @@ export function makeLink(tree: Tree, request: Request): Outcome {
   if (!at || existing === undefined) return -errno.ENOENT;
   const refused = node?.isVirtual ? errno.EPERM : refusesName(tree, request.asker, at.path);
   if (refused !== 0) return -refused;
+  const forbidden = tree.policy.link(existing, at.path, request.asker);
+  if (forbidden !== 0) return -forbidden;
   const backing = tree.backing(at.path);
   const error = link(tree.backing(existing), backing) || tree.stat.ofPath(backing);
   if (error < 0) return error;

@@ -79,7 +79,7 @@ function openNode(
   const asks = truncates && path !== undefined;
   const verdict = asks ? tree.policy.truncate(path, 0, asker) : 0;
   return tree.decide(verdict, asker, { kind: 'truncate', path: path ?? '', size: 0 }, () => {
-    const result = acquire(tree, node, flags);
+    const result = acquire(tree, asker, node, flags);
     if (result < 0) return result;
     if (truncates && kills) killPrivileges(tree, node);
     const now = tree.nodes.path(node);
@@ -91,14 +91,14 @@ function openNode(
 }
 
 /** Opens the backing file, or takes part in its being open, and truncates it if so asked. */
-function acquire(tree: Tree, node: Node, flags: number): number {
+function acquire(tree: Tree, asker: Asker, node: Node, flags: number): number {
   const writes = (flags & O_ACCMODE) !== 0 || (flags & O_TRUNC) !== 0;
   if (!node.open) {
     const path = tree.nodes.path(node);
     if (path === undefined) return -errno.ESTALE;
     const fd = open(tree.backing(path), SAFE_OPEN | (writes ? O_RDWR : 0), 0);
     if (fd < 0) return fd === -errno.ENOENT ? -errno.ESTALE : fd;
-    adopt(tree, node, path, fd, writes);
+    adopt(tree, asker, node, path, fd, writes);
   }
   const file = node.open as OpenFile;
   file.handles++;
@@ -109,9 +109,16 @@ function acquire(tree: Tree, node: Node, flags: number): number {
 }
 
 /** Makes `fd` the node's open backing file, and decides how its handles will work. */
-function adopt(tree: Tree, node: Node, path: string, fd: number, writable: boolean): void {
+function adopt(
+  tree: Tree,
+  asker: Asker,
+  node: Node,
+  path: string,
+  fd: number,
+  writable: boolean,
+): void {
   let backingId = 0;
-  if (tree.passes && tree.policy.mayPassthrough(path) && !hasPrivileges(tree, fd)) {
+  if (tree.passes && tree.policy.mayPassthrough(path, asker) && !hasPrivileges(tree, fd)) {
     backingId = register(tree, fd, writable);
   }
   node.open = new OpenFile(fd, writable, backingId);
@@ -192,7 +199,7 @@ export function createFile(tree: Tree, request: Request): Outcome {
     return error;
   }
   const node = tree.enter(parent, name, 0);
-  adopt(tree, node, path, fd, true);
+  adopt(tree, asker, node, path, fd, true);
   (node.open as OpenFile).handles = 1;
   tree.policy.event({ kind: 'created', path, isDirectory: false });
   return replyOpen(tree, asker, node, flags, ENTRY_OUT);

@@ -86,13 +86,18 @@ export interface TreePolicy {
   openVirtual(path: string, resumed: boolean): VirtualFile | 'defer';
   /** Names of virtual files to add to a listing of `dir`; `names` is what the backing tree has. */
   virtualNames(dir: string, names: readonly string[]): string[];
-  /** Whether reads, writes and mmaps of this file may go straight to its backing file. */
-  mayPassthrough(path: string): boolean;
+  /**
+   * Whether reads, writes and mmaps of this file may go straight to its backing file. Asked when nobody has it open, and
+   * holds until nobody has. `caller`: who opens it; undefined when nobody does, and only its attributes are wanted.
+   */
+  mayPassthrough(path: string, caller: Caller | undefined): boolean;
 
   /** Before open(2) of an existing file; `flags` as in open(2). May not defer. */
   open(path: string, flags: number, caller: Caller): number;
   /** Before a name is made: create, mknod, mkdir, symlink, link. May not defer. */
   create(path: string, caller: Caller): number;
+  /** Before a file gets a second name, which create() has let pass. May not defer. */
+  link(path: string, newPath: string, caller: Caller): number;
   /** Before chmod, chown, utimes, xattr. May not defer. */
   setattr(path: string, caller: Caller): number;
   /** Before a write that comes to us (no passthrough). `data` is valid during the call only. */

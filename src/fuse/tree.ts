@@ -91,7 +91,7 @@ export class Tree {
     if (node.open) return ATTR_VALID;
     const path = this.nodes.path(node);
     // It may still be mapped, by somebody whose writes pass us by and tell the kernel nothing of times.
-    return path === undefined || this.policy.mayPassthrough(path) ? 0 : ATTR_VALID;
+    return path === undefined || this.policy.mayPassthrough(path, undefined) ? 0 : ATTR_VALID;
   }
 
   /** Enters the file in `stat` under a name, and puts its fuse_entry_out at word `at`. */

@@ -5,6 +5,7 @@
  * | operation | on a primary | on a replica |
  * | --- | --- | --- |
  * | open for writing | as is | EROFS, but for -shm (readers need it) |
+ * | write that makes a database of a file | as is | EROFS |
  * | create, chmod of a database or its companions | as is | EROFS, but for -shm |
  * | unlink, truncate of -wal | after capture | EROFS |
  * | unlink of -shm | after capture | EROFS |
@@ -14,13 +15,14 @@
  * | cut of a database to the size that its header says | marked (cut-marks.ts) | EROFS |
  * | unlink, rename of a database | after capture | EROFS |
  * | rename of a companion of a database | as is | EROFS |
+ * | second name (hard link) for a database or a companion | EPERM | EPERM |
  * | rename of a directory | as is | EROFS when a database lies below it |
  *
  * A journal explains what is written to its database from its beginning on. The engine hears of all writes by inotify,
  * in order; so the beginning must be among that. A journal that is made is. For one that is used again
  * (journal_mode=PERSIST, TRUNCATE, locking_mode=EXCLUSIVE) its times are set, which is seen as a change of attributes.
  *
- * On a replica the -wal is not passed through, so that nobody writes it past this. A database of which it holds the halt
+ * On a replica the -wal is not passed through, so that nobody writes it past this; nor is what is no database. A database of which it holds the halt
  * lock may be written there:
  *
  * | operation | under the halt lock |
@@ -49,10 +51,11 @@ import type {
 import { JOURNAL_MAGIC } from '../sqlite/journal-format.ts';
 import { treePath } from '../store/layout.ts';
 import { CutMarks, cutsPastTheEnd } from './cut-marks.ts';
-import { judgeWalWrite } from './halt-gate.ts';
+import { judgeWalWrite, overlay } from './halt-gate.ts';
 import { fileRole, LAG_FILE, POSITION_SUFFIX, PRIMARY_FILE, parseResumeName } from './names.ts';
 import type { HaltState, SharedState } from './shared-state.ts';
 
+const EPERM = 1;
 const EROFS = 30;
 const EIO = 5;
 const EACCES = 13;
@@ -130,10 +133,13 @@ export class SqlitePolicy implements TreePolicy {
     return virtual;
   }
 
-  mayPassthrough(path: string): boolean {
-    // The end of a PERSIST journal is a write, and must be seen. So must the commits of a replica under the halt lock.
+  mayPassthrough(path: string, caller: Caller | undefined): boolean {
     const { companion } = fileRole(path);
-    return companion !== 'journal' && (companion !== 'wal' || this.#shared.role === 'primary');
+    // The end of a PERSIST journal is a write, and must be seen.
+    if (companion === 'journal') return false;
+    if (this.#shared.role === 'primary' || companion === 'shm') return true;
+    // So must the commits of a replica under the halt lock, and what applications would make a database of.
+    return companion === undefined && ((caller && this.#isOurs(caller)) || this.#isDatabase(path));
   }
 
   open(path: string, flags: number, caller: Caller): number {
@@ -152,13 +158,20 @@ export class SqlitePolicy implements TreePolicy {
     return this.#refuseOnReplica(path, caller);
   }
 
+  /** SQLite's locks and journals go by name, and so do our captures: under two names a database would be two. */
+  link(path: string, newPath: string, caller: Caller): number {
+    if (this.#isOurs(caller)) return 0;
+    return [path, newPath].some((name) => this.#isDatabase(fileRole(name).database)) ? EPERM : 0;
+  }
+
   setattr(path: string, caller: Caller): number {
     return this.#refuseOnReplica(path, caller);
   }
 
   write(path: string, offset: number, data: Uint8Array, caller: Caller): Verdict {
     const { companion } = fileRole(path);
-    if ((companion !== 'journal' && companion !== 'wal') || this.#isOurs(caller)) return 0;
+    if (companion === 'shm' || this.#isOurs(caller)) return 0;
+    if (companion === undefined) return this.#dataWrite(path, offset, data);
     if (this.#shared.role === 'replica') {
       const halt = this.#halt(path);
       if (halt === 'none') return this.#refuseOnReplica(path, caller);
@@ -269,6 +282,24 @@ export class SqlitePolicy implements TreePolicy {
   #halt(path: string): HaltState {
     if (this.#shared.role === 'primary') return 'none';
     return this.#shared.haltOf(fileRole(path).database);
+  }
+
+  /**
+   * On a replica nobody but us makes a database. Nor does anybody write one who had the file open before it came to be one,
+   * or has it open since the node had its halt lock.
+   */
+  #dataWrite(path: string, offset: number, data: Uint8Array): Verdict {
+    if (this.#shared.role === 'primary' || this.#halt(path) !== 'none') return 0;
+    const fd = this.#open(path);
+    if (fd === undefined) return 0;
+    try {
+      const read = fs.readSync(fd, this.#head.fill(0), 0, this.#head.length, 0);
+      const isOne = (known: number) =>
+        known === this.#head.length && this.#head.equals(DATABASE_MAGIC);
+      return isOne(read) || isOne(overlay(this.#head, read, 0, { offset, data })) ? EROFS : 0;
+    } finally {
+      fs.closeSync(fd);
+    }
   }
 
   #walWrite(path: string, offset: number, data: Uint8Array): Verdict {

@@ -68,6 +68,10 @@ class ScriptedPolicy implements TreePolicy {
     return file.includes('denied') ? EACCES : 0;
   }
 
+  link(): number {
+    return 0;
+  }
+
   create(file: string): number {
     return file.includes('denied') ? EACCES : 0;
   }

@@ -9,6 +9,7 @@ import { SharedState } from '../../../src/mount/shared-state.ts';
 import { SqlitePolicy } from '../../../src/mount/sqlite-policy.ts';
 import { withFolder } from '../os/folder.ts';
 
+const EPERM = 1;
 const EROFS = 30;
 const EACCES = 13;
 const { O_RDONLY, O_WRONLY, O_RDWR, O_TRUNC } = fs.constants;
@@ -62,6 +63,10 @@ const TABLE: [name: string, operation: Operation, primary: Verdict, replica: Ver
   ['create app.db-shm', (p, c) => p.create('app.db-shm', c), 0, 0],
   ['create .primary', (p, c) => p.create('.primary', c), EACCES, EACCES],
   ['create .lag', (p, c) => p.create('.lag', c), EACCES, EACCES],
+  ['link app.db', (p, c) => p.link('app.db', 'b.db', c), EPERM, EPERM],
+  ['link app.db-wal', (p, c) => p.link('app.db-wal', 'b', c), EPERM, EPERM],
+  ['link to app.db-shm', (p, c) => p.link('notes.txt', 'app.db-shm', c), EPERM, EPERM],
+  ['link notes.txt', (p, c) => p.link('notes.txt', 'b.txt', c), 0, 0],
   ['chmod app.db', (p, c) => p.setattr('app.db', c), 0, EROFS],
   ['chmod app.db-shm', (p, c) => p.setattr('app.db-shm', c), 0, 0],
   ['chmod notes.txt', (p, c) => p.setattr('notes.txt', c), 0, 0],
@@ -90,7 +95,8 @@ const TABLE: [name: string, operation: Operation, primary: Verdict, replica: Ver
   ['more zeros', (p, c) => p.write('app.db-journal', 0, Buffer.alloc(512), c), 0, EROFS],
   ['frames into app.db-wal', (p, c) => p.write('app.db-wal', 32, Buffer.alloc(64), c), 0, EROFS],
   ['write notes.txt-wal', (p, c) => p.write('notes.txt-wal', 32, Buffer.alloc(64), c), 0, 0],
-  ['zeros in app.db', (p, c) => p.write('app.db', 0, zeroedHeader, c), 0, 0],
+  ['zeros in app.db', (p, c) => p.write('app.db', 0, zeroedHeader, c), 0, EROFS],
+  ['write notes.txt', (p, c) => p.write('notes.txt', 0, zeroedHeader, c), 0, 0],
 ];
 
 for (const role of ['primary', 'replica'] as const) {
@@ -354,10 +360,40 @@ describe('the rename of a directory', () => {
 
 it('journals never pass the mount by, all else may', () =>
   withPolicy('primary', ({ policy }) => {
-    assert(!policy.mayPassthrough('app.db-journal'));
+    assert(!policy.mayPassthrough('app.db-journal', APP));
     for (const file of ['app.db', 'app.db-wal', 'app.db-shm', 'notes.txt']) {
-      assert(policy.mayPassthrough(file), file);
+      assert(policy.mayPassthrough(file, APP), file);
     }
+  }));
+
+it('a replica passes by what is a database, or is to be one of ours', () =>
+  withPolicy('replica', ({ policy }) => {
+    const passed = (file: string, caller?: Caller) => policy.mayPassthrough(file, caller);
+    assert(passed('app.db') && passed('app.db', APP) && passed('app.db-shm', APP));
+    assert(!passed('notes.txt', APP) && !passed('notes.txt') && !passed('app.db-wal', ENGINE));
+    assert(passed('new.db', ENGINE));
+  }));
+
+it('a replica lets no application make a database, in one piece or in several', () =>
+  withPolicy('replica', ({ policy, shared, tree }) => {
+    const file = path.join(tree, 'new.db');
+    const magic = Buffer.from('SQLite format 3\0');
+    fs.writeFileSync(file, '');
+    const write = (offset: number, data: Buffer, caller = APP) =>
+      policy.write('new.db', offset, data, caller);
+    assert.equal(write(0, Buffer.concat([magic, Buffer.alloc(100)])), EROFS);
+    assert.equal(write(0, magic, ENGINE), 0);
+    assert.equal(write(4096, magic), 0);
+    assert.equal(write(0, magic.subarray(0, 8)), 0);
+    fs.writeFileSync(file, magic.subarray(0, 8));
+    assert.equal(write(8, magic.subarray(8, 15)), 0);
+    assert.equal(write(8, magic.subarray(8)), EROFS);
+    assert.equal(policy.write('gone.db', 0, magic, APP), 0);
+    // Opened before the primary made it one.
+    fs.writeFileSync(file, magic);
+    assert.equal(write(4096, Buffer.alloc(8)), EROFS);
+    shared.setHalt('open', 'new.db');
+    assert.equal(write(4096, Buffer.alloc(8)), 0);
   }));
 
 it('a link is no database, wherever it leads', () =>
@@ -370,5 +406,5 @@ it('a link is no database, wherever it leads', () =>
 function verdictText(verdict: Verdict): string {
   if (verdict === 'defer') return 'waits for the engine';
   if (verdict === 0) return 'goes on';
-  return verdict === EROFS ? 'EROFS' : 'EACCES';
+  return { [EROFS]: 'EROFS', [EACCES]: 'EACCES' }[verdict] ?? 'EPERM';
 }
