@@ -57,6 +57,7 @@ export class Engine {
     lookUp?: (path: Buffer) => void;
     isHalted?: boolean;
     names?: () => number;
+    passesAll?: () => boolean;
   };
   readonly #askForLookUp = (path: Buffer) => {
     this.#post({ kind: 'look-up', path: new Uint8Array(path) });
@@ -189,6 +190,7 @@ export class Engine {
   *attach(): Task<void> {
     this.#roots.mount = this.options.mountDir;
     this.#roots.names = () => this.shared.names;
+    this.#roots.passesAll = () => this.shared.passesAll;
     this.#state = 'attached';
     if (this.role === 'primary') {
       this.#roots.lookUp = this.#askForLookUp;
@@ -227,6 +229,7 @@ export class Engine {
     this.#roots.mount = this.ctx.layout.tree;
     this.#roots.lookUp = undefined;
     this.#roots.names = undefined;
+    this.#roots.passesAll = undefined;
     // Main waits for the end of this thread, whatever becomes of the markers.
     this.#state = 'stopped';
     writeMarkers(this.ctx, this.registry, this.role === 'primary' ? this.#captured : undefined);

@@ -28,6 +28,12 @@ export interface Roots {
   readonly lookUp?: (path: Buffer) => void;
   /** This node has a halt lock: what removes files waits until that has ended. */
   readonly isHalted?: boolean;
+  /**
+   * Whether the kernel passes files through; absent: they are plain files. Where it does not, the end of a mapping waits, with
+   * the memory of the process locked, for what is written back of the file; and the mount's thread, which writes it, for
+   * that memory.
+   */
+  readonly passesAll?: () => boolean;
   /** Another number than before when a name in the tree may lead to another file; absent: that is not known. */
   readonly names?: () => number;
 }
@@ -72,6 +78,11 @@ export class DatabaseFiles {
   /** Whether files are to be removed later, since that would wait for such a directory. */
   get removesLater(): boolean {
     return this.#roots.isHalted === true;
+  }
+
+  /** Whether a file may be mapped. */
+  get mayBeMapped(): boolean {
+    return this.#roots.passesAll?.() ?? true;
   }
 
   get anyOpen(): boolean {

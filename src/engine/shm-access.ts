@@ -19,7 +19,7 @@ export function shmAccess(files: DatabaseFiles): ShmAccess {
       return bytes;
     },
     writeShm(offset, bytes) {
-      const fd = files.mayBeHeldUp ? files.fd('shm') : undefined;
+      const fd = files.mayBeHeldUp && files.mayBeMapped ? files.fd('shm') : undefined;
       // While somebody removes the file, which is held back until we have captured, write(2) would wait for its inode.
       if (fd !== undefined) writeMapped(fd, offset, bytes);
       else files.write('shm', bytes, offset);

@@ -46,6 +46,8 @@ export function tellSize(db: Database): SizeTold {
 }
 
 function tell({ files }: Database): SizeTold {
+  // Otherwise the kernel remembers the size of the file.
+  if (!files.mayBeMapped) return 'told';
   if (!files.exists('shm') || isTold(files)) return 'told';
   // With locks of its own: a snapshot that is being cut holds others through the descriptor of all tasks.
   const fd = files.openAgain('shm', 'r+');

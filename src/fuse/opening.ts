@@ -118,8 +118,9 @@ function adopt(
   writable: boolean,
 ): void {
   let backingId = 0;
-  if (tree.passes && tree.policy.mayPassthrough(path, asker) && !hasPrivileges(tree, fd)) {
-    backingId = register(tree, fd, writable);
+  if (tree.passes && tree.policy.mayPassthrough(path, asker)) {
+    if (!hasPrivileges(tree, fd)) backingId = register(tree, fd, writable);
+    if (backingId === 0) tree.policy.notPassed(path);
   }
   node.open = new OpenFile(fd, writable, backingId);
 }

@@ -92,6 +92,9 @@ export interface TreePolicy {
    */
   mayPassthrough(path: string, caller: Caller | undefined): boolean;
 
+  /** A file that may be passed through is not: the kernel refuses it, or it has set-user-id bits. Before it can be used. */
+  notPassed(path: string): void;
+
   /** Before open(2) of an existing file; `flags` as in open(2). May not defer. */
   open(path: string, flags: number, caller: Caller): number;
   /** Before a name is made: create, mknod, mkdir, symlink, link. May not defer. */

@@ -17,6 +17,7 @@
  *     616     float64  the bytes of its -wal that the primary has acknowledged
  *     624     bytes    halted: the database that this replica may write (4096)
  *     4720    int32    how often a name has come, gone or changed, but those of journals; the mount's thread counts
+ *     4724    int32    1: whatever may be passed through is; 0: the mount's thread serves some files, or all
  */
 import type { Role } from '../engine/protocol.ts';
 
@@ -54,7 +55,7 @@ export class SharedState {
     this.#bytes = new Uint8Array(buffer);
     this.#halt = new Int32Array(buffer, HALT_OFFSET, 2);
     this.#haltWal = new Float64Array(buffer, HALT_OFFSET + 8, 1);
-    this.#names = new Int32Array(buffer, NAMES_OFFSET, 1);
+    this.#names = new Int32Array(buffer, NAMES_OFFSET, 2);
     this.requestCounts = new Uint32Array(buffer, COUNTS_OFFSET, COUNTS);
   }
 
@@ -74,6 +75,15 @@ export class SharedState {
   /** To be called before the kernel is answered: then nobody has yet used what is new. */
   nameChanged(): void {
     Atomics.add(this.#names, 0, 1);
+  }
+
+  /** Whether the kernel serves by itself each file that it may. Written by the mount's thread. */
+  get passesAll(): boolean {
+    return Atomics.load(this.#names, 1) === 1;
+  }
+
+  set passesAll(isSo: boolean) {
+    Atomics.store(this.#names, 1, isSo ? 1 : 0);
   }
 
   get engineThread(): number {

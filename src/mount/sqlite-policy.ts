@@ -142,6 +142,10 @@ export class SqlitePolicy implements TreePolicy {
     return companion === undefined && ((caller && this.#isOurs(caller)) || this.#isDatabase(path));
   }
 
+  notPassed(): void {
+    this.#shared.passesAll = false;
+  }
+
   open(path: string, flags: number, caller: Caller): number {
     const writes = (flags & O_ACCMODE) !== fs.constants.O_RDONLY;
     if (!writes && (flags & fs.constants.O_TRUNC) === 0) return 0;

@@ -53,7 +53,9 @@ try {
     debug: data.debug ? (line) => process.stderr.write(`fuse: ${line}\n`) : undefined,
   });
   separateDescriptors();
-  post({ kind: 'started', passthrough: session.start().passthrough });
+  const { passthrough } = session.start();
+  shared.passesAll = passthrough;
+  post({ kind: 'started', passthrough });
   session.run();
   post({ kind: 'ended' });
 } catch (error) {

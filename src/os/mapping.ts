@@ -2,6 +2,9 @@
  * Writing to a file through a shared mapping. write(2) waits for the lock of the inode, which the kernel holds all the while
  * that a file system in user space has not answered to the removal of the file; a mapping does not.
  *
+ * Not for a file that this process serves itself: the end of the mapping has the kernel write it back, which waits for the
+ * thread that serves it, while that may wait for the memory of the process.
+ *
  * The kernel copies into it (pread of a memfd): where the file has been cut meanwhile that is EFAULT, and no SIGBUS.
  */
 import fs from 'node:fs';

@@ -68,6 +68,8 @@ class ScriptedPolicy implements TreePolicy {
     return file.includes('denied') ? EACCES : 0;
   }
 
+  notPassed(): void {}
+
   link(): number {
     return 0;
   }

@@ -14,8 +14,10 @@ function readWalIndex(file: string): ReturnType<typeof parseWalIndexHeader> {
   return parseWalIndexHeader(bytes);
 }
 
-describePair('an empty -wal', (pair) => {
-  test('has an index that tells the size of the database', async (t) => {
+describePair('an empty -wal', (pair, passthrough) => {
+  // Otherwise the kernel remembers the size.
+  const skip = passthrough === 'off';
+  test('has an index that tells the size of the database', { skip }, async (t) => {
     const file = pair.primary.file('quiet.db');
     createBank(file, 'wal');
     assert.ok(!fs.existsSync(`${file}-wal`));

@@ -16,8 +16,14 @@ it('waits for no inode where removals are held back', () =>
       'app.db',
     );
     files.write = () => assert.fail('write(2) waits for the inode');
+    const unmapped = { mount: dir, tree: dir, lookUp: () => assert.fail(), passesAll: () => false };
+    const served = new DatabaseFiles(unmapped, 'app.db');
+    let written = 0;
+    served.write = () => written++;
     try {
       shmAccess(files).writeShm(100, Buffer.from('mark'));
+      shmAccess(served).writeShm(100, Buffer.from('this'));
+      assert.equal(written, 1, 'what the mount itself serves is not to be mapped by its process');
       assert.equal(fs.readFileSync(shm, 'latin1').slice(100, 105), 'mark\0');
     } finally {
       files.close();

@@ -46,6 +46,9 @@ it('tells the size without a lock on the database: somebody may be about to clos
         throw Object.assign(new Error('too many open files'), { errno: -24 });
       };
       assert.equal(tellSize(db), 'not-yet', 'it is no fault of the database');
+      Object.defineProperty(db.files, 'mayBeMapped', { value: false, configurable: true });
+      assert.equal(tellSize(db), 'told', 'nothing is to be done where the mount serves the file');
+      Reflect.deleteProperty(db.files, 'mayBeMapped');
       db.files.openAgain = openAgain;
       assert.equal(tellSize(db), 'told');
       assert(pageCount() > 0);
