@@ -117,6 +117,7 @@ function* removeWal(db: Database): Task<void> {
   yield* checkpointAll(db);
   db.forgetWal();
   db.leavesWal = false;
+  db.versionBefore = undefined;
   db.files.unlink('shm');
   db.files.unlink('wal');
 }
@@ -128,6 +129,7 @@ function* removeWal(db: Database): Task<void> {
 export function dropFiles(db: Database): void {
   db.forgetWal();
   db.leavesWal = false;
+  db.versionBefore = undefined;
   db.files.unlink('db');
   db.files.unlink('wal');
   db.files.unlink('shm');

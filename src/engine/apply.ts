@@ -12,11 +12,9 @@ import { LtxDecoder } from '../ltx/decoder.ts';
 import { decodeHeader, HEADER_BYTES } from '../ltx/header.ts';
 import type { Position } from '../ltx/position.ts';
 import { type ReadAt, readPostChecksum } from '../ltx/tail.ts';
-import { DB_HEADER_BYTES, parseDbHeader } from '../sqlite/db-header.ts';
 import { dropFiles, leaveWalMode, tryLeaveWalMode, writePages } from './apply-rollback.ts';
 import { checkpointIfLarge } from './checkpoint.ts';
 import type { EngineContext } from './context.ts';
-import { readCurrentPage } from './current-page.ts';
 import type { Database } from './database.ts';
 import { keepUnknown } from './divergence.ts';
 import { insist, sayDiskFault } from './insist.ts';
@@ -25,6 +23,7 @@ import { type CheckedEntry, checkEntry } from './received.ts';
 import { rest, untilRemovable, whenLookedUp } from './rest.ts';
 import { asTask, type Task } from './scheduler.ts';
 import { forgetUnfinished, noteUnfinished } from './unfinished.ts';
+import { goOverToWal, isNoticed, mayLeaveWal } from './unseen.ts';
 import { verifyStrictly } from './verify.ts';
 import { ensureWal, WalAppender } from './wal-appender.ts';
 
@@ -46,6 +45,10 @@ export function* applyQueue(ctx: EngineContext, db: Database, queue: PendingAppl
     const startedMs = ctx.clockMs();
     try {
       if (db.files.mayBeHeldUp) yield* whenLookedUp(ctx, () => db.files.openAll());
+      if (!db.wal.cursor && !(yield* isNoticed(db, batch[0].input))) {
+        if (db.lent) throw unnoticed(db);
+        yield* goOverToWal(ctx, db);
+      }
       if (db.wal.cursor) {
         settled = yield* appendBatch(ctx, db, batch);
       } else {
@@ -170,7 +173,7 @@ function* appendBatch(
     return 0;
   }
   yield* checkpointIfLarge(ctx, db);
-  if (taken.some(({ checked }) => checked.pgnos[0] === 1)) db.leavesWal = saysRollback(db);
+  if (taken.some(({ checked }) => checked.pgnos[0] === 1)) db.leavesWal = mayLeaveWal(db);
   if (db.leavesWal) yield* tryLeaveWalMode(db);
   return taken.length;
 }
@@ -308,9 +311,9 @@ function keepFile(ctx: EngineContext, file: string): string {
   return second;
 }
 
-/** Whether page 1 asks for a rollback-journal mode. */
-function saysRollback(db: Database): boolean {
-  const head = Buffer.alloc(DB_HEADER_BYTES);
-  readCurrentPage(db, 1, head);
-  return parseDbHeader(head)?.writeVersion === 1;
+/** A writer here that has pages in its cache would go on from them. */
+function unnoticed({ name }: Database): LiteFsError {
+  const message = `${name}: a transaction under locking_mode=EXCLUSIVE would go unnoticed by connections to the primary`;
+  const hint = 'Use locking_mode=NORMAL under the halt lock.';
+  return new LiteFsError('WRONG_STATE', message, { hint });
 }

@@ -58,6 +58,8 @@ export class Database {
   halt: Halt | undefined;
   /** On a replica: page 1 asks for a rollback journal, but readers keep the -wal in use. */
   leavesWal = false;
+  /** On a replica: it has a -wal only because readers would not notice what is in that (unseen.ts): what they have noticed. */
+  versionBefore: Buffer | undefined;
   position: Position = ZERO_POSITION;
   /** What readers see, while transactions that the position has are not shown yet. */
   shown: Position | undefined;

@@ -85,6 +85,9 @@ export class HaltWriter {
     if (db.leavesWal) yield* tryLeaveWalMode(db);
     const mode = db.wal.cursor ? 'wal' : 'rollback';
     if (db.leavesWal) throw busy(db, 'readers keep its -wal in use');
+    if (db.versionBefore) {
+      throw busy(db, 'the last that was written on the primary was under locking_mode=EXCLUSIVE');
+    }
     const guard = mode === 'wal' ? yield* this.#guard(db) : undefined;
     if (mode === 'rollback') db.changeCounter = headerOf(db)?.changeCounter ?? 0;
     const halt: Halt = {

@@ -23,6 +23,7 @@ import { type LtxInput, withLtxInput } from './ltx-input.ts';
 import { rest, untilRemovable, whenLookedUp } from './rest.ts';
 import type { Task } from './scheduler.ts';
 import { StagedImage } from './staged-image.ts';
+import { changesVersion, goOverToWal } from './unseen.ts';
 import { ensureWal, WalAppender } from './wal-appender.ts';
 
 export interface ResyncBase {
@@ -160,6 +161,13 @@ export class ResyncTask {
   *#writeOver(): Task<void> {
     const db = this.#db;
     const { pageSize } = this.#image;
+    if (
+      !db.wal.cursor &&
+      db.pageSize === pageSize &&
+      !changesVersion(db, this.#image.firstPage())
+    ) {
+      yield* insist(this.#ctx, db, () => goOverToWal(this.#ctx, db));
+    }
     if (db.wal.cursor && db.pageSize === pageSize) {
       yield* insist(this.#ctx, db, () => this.#append());
       return;

@@ -40,6 +40,12 @@ export class StagedImage {
     return this.#sums.get(pgno);
   }
 
+  /** Page 1, when it is staged. */
+  firstPage(): Buffer | undefined {
+    const first = this.#sums.has(1) ? this.pages().next() : undefined;
+    return first?.value?.data;
+  }
+
   /** Staged pages within a size. */
   countUpTo(pageCount: number): number {
     let count = 0;

@@ -117,6 +117,39 @@ describePair('readers on a replica', (pair) => {
     await assertReplicated(pair, name);
   });
 
+  test('notice what is written under locking_mode=EXCLUSIVE, where no change counter tells', async (t) => {
+    const name = 'exclusive.db';
+    const file = pair.replica.file(name);
+    createBank(pair.primary.file(name), 'delete');
+    await assertReplicated(pair, name);
+    const reader = open(t, file, { readonly: true });
+    const writer = open(t, pair.primary.file(name));
+    writer.pragma('locking_mode = exclusive');
+    const transact = bankWriter(writer, 10);
+    for (let count = 1; count <= 5; count++) {
+      transact();
+      await assertPrompt(pair, name);
+      assert.equal(checkBank(reader), count);
+    }
+    await pair.replica.kill();
+    reader.close();
+    await pair.replica.start();
+    await assertReplicated(pair, name);
+    const idle = open(t, file, { readonly: true });
+    assert.equal(checkBank(idle), 5);
+    transact();
+    await assertPrompt(pair, name);
+    assert.equal(sqlite3(`file:${file}?mode=ro`, 'SELECT count(*) FROM moves'), '6');
+    assert.ok(fs.existsSync(pair.replica.backing(`${name}-wal`)));
+    writer.close();
+    // The counter changes, which the idle one notices: no -wal is wanted any more.
+    bankWriter(open(t, pair.primary.file(name)), 10)();
+    await assertPrompt(pair, name);
+    assert.ok(!fs.existsSync(pair.replica.backing(`${name}-wal`)));
+    assert.equal(checkBank(idle), 7);
+    await assertReplicated(pair, name);
+  });
+
   test('read through a memory map', async (t) => {
     const name = 'mapped.db';
     createBank(pair.primary.file(name), 'wal');
