@@ -7,6 +7,9 @@
  *
  * The events must come in the order in which they have happened.
  */
+/** How long a cut may take: the mount's thread may have to wait for a processor. */
+const CUT_MS_MAX = 1000;
+
 export class FileWrites {
   #any = false;
   #hasJournalBegun = false;
@@ -15,7 +18,9 @@ export class FileWrites {
   /** Some of it was written while there was neither a journal nor a -wal, or may have been. */
   #areSomeUnexplained = false;
   /** The cut that has begun, and what was known before it. */
-  #cut: { mark: number; any: boolean; outside: boolean; unexplained: boolean } | undefined;
+  #cut:
+    | { mark: number; sinceMs: number; any: boolean; outside: boolean; unexplained: boolean }
+    | undefined;
 
   /** The file was written. */
   written(): void {
@@ -33,9 +38,10 @@ export class FileWrites {
   }
 
   /** It is about to be cut to the size that its header says. */
-  cutBegun(mark: number): void {
+  cutBegun(mark: number, nowMs: number): void {
     this.#cut = {
       mark,
+      sinceMs: nowMs,
       any: this.#any,
       outside: this.#areSomeOutside,
       unexplained: this.#areSomeUnexplained,
@@ -50,6 +56,11 @@ export class FileWrites {
     this.#any = before.any;
     this.#areSomeOutside = before.outside;
     this.#areSomeUnexplained = before.unexplained;
+  }
+
+  /** Whether all that was written is the cut that is under way just now. One that takes longer has failed. */
+  isBeingCut(nowMs: number): boolean {
+    return this.#cut !== undefined && !this.#cut.any && nowMs - this.#cut.sinceMs < CUT_MS_MAX;
   }
 
   /** Events are missing: it may have been written, whatever has begun and ended since. */

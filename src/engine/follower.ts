@@ -109,7 +109,7 @@ export class Follower {
 
   /** The file is about to be cut to the size that its header says. */
   cutBegun(db: Database, mark: number): void {
-    this.#watch(db).writes.cutBegun(mark);
+    this.#watch(db).writes.cutBegun(mark, this.#ctx.clockMs());
   }
 
   /** It was: that is no commit. */
@@ -170,7 +170,7 @@ export class Follower {
     const watch = this.#watch(db);
     watch.touched = false;
     const { writes } = watch;
-    if (writes.any) {
+    if (writes.any && !writes.isBeingCut(this.#ctx.clockMs())) {
       const explanation = explanationOfWrites(this.#ctx, db);
       // Its beginning is among the events by now.
       this.#drainEvents();

@@ -70,7 +70,7 @@ it('lets nothing explain what was lost, but a comparison', () => {
 it('takes the cut that follows a commit for none, and what comes right before or behind it for one', () => {
   const writes = new FileWrites();
   const cut = (mark: number) => {
-    writes.cutBegun(mark);
+    writes.cutBegun(mark, 0);
     writes.written();
     writes.cutEnded(mark);
   };
@@ -86,14 +86,27 @@ it('takes the cut that follows a commit for none, and what comes right before or
   assert(writes.any && !writes.areExplainedBy('journal'));
   writes.settled();
 
-  writes.cutBegun(3);
+  writes.cutBegun(3, 0);
   writes.written();
   cut(4);
   writes.cutEnded(3);
   assert(writes.any, 'a cut that has failed takes nothing back');
   writes.settled();
-  writes.cutBegun(5);
+  writes.cutBegun(5, 0);
   writes.eventsLost();
   writes.cutEnded(5);
   assert(writes.any, 'nor does one of which events are lost');
+});
+
+it('knows a cut that is under way, unless it takes too long or something was written before', () => {
+  const writes = new FileWrites();
+  assert(!writes.isBeingCut(0));
+  writes.cutBegun(1, 100);
+  writes.written();
+  assert(writes.isBeingCut(200) && !writes.isBeingCut(2000));
+  writes.cutEnded(1);
+  assert(!writes.isBeingCut(200) && !writes.any);
+  writes.written();
+  writes.cutBegun(2, 100);
+  assert(!writes.isBeingCut(200));
 });
