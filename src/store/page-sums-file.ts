@@ -58,6 +58,10 @@ export function savePageSums(
     header.writeUInt32LE(sums.pageCount, 28);
     writeAll(fd, header, 0);
     sums.markSaved();
+  } catch (error) {
+    // Of a half that is new nobody would write the rest.
+    if (fresh) fs.rmSync(file, { force: true });
+    throw error;
   } finally {
     fs.closeSync(fd);
   }

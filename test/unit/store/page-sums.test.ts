@@ -171,3 +171,18 @@ function apply(sums: PageSums, model: bigint[], step: Step): bigint[] {
 function checksumOf(model: readonly bigint[]): bigint {
   return model.length === 0 ? 0n : model.reduce((xor, sum) => xor ^ sum, 0n) | FLAG;
 }
+
+it('a new file that the disk has no room for is written anew, all of it', (t) =>
+  withFolder((folder) => {
+    const file = path.join(folder, 'sums');
+    const sums = PageSums.from(new BigUint64Array(3 * PAGES_PER_BLOCK).fill(7n));
+    const refused = t.mock.method(fs, 'writeSync', () => {
+      throw Object.assign(new Error('ENOSPC: refused'), { code: 'ENOSPC', errno: -28 });
+    });
+    const save = (txid: number) => savePageSums(file, sums, { txid, checksum: sums.checksum }, 512);
+    assert.throws(() => save(1), /ENOSPC/);
+    refused.mock.restore();
+    sums.set(1, 9n);
+    save(2);
+    assert.deepEqual(loadPageSums(file)?.sums.view(), sums.view());
+  }));
