@@ -248,6 +248,8 @@ function* applyAlone(ctx: EngineContext, db: Database, pending: PendingApply): T
     pageSize: header.pageSize,
     pageCount: header.commit,
     *pages(write) {
+      // The log is what the next start would finish it from.
+      if (db.lent) db.log.syncLast();
       yield* withLtxInput(pending.input, function* (source): Task<void> {
         const decoder = new LtxDecoder(source);
         for (let page = decoder.next(), count = 1; page; page = decoder.next(), count++) {
@@ -259,9 +261,14 @@ function* applyAlone(ctx: EngineContext, db: Database, pending: PendingApply): T
     beforeWriting() {
       const before = db.position;
       if (db.lent) noteUnfinished(db, header.maxTxid);
-      emit = record(ctx, db, pending.input, checked);
+      try {
+        emit = record(ctx, db, pending.input, checked);
+      } catch (error) {
+        // Else the note would be of the next transaction that gets its number.
+        if (db.lent) forgetUnfinished(db);
+        throw error;
+      }
       db.shown = before;
-      if (db.lent) db.log.sync();
     },
   });
   if (db.lent) yield* insist(ctx, db, () => asTask(() => forgetUnfinished(db)));

@@ -12,7 +12,7 @@ import { SharedState } from '../mount/shared-state.ts';
 import { getxattrExists } from '../os/xattr.ts';
 import { parseDbHeader } from '../sqlite/db-header.ts';
 import { decodeName, layoutOf } from '../store/layout.ts';
-import type { StoredEntry } from '../store/log-files.ts';
+import { type StoredEntry, syncDirectory } from '../store/log-files.ts';
 import { applyQueue, isKnown, type PendingApply } from './apply.ts';
 import { toWire } from './client.ts';
 import type { EngineContext } from './context.ts';
@@ -169,6 +169,8 @@ export class Engine {
       if (!isKnown) this.registry.forget(db);
       else if (db.aside !== undefined) this.#saysAside(db, db.aside);
     }
+    // A marker that came back after a power failure would say that nothing was written since.
+    syncDirectory(this.ctx.layout.state);
     for (const superJournal of superJournals) removeSuperJournal(tree, superJournal);
     // What a start that fails before the mount leaves: nobody can have written until then.
     for (const db of this.registry) this.#captured.set(db, lookAtFiles(db));

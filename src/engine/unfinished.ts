@@ -17,10 +17,11 @@ export function noteUnfinished(db: Database, txid: number): void {
   syncDirectory(path.dirname(db.unfinishedFile));
 }
 
-/** The file has all of it. */
+/** The file has all of it, or nothing. What is written from now on must not be written over should the note come back. */
 export function forgetUnfinished(db: Database): void {
   db.files.sync('db');
   fs.rmSync(db.unfinishedFile, { force: true });
+  syncDirectory(path.dirname(db.unfinishedFile));
 }
 
 /**
@@ -35,8 +36,9 @@ export function finishUnfinished(db: Database): void {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
     throw error;
   }
-  const entry = db.log.entriesAfter(0).find(({ maxTxid }) => maxTxid === txid);
-  if (entry && db.files.exists('db')) writeAgain(db, entry);
+  const { last } = db.log;
+  // Behind it comes only what was committed when the file had all of it.
+  if (last?.maxTxid === txid && db.files.exists('db')) writeAgain(db, last);
   forgetUnfinished(db);
 }
 

@@ -198,6 +198,19 @@ export class TransactionLog {
     this.#active.unsynced = false;
   }
 
+  /** Flushes the newest entry to the disk, also one that is a file. */
+  syncLast(): void {
+    const { last } = this;
+    if (!last) return;
+    const fd = fs.openSync(last.path, 'r');
+    try {
+      fs.fdatasyncSync(fd);
+    } finally {
+      fs.closeSync(fd);
+    }
+    syncDirectory(this.dir);
+  }
+
   /** Forgets everything: the next entry may begin anywhere. */
   reset(): void {
     this.seal();

@@ -8,6 +8,7 @@ import type { Database } from '../../../src/engine/database.ts';
 import type { FileKind } from '../../../src/engine/files.ts';
 import { writeMarkers } from '../../../src/engine/markers.ts';
 import { recoverDatabase } from '../../../src/engine/recover.ts';
+import { finishUnfinished } from '../../../src/engine/unfinished.ts';
 import { LiteFsError } from '../../../src/errors.ts';
 import { sqlite3 } from '../../harness/app.ts';
 import { databaseImage } from '../../harness/image.ts';
@@ -201,4 +202,43 @@ test('a transaction of a node with the halt lock that is half written is capture
     await stand.call('flush', {});
     assert.equal(db.position.txid, before + 1);
     assert(databaseImage(stand.file(NAME)).equals(images[1]));
+  }));
+
+test('a transaction of a node with the halt lock that the log has no room for leaves no note', () =>
+  inTheMiddle('delete', (node, rest) => {
+    const { db } = node;
+    db.lent = true;
+    db.log.append = () => {
+      throw new LiteFsError('DISK', 'the disk is full');
+    };
+    const [{ error }] = node.apply(rest[0]);
+    assert.equal((error as LiteFsError).code, 'DISK');
+    assert(!fs.existsSync(db.unfinishedFile));
+  }));
+
+test('a log that cannot be flushed holds up such a transaction, and what is captured waits for it', () =>
+  inTheMiddle('delete', (node, rest, images) => {
+    const { db } = node;
+    db.lent = true;
+    const sync = db.log.syncLast.bind(db.log);
+    let left = 1;
+    db.log.syncLast = () => {
+      if (left-- > 0) throw new LiteFsError('DISK', 'the disk fails');
+      sync();
+    };
+    const [{ error }] = node.apply(rest[0]);
+    assert.ifError(error);
+    assert.equal(left, -1);
+    assert.equal(db.shown, undefined);
+    assert(databaseImage(node.file).equals(images[1]));
+  }));
+
+test('a note of a transaction that others have followed changes nothing', () =>
+  inTheMiddle('delete', (node, rest, images) => {
+    for (const { error } of node.apply(...rest)) assert.ifError(error);
+    const { db } = node;
+    fs.writeFileSync(db.unfinishedFile, `${db.position.txid - 1}`);
+    finishUnfinished(db);
+    assert(databaseImage(node.file).equals(images[2]));
+    assert(!fs.existsSync(db.unfinishedFile));
   }));
