@@ -42,7 +42,7 @@ export class StagedImage {
 
   /** Page 1, when it is staged. */
   firstPage(): Buffer | undefined {
-    const first = this.#sums.has(1) ? this.pages().next() : undefined;
+    const first = this.sum(1) !== undefined ? this.pages().next() : undefined;
     return first?.value?.data;
   }
 
