@@ -144,13 +144,14 @@ export class Halts implements HaltHost {
     return this.#parts.engine.call('haltCommit', { database, source: own });
   }
 
-  takeBack(database: string, id: number): void {
+  /** Resolves when another may have it. Never rejects. */
+  async takeBack(database: string, id: number): Promise<void> {
     const { engine, log } = this.#parts;
     const held = this.#table.get(database);
     if (held?.id !== id) return;
     const name = nameText(database);
     // The engine does this after what it was asked to commit before.
-    engine
+    await engine
       .callIfAlive('haltReturn', { database })
       .catch((error) => log.error(`the write lock of ${name}: ${errorText(error)}`))
       .finally(() => {

@@ -12,15 +12,18 @@ import type { Halts } from './halts.ts';
 import type { Snapshots } from './snapshots.ts';
 
 export interface RestoreParts {
-  readonly engine: EngineClient;
-  readonly halts: Halts;
-  readonly snapshots: Snapshots;
+  readonly engine: Pick<EngineClient, 'call' | 'callIfAlive'>;
+  readonly halts: Pick<Halts, 'lend' | 'takeBack'>;
+  readonly snapshots: Pick<Snapshots, 'increment' | 'dir'>;
+  readonly archiveMsMax?: number;
 }
 
 /** How long the lock of applications is waited for. */
 const LOCK_MS_MAX = 60_000;
-/** How long applications wait for the archive to have their last commits. */
-const ARCHIVE_MS_MAX = 20_000;
+/** How long applications wait for the archive to have their last commits; it may be at work on a snapshot. */
+const ARCHIVE_MS_MAX = 3000;
+/** How often that is tried, with the lock given back and the archive waited for in between. */
+const TRIES = 5;
 const HOLDER = 'restore --in-place';
 
 let nextId = 1;
@@ -30,32 +33,51 @@ let nextId = 1;
  * with DATABASE_NOT_FOUND, DATABASE_CORRUPT, DATABASE_BUSY, WRONG_STATE, DISK; nothing has changed then.
  */
 export async function restoreInto(
-  { engine, halts, snapshots }: RestoreParts,
+  parts: RestoreParts,
   database: string,
   image: string,
   signal: AbortSignal,
 ): Promise<RestoreReport> {
+  const { engine, snapshots } = parts;
   const { rewrite } = await engine.call('rewriteBegin', { database, image });
   try {
-    const id = nextId++;
-    const before = await lock(halts, database, id, signal);
-    try {
-      const undoTxid = await archived(snapshots, database, before);
-      signal.throwIfAborted();
-      const position = await engine.call('rewriteFinish', { rewrite });
-      const { dir } = snapshots;
-      return { name: nameText(database), position: formatPosition(position), undoTxid, dir };
-    } finally {
-      halts.takeBack(database, id);
+    for (let tries = 1; ; tries++) {
+      const report = await underLock(parts, database, rewrite, signal);
+      if (report) return report;
+      if (tries === TRIES) {
+        throw notKept(`the archive has not taken them within ${ARCHIVE_MS_MAX / 1000} s`);
+      }
+      await snapshots.increment(database);
     }
   } finally {
     await engine.callIfAlive('rewriteClose', { rewrite });
   }
 }
 
+/** undefined when the archive is too slow to be waited for. */
+async function underLock(
+  { engine, halts, snapshots, archiveMsMax = ARCHIVE_MS_MAX }: RestoreParts,
+  database: string,
+  rewrite: number,
+  signal: AbortSignal,
+): Promise<RestoreReport | undefined> {
+  const id = nextId++;
+  const before = await lock(halts, database, id, signal);
+  try {
+    const undoTxid = await archived(snapshots, database, before, archiveMsMax);
+    if (undoTxid === undefined) return undefined;
+    signal.throwIfAborted();
+    const position = await engine.call('rewriteFinish', { rewrite });
+    const { dir } = snapshots;
+    return { name: nameText(database), position: formatPosition(position), undoTxid, dir };
+  } finally {
+    await halts.takeBack(database, id);
+  }
+}
+
 /** Resolves with where the database is then. A writer that does not end is waited for. */
 async function lock(
-  halts: Halts,
+  halts: RestoreParts['halts'],
   database: string,
   id: number,
   signal: AbortSignal,
@@ -78,27 +100,33 @@ async function lock(
   }
 }
 
-/** Has all in the archive that is committed; the TXID with which that ends. */
+/** Has all in the archive that is committed; the TXID with which that ends, or undefined when it takes too long. */
 async function archived(
-  snapshots: Snapshots,
+  snapshots: RestoreParts['snapshots'],
   database: string,
   position: Position,
-): Promise<string> {
+  msMax: number,
+): Promise<string | undefined> {
   const over = new AbortController();
-  const tooLate = setTimeout(ARCHIVE_MS_MAX, undefined, { signal: over.signal }).then(() => {
-    throw new Error(`the archive has not taken them within ${ARCHIVE_MS_MAX / 1000} s`);
-  });
-  tooLate.catch(() => {});
+  const late = setTimeout(msMax, undefined, { signal: over.signal }).catch(() => undefined);
+  const kept = snapshots.increment(database);
+  // It may fail when nobody waits for it any more.
+  kept.catch(() => {});
+  let report: Awaited<typeof kept> | undefined;
   try {
-    const { txid } = await Promise.race([snapshots.increment(database), tooLate]);
-    if (txid === formatTxid(position.txid)) return txid;
-    throw new Error(`the archive ends at ${txid}, the database is at ${formatPosition(position)}`);
+    report = await Promise.race([kept, late]);
   } catch (error) {
-    throw new LiteFsError('DISK', `the last commits could not be kept: ${errorText(error)}`, {
-      hint: 'Nothing was changed.',
-      cause: error,
-    });
+    throw error instanceof LiteFsError ? notKept(errorText(error), error) : error;
   } finally {
     over.abort();
   }
+  if (report === undefined || report.txid === formatTxid(position.txid)) return report?.txid;
+  throw notKept(`the archive ends at ${report.txid}, not at ${formatPosition(position)}`);
+}
+
+function notKept(why: string, cause?: unknown): LiteFsError {
+  return new LiteFsError('DISK', `the last commits could not be kept: ${why}`, {
+    hint: 'Nothing was changed.',
+    cause,
+  });
 }
