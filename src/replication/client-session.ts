@@ -47,6 +47,7 @@ import {
   type Trouble,
 } from './parts.ts';
 import { DatabaseReceiver } from './receiver.ts';
+import { Silence } from './silence.ts';
 import type { ReplicationStore } from './store.ts';
 import type { FrameTransport } from './transport.ts';
 
@@ -90,6 +91,7 @@ export class ClientSession {
   readonly #parts: ClientSessionParts;
   readonly #receivers = new Map<string, DatabaseReceiver>();
   readonly #spools: EntrySpools;
+  readonly #silence: Silence;
   readonly #acks = new Map<string, Position>();
   readonly #wanted: (database: string) => boolean;
   readonly #timer: NodeJS.Timeout;
@@ -100,14 +102,13 @@ export class ClientSession {
   /** When something was applied while paused, or the pause began; monotonic ms. */
   #progressMs = 0;
   #ackQueued = false;
-  #heardMs: number;
 
   constructor(parts: ClientSessionParts) {
     this.#parts = parts;
     this.halts = new HaltBorrower(parts.transport);
     this.#spools = new EntrySpools(parts.store.spoolDir);
     this.#wanted = nameMatcher(parts.patterns);
-    this.#heardMs = parts.clock.monotonicMs();
+    this.#silence = new Silence(parts.clock);
     this.#timer = setInterval(() => this.#tick(), HEARTBEAT_MS);
     const { transport, local, nonce, compress } = parts;
     transport.start({
@@ -155,7 +156,6 @@ export class ClientSession {
   }
 
   #frame(frame: Frame): void {
-    this.#heardMs = this.#parts.clock.monotonicMs();
     if (this.#state === 'following' && this.#large(frame)) return;
     const { type, payload } = frame;
     if (type === FRAME_TYPES.REJECT) throw rejected(decodeReject(payload));
@@ -323,7 +323,7 @@ export class ClientSession {
     this.#progressMs = this.#parts.clock.monotonicMs();
     if (this.#paused && this.#inFlight < IN_FLIGHT_BYTES_MAX / 2) {
       this.#paused = false;
-      this.#heardMs = this.#parts.clock.monotonicMs();
+      this.#silence.restart();
       this.#parts.transport.resume();
     }
   }
@@ -391,7 +391,8 @@ export class ClientSession {
   #tick(): void {
     const { clock, transport } = this.#parts;
     if (this.#paused && clock.monotonicMs() - this.#progressMs >= STALL_MS) this.#leaveStalled();
-    if (!this.#paused && clock.monotonicMs() - this.#heardMs > SILENCE_MS_MAX) {
+    const silentMs = this.#silence.lasted(transport.bytesReceived);
+    if (!this.#paused && silentMs > SILENCE_MS_MAX) {
       transport.destroy(new LiteFsError('PEER_UNREACHABLE', 'nothing heard from it for 10 s'));
     } else if (this.#state === 'following') {
       transport.send('PING');

@@ -52,6 +52,7 @@ import {
   SILENCE_MS_MAX,
   type Upstream,
 } from './parts.ts';
+import { Silence } from './silence.ts';
 import type { ReplicationStore } from './store.ts';
 import type { FrameTransport } from './transport.ts';
 
@@ -110,6 +111,7 @@ export class ServerSession {
   /** As TROUBLES has it. */
   #toldTroubles = encodeTroubles([]);
   readonly #lender: HaltLender;
+  readonly #silence: Silence;
   readonly #connectedAtMs: number;
   readonly #startedMs: number;
   /** When it was last seen to have everything, monotonic ms. */
@@ -118,7 +120,6 @@ export class ServerSession {
   #lastLook: { readonly atMs: number; readonly txids: ReadonlyMap<string, number> } | undefined;
   #state: State = 'hello';
   #peer: Hello | undefined;
-  #heardMs: number;
   #wanted: (database: string) => boolean = () => true;
   #timer: NodeJS.Timeout;
   #undo: (() => void)[] = [];
@@ -135,7 +136,7 @@ export class ServerSession {
     });
     this.#connectedAtMs = parts.clock.wallMs();
     this.#startedMs = parts.clock.monotonicMs();
-    this.#heardMs = this.#startedMs;
+    this.#silence = new Silence(parts.clock);
     this.#currentMs = this.#startedMs;
     this.#timer = setInterval(() => this.#tick(), HEARTBEAT_MS);
     parts.transport.start({
@@ -173,9 +174,7 @@ export class ServerSession {
 
   #frame({ type, payload }: Frame): void {
     const state = this.#state;
-    // Nor does it stay for what it says then.
     if (state === 'refused') return;
-    this.#heardMs = this.#parts.clock.monotonicMs();
     if (type === FRAME_TYPES.HELLO && state === 'hello') this.#hello(payload);
     else if (type === FRAME_TYPES.AUTH && state === 'auth') this.#auth(payload);
     else if (type === FRAME_TYPES.SUBSCRIBE && state === 'welcomed')
@@ -394,7 +393,9 @@ export class ServerSession {
       transport.destroy(new LiteFsError('PROTOCOL', 'it has not proved who it is within 10 s'));
       return;
     }
-    if (now - this.#heardMs > SILENCE_MS_MAX) {
+    // Who was refused does not stay for what it says then.
+    const heard = this.#state === 'refused' ? 0 : transport.bytesReceived;
+    if (this.#silence.lasted(heard) > SILENCE_MS_MAX) {
       transport.destroy(new LiteFsError('PEER_UNREACHABLE', 'nothing heard from it for 10 s'));
       return;
     }
