@@ -6,6 +6,7 @@ import { LiteFsError } from '../errors.ts';
 import { judgePeer } from '../lease/judge.ts';
 import type { Position } from '../ltx/position.ts';
 import { nameMatcher } from '../patterns.ts';
+import { nameText } from '../store/layout.ts';
 import { VERSION } from '../version.ts';
 import { isProof, proof } from './auth.ts';
 import { EntrySpools } from './entry-spools.ts';
@@ -354,8 +355,9 @@ export class ClientSession {
   #leaveStalled(): void {
     for (const [database, receiver] of this.#receivers) {
       if (receiver.takenBytes === 0) continue;
-      const text = `${database} cannot be applied for now: what comes of it is left out until it can`;
-      this.#parts.log.warn({ database }, text);
+      const name = nameText(database);
+      const text = `${name} cannot be applied for now: what comes of it is left out until it can`;
+      this.#parts.log.warn({ database: name }, text);
       receiver.hold(receiver.drained());
     }
   }

@@ -2,6 +2,7 @@
 import net from 'node:net';
 import { errorText, LiteFsError } from '../errors.ts';
 import { type Position, samePosition } from '../ltx/position.ts';
+import { nameText } from '../store/layout.ts';
 import { ClientSession } from './client-session.ts';
 import { type Heartbeat, type Hello, NONCE_BYTES } from './messages.ts';
 import {
@@ -236,9 +237,10 @@ export class ReplicationClient {
 
   #troubled(troubles: readonly Trouble[]): void {
     for (const trouble of troubles) {
-      const known = this.#troubles.find(({ database }) => database === trouble.database);
+      const known = this.#troubles.find((each) => each.database === trouble.database);
       if (known?.reason === trouble.reason) continue;
-      this.#options.log.warn({ database: trouble.database }, troubleText(trouble));
+      const database = nameText(trouble.database);
+      this.#options.log.warn({ database }, troubleText(trouble));
     }
     this.#troubles = troubles;
   }

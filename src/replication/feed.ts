@@ -5,6 +5,7 @@
  */
 import fs from 'node:fs';
 import { type Position, samePosition } from '../ltx/position.ts';
+import { nameText } from '../store/layout.ts';
 import type { LogEntry } from '../store/log-entry.ts';
 import {
   type decodeChecksums,
@@ -255,8 +256,8 @@ export class DatabaseFeed {
       this.#tell('RESYNC_END', encodeNamedPosition(this.#database, this.#position));
       const seconds = Math.round(performance.now() - startedMs) / 1000;
       this.#events.resync(
-        `sent ${comparable ? 'the pages that differ' : 'all pages'} of ${this.#database} (${reason})`,
-        { database: this.#database, bytes, seconds, diverged },
+        `sent ${comparable ? 'the pages that differ' : 'all pages'} of ${nameText(this.#database)} (${reason})`,
+        { database: nameText(this.#database), bytes, seconds, diverged },
       );
     } finally {
       cut.close();

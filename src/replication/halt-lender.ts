@@ -4,6 +4,7 @@
  */
 import { errorText, LiteFsError } from '../errors.ts';
 import { type Position, ZERO_POSITION } from '../ltx/position.ts';
+import { nameText } from '../store/layout.ts';
 import { removeSpooled } from '../store/spool.ts';
 import { EntrySpools } from './entry-spools.ts';
 import { FRAME_TYPES } from './frame.ts';
@@ -111,7 +112,7 @@ export class HaltLender {
   }
 
   #refuse(database: string): void {
-    const error = `the halt lock of ${database} is not held`;
+    const error = `the halt lock of ${nameText(database)} is not held`;
     const refusal = encodeCommitted({ database, position: ZERO_POSITION, error });
     this.#transport.send('COMMITTED', refusal);
   }
@@ -125,7 +126,7 @@ export class HaltLender {
       return;
     }
     if (this.#locks.has(database)) {
-      answer(ZERO_POSITION, `${database} is locked over this connection already`);
+      answer(ZERO_POSITION, `${nameText(database)} is locked over this connection already`);
       return;
     }
     const lock: Lock = { id, granted: false };

@@ -4,6 +4,7 @@
  */
 import { LiteFsError } from '../errors.ts';
 import { formatPosition, type Position, ZERO_POSITION } from '../ltx/position.ts';
+import { nameText } from '../store/layout.ts';
 import { bytesOf, type ResyncBegin } from './messages.ts';
 import type { ReplicationLogger } from './parts.ts';
 import type { ReceivedEntry, ReplicationStore, Resync } from './store.ts';
@@ -28,6 +29,8 @@ interface Running {
 
 export class DatabaseReceiver {
   readonly #database: string;
+  /** The same, for people. */
+  readonly #name: string;
   readonly #store: ReplicationStore;
   readonly #events: ReceiverEvents;
   readonly #log: ReplicationLogger;
@@ -59,6 +62,7 @@ export class DatabaseReceiver {
     events: ReceiverEvents,
   ) {
     this.#database = database;
+    this.#name = nameText(database);
     this.#store = store;
     this.#log = log;
     this.#events = events;
@@ -97,7 +101,7 @@ export class DatabaseReceiver {
     this.#fail(
       new LiteFsError(
         'CHECKSUM_MISMATCH',
-        `${this.#database} at ${formatPosition(ours)} is not what the primary has: ${formatPosition(theirs)}`,
+        `${this.#name} at ${formatPosition(ours)} is not what the primary has: ${formatPosition(theirs)}`,
       ),
       this.#epoch,
     );
@@ -106,9 +110,9 @@ export class DatabaseReceiver {
   begin(base: ResyncBegin): void {
     this.#beginAnew();
     const text = base.diverged
-      ? `${this.#database} has what the primary does not (${base.reason}): it is kept, and replaced`
-      : `${this.#database} is being resynchronised: ${base.reason}`;
-    this.#log.info({ database: this.#database, diverged: base.diverged }, text);
+      ? `${this.#name} has what the primary does not (${base.reason}): it is kept, and replaced`
+      : `${this.#name} is being resynchronised: ${base.reason}`;
+    this.#log.info({ database: this.#name, diverged: base.diverged }, text);
     const running: Running = { store: undefined };
     this.#resync = running;
     this.#unfinished = running;
@@ -132,7 +136,7 @@ export class DatabaseReceiver {
       this.#unfinished = undefined;
       await resync.finish(position);
       this.#failures = 0;
-      this.#log.info({ database: this.#database }, `${this.#database} is in sync again`);
+      this.#log.info({ database: this.#name }, `${this.#name} is in sync again`);
       this.#events.applied(this.#database, position);
     });
     this.#resync = undefined;
@@ -282,7 +286,7 @@ export class DatabaseReceiver {
     this.#failures++;
     const { code, message } = error as LiteFsError;
     const pages = code !== 'DISK';
-    this.#log.error({ database: this.#database, code }, message);
+    this.#log.error({ database: this.#name, code }, message);
     const wait = Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** (this.#failures - 1));
     // The first time it is most likely over at once: what differs is sent.
     this.#retry = setTimeout(

@@ -36,6 +36,23 @@ afterEach(() => {
   mock.timers.reset();
 });
 
+it('is called by its name in the log, whose bytes are UTF-8', () => {
+  const lines: [object, string][] = [];
+  const info = (fields: object, text: string) => lines.push([fields, text]);
+  const nothing = () => {};
+  const events = { applied: nothing, request: nothing, released: nothing, discarded: nothing };
+  const database = Buffer.from('bücher.db').toString('latin1');
+  const named = new DatabaseReceiver(database, store, { ...SILENT, info }, events);
+  named.begin({ ...BASE, database, reason: 'away for long' });
+  named.close();
+  assert.deepEqual(lines, [
+    [
+      { database: 'bücher.db', diverged: false },
+      'bücher.db is being resynchronised: away for long',
+    ],
+  ]);
+});
+
 it('leaves no spool file behind of what comes after a failure', async () => {
   store.apply = () => Promise.reject(new LiteFsError('CHECKSUM_MISMATCH', 'no'));
   receiver.entry({ path: 'first' }, 1);
