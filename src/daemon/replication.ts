@@ -221,8 +221,11 @@ export class Replication {
 
   /** Why it is not connected; undefined when it is, or follows nobody. */
   #away(): string | undefined {
-    const upstream = this.upstream();
-    return upstream ? whyDisconnected(upstream) : undefined;
+    const target = this.#parts.config.replication.primary;
+    if (!this.#client || !target) return undefined;
+    const { connected, refused, error = null } = this.#client.state();
+    const address = `${target.host}:${target.port}`;
+    return whyDisconnected({ connected, refused, address, error });
   }
 
   #upstreamTroubles(): readonly Trouble[] {

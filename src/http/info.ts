@@ -79,7 +79,7 @@ export function whyDisconnected({
   refused,
   address,
   error,
-}: UpstreamReport): string | undefined {
+}: Pick<UpstreamReport, 'connected' | 'refused' | 'address' | 'error'>): string | undefined {
   if (connected) return undefined;
   return refused
     ? `refused by ${address}: ${error}`
