@@ -45,7 +45,8 @@ export function startHttpServer(
   );
   server.maxConnections = CONNECTIONS_MAX;
   return new Promise((resolve, reject) => {
-    server.once('error', (error) => {
+    // Later ones are of connections that the system cannot accept for want of descriptors or memory: others can come.
+    server.on('error', (error) => {
       reject(
         new LiteFsError(
           'LISTEN',

@@ -87,7 +87,8 @@ export function startProxy(
   });
   return new Promise((resolve, reject) => {
     const { host, port } = settings.addr;
-    server.once('error', (error) => {
+    // Later ones are of connections that the system cannot accept for want of descriptors or memory: others can come.
+    server.on('error', (error) => {
       const text = `the proxy cannot listen on ${host ?? ''}:${port}: ${errorText(error)}`;
       reject(
         new LiteFsError('LISTEN', text, { hint: 'Set proxy.addr to a free port.', cause: error }),

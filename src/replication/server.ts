@@ -55,7 +55,8 @@ export class ReplicationServer {
   /** Listens; resolves with the port. Throws LISTEN when the address is taken. */
   listen(host: string | undefined, port: number): Promise<number> {
     return new Promise((resolve, reject) => {
-      this.#server.once('error', (error) => {
+      // Later ones are of connections that the system cannot accept for want of descriptors or memory: others can come.
+      this.#server.on('error', (error) => {
         reject(
           new LiteFsError(
             'LISTEN',

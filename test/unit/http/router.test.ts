@@ -1,10 +1,12 @@
 /** From a request to its route, and what is answered when there is none or it fails. */
 import assert from 'node:assert/strict';
+import http from 'node:http';
 import { describe, test } from 'node:test';
 import { errorText, LiteFsError } from '../../../src/errors.ts';
 import { HttpFault } from '../../../src/http/fault.ts';
 import type { ErrorReport } from '../../../src/http/info.ts';
 import type { Route } from '../../../src/http/router.ts';
+import { withProxy } from '../proxy/stand.ts';
 import { ask, sendRaw, withServer } from './serve.ts';
 
 const routes: Route[] = [
@@ -245,6 +247,17 @@ describe('a request that a page of another name has made (DNS rebinding)', () =>
 });
 
 describe('limits', () => {
+  test('connections that the system cannot accept end nothing', async (t) => {
+    const create = t.mock.method(http, 'createServer');
+    const fail = async () => {
+      const server = create.mock.calls.at(-1)?.result as http.Server;
+      for (let i = 0; i < 3; i++) server.emit('error', new Error('accept ENFILE'));
+    };
+    await withServer({}, fail);
+    await withProxy(http.createServer(), fail);
+    assert.equal(create.mock.callCount(), 3);
+  });
+
   test('headers that are too long are refused', async () => {
     await withServer({ routes }, async (port) => {
       const answer = await sendRaw(port, `GET /a HTTP/1.1\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`);
