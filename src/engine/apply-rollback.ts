@@ -7,6 +7,7 @@ import { PENDING_BYTE, SHARED_FIRST, SHARED_SIZE } from '../sqlite/locks.ts';
 import { checkpointAll } from './checkpoint.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
+import { looksStrange, noteLook } from './former-writers.ts';
 import { insist } from './insist.ts';
 import { rest, untilRemovable, whenLookedUp } from './rest.ts';
 import type { Task } from './scheduler.ts';
@@ -37,9 +38,11 @@ export function* writePages(
   yield* whenLookedUp(ctx, () => db.files.create('db', FILE_MODE));
   const unlock = yield* lockExclusive(ctx, db);
   try {
+    const isStrange = looksStrange(db);
     writes.beforeWriting();
     // A half-written file would be worse than readers who wait.
     yield* insist(ctx, db, () => writeOver(db, writes));
+    if (db.look !== undefined && !isStrange) noteLook(db);
     const head = Buffer.alloc(100);
     db.files.read('db', head, 0);
     return { walMode: parseDbHeader(head)?.writeVersion === 2 };
@@ -130,6 +133,7 @@ export function dropFiles(db: Database): void {
   db.forgetWal();
   db.leavesWal = false;
   db.versionBefore = undefined;
+  db.look = undefined;
   db.files.unlink('db');
   db.files.unlink('wal');
   db.files.unlink('shm');

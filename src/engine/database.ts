@@ -8,6 +8,7 @@ import { type Position, ZERO_POSITION } from '../ltx/position.ts';
 import type { WalCursor } from '../sqlite/wal.ts';
 import type { Layout } from '../store/layout.ts';
 import { TransactionLog } from '../store/log.ts';
+import type { FileLook } from '../store/marker.ts';
 import { PageSums } from '../store/page-sums.ts';
 import { DatabaseFiles, type Roots } from './files.ts';
 import type { Halt } from './halt.ts';
@@ -60,6 +61,8 @@ export class Database {
   leavesWal = false;
   /** On a replica: it has a -wal only because readers would not notice what is in that (unseen.ts): what they have noticed. */
   versionBefore: Buffer | undefined;
+  /** On a replica that had its halt lock: how its file looked when we had last written it (former-writers.ts). */
+  look: FileLook | null | undefined;
   position: Position = ZERO_POSITION;
   /** What readers see, while transactions that the position has are not shown yet. */
   shown: Position | undefined;

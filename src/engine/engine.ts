@@ -19,6 +19,7 @@ import type { EngineContext } from './context.ts';
 import type { Database, DatabaseStatus } from './database.ts';
 import { endTasks, flushAll } from './every-lane.ts';
 import { Follower } from './follower.ts';
+import { FormerWriters } from './former-writers.ts';
 import { HaltWriter, untilReadOnly } from './halt-writer.ts';
 import type { LtxInput } from './ltx-input.ts';
 import { Maintenance } from './maintenance.ts';
@@ -64,6 +65,7 @@ export class Engine {
   };
   readonly #events: MountEvents;
   readonly #maintenance: Maintenance;
+  readonly #formerWriters: FormerWriters;
   readonly #handlers: Handlers;
   readonly #post: PostNews;
   readonly #queuedApplies = new Map<string, PendingApply[]>();
@@ -127,6 +129,7 @@ export class Engine {
       emitDropped: (db) => post({ kind: 'dropped', database: db.name }),
     });
     this.#maintenance = new Maintenance(this.ctx, this.registry, this.scheduler, options);
+    this.#formerWriters = new FormerWriters(this.ctx, this.registry, this.scheduler);
     this.#handlers = requestHandlers(this, this.#maintenance);
   }
 
@@ -288,6 +291,7 @@ export class Engine {
   step(): number | undefined {
     this.#events.drainWrites();
     this.#maintenance.poll();
+    if (this.#state === 'attached') this.#formerWriters.poll();
     if (this.captures) this.follower.poll();
     this.scheduler.step();
     // Asked after the step: a capture that has just ended says when to look again.
@@ -295,6 +299,7 @@ export class Engine {
       this.captures ? this.follower.nextInMs() : undefined,
       this.scheduler.nextInMs(),
       this.#maintenance.nextInMs(),
+      this.#state === 'attached' ? this.#formerWriters.nextInMs() : undefined,
     ];
     const due = waits.filter((wait) => wait !== undefined);
     return due.length === 0 ? undefined : Math.min(...due);

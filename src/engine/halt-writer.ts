@@ -30,6 +30,7 @@ import { tryLeaveWalMode, tryLockExclusive } from './apply-rollback.ts';
 import { withJournal } from './capture-journal.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
+import { noteLook } from './former-writers.ts';
 import { type Halt, HaltRefused } from './halt.ts';
 import { commitJournal, commitWal, restartWal } from './halt-commits.ts';
 import type { LtxInput } from './ltx-input.ts';
@@ -100,6 +101,7 @@ export class HaltWriter {
       end: (writer) => this.#end(db, halt, writer),
     };
     db.files.openAll();
+    db.look = undefined;
     this.#parts.holdsUp(true);
     db.halt = halt;
     this.#db = db;
@@ -305,6 +307,7 @@ export class HaltWriter {
         // Its writer has died.
         yield* undoJournal(ctx, db);
         this.#emptyJournal(`${db.name}-journal`);
+        noteLook(db);
       } finally {
         unlock();
       }
@@ -314,6 +317,7 @@ export class HaltWriter {
       const counter = headerOf(db)?.changeCounter;
       const same = sameLook(lookAt(db.files.backingPath('db')), halt.look);
       if (!same || counter !== db.changeCounter) halt.undone = yield* this.#takeBackUnseen(db);
+      noteLook(db);
       return true;
     } finally {
       db.files.lock('db', 'unlock', RESERVED_BYTE, 1);

@@ -29,6 +29,26 @@ describe('a connection that is lost under the halt lock', () => {
   });
   after(() => cluster?.close());
 
+  it('that was given back is none for a connection that goes on without a journal', async () => {
+    const database = 'kept.db';
+    await shellOutput(primary.file(database), 'CREATE TABLE t(x); INSERT INTO t VALUES(1);');
+    for (const node of nodes) await inSync(primary, node, database);
+    const query = `name=${database}&id=20`;
+    assert.equal((await halt(replica, 'POST', query)).status, 200);
+    const writer = new Sqlite(replica.file(database));
+    writer.exec('UPDATE t SET x = 2');
+    assert.equal((await halt(replica, 'DELETE', query)).status, 200);
+    assert.throws(() => writer.exec('UPDATE t SET x = 3'), /open/);
+    writer.pragma('journal_mode = memory');
+    writer.exec('UPDATE t SET x = 4');
+    await replica.logged(/kept\.db was written by an application that had it open/);
+    await until('what it wrote is undone', () => {
+      return writer.prepare('SELECT x FROM t').pluck().get() === 2;
+    });
+    writer.close();
+    await assertSame(nodes, database);
+  });
+
   for (const mode of JOURNAL_MODES) {
     it(`fails the next commit in journal mode ${mode}, and both are equal afterwards`, async () => {
       const database = `lost-${mode}.db`;
