@@ -214,6 +214,7 @@ test('a transaction of a node with the halt lock that the log has no room for le
     const [{ error }] = node.apply(rest[0]);
     assert.equal((error as LiteFsError).code, 'DISK');
     assert(!fs.existsSync(db.unfinishedFile));
+    assert.equal(db.status.state, 'ok', 'the other node hears of it');
   }));
 
 test('a log that cannot be flushed holds up such a transaction, and what is captured waits for it', () =>
