@@ -166,7 +166,7 @@ export class EngineClient implements ReplicationStore {
   }
 
   /** Has the log keep what follows these transactions, as far as its own bounds go; nothing else for `by` any more. */
-  pin(by: Pinner, txids: Record<string, number>): void {
+  pin(by: Pinner, txids: ReadonlyMap<string, number>): void {
     this.callIfAlive('pin', { by, txids }).catch(() => {});
   }
 

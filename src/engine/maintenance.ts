@@ -36,7 +36,7 @@ export class Maintenance {
   #nextSyncMs = 0;
   #nextTrimMs = 0;
   #nextSumsMs: number;
-  readonly #pinned = new Map<Pinner, Record<string, number>>();
+  readonly #pinned = new Map<Pinner, ReadonlyMap<string, number>>();
   #compacting = false;
   /** What has failed when it was last due, by database: it is not said again. */
   readonly #failing = new Set<string>();
@@ -56,7 +56,7 @@ export class Maintenance {
   }
 
   /** What follows these transactions is still needed. */
-  pin(by: Pinner, txids: Record<string, number>): void {
+  pin(by: Pinner, txids: ReadonlyMap<string, number>): void {
     this.#pinned.set(by, txids);
   }
 
@@ -144,7 +144,7 @@ export class Maintenance {
       db.log.sealIfOlder(this.#ctx.clockMs(), this.#options.retentionMs);
       if (db.log.first && db.log.first.timestampMs < before) this.#saveSumsOf(db);
       // Never what the saved checksums still need, whatever its age.
-      const pins = [...this.#pinned.values()].map((txids) => txids[db.name] ?? Infinity);
+      const pins = [...this.#pinned.values()].map((txids) => txids.get(db.name) ?? Infinity);
       const needed = Math.min(...pins, db.sumsSavedTxid);
       db.log.trim(before, needed, this.#options.logBytesMax, db.sumsSavedTxid);
     });

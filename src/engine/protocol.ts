@@ -173,7 +173,7 @@ export interface EngineCalls {
    */
   haltEnd: { args: { database: string; reason: string }; result: { undone: boolean } };
   /** What is still needed of the logs, by database: entries past these TXIDs stay. */
-  pin: { args: { by: Pinner; txids: Record<string, number> }; result: null };
+  pin: { args: { by: Pinner; txids: ReadonlyMap<string, number> }; result: null };
 }
 
 export type EngineRequest = {

@@ -22,7 +22,7 @@ export interface ReplicationServerOptions {
   /** A node was refused for a reason that an administrator should see: two primaries, say. */
   readonly onRefused: (verdict: Verdict, peer: Hello) => void;
   /** The lowest transaction that some replica still needs, by database. */
-  readonly onNeeds: (txids: Record<string, number>) => void;
+  readonly onNeeds: (txids: ReadonlyMap<string, number>) => void;
   /** Whether to compress towards a peer. Default: when it is not on this machine. */
   readonly compressFor?: (address: string) => boolean;
 }
@@ -145,10 +145,10 @@ export class ReplicationServer {
   #needsChanged(): void {
     this.#needsTimer ??= setTimeout(() => {
       this.#needsTimer = undefined;
-      const needs: Record<string, number> = {};
+      const needs = new Map<string, number>();
       for (const { positions } of this.replicas()) {
         for (const [name, { txid }] of positions) {
-          needs[name] = Math.min(needs[name] ?? Number.MAX_SAFE_INTEGER, txid);
+          needs.set(name, Math.min(needs.get(name) ?? Number.MAX_SAFE_INTEGER, txid));
         }
       }
       this.#options.onNeeds(needs);

@@ -20,8 +20,8 @@ export class LogPins {
     if (txid === undefined) txids.delete(database);
     else txids.set(database, txid);
     const { archive, cut } = this.#txids;
-    const needs = Object.fromEntries(archive);
-    for (const [name, begun] of cut) needs[name] = Math.min(needs[name] ?? begun, begun);
+    const needs = new Map(archive);
+    for (const [name, begun] of cut) needs.set(name, Math.min(needs.get(name) ?? begun, begun));
     this.#source.pin('snapshots', needs);
   }
 }

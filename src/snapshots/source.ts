@@ -34,6 +34,6 @@ export interface SnapshotSource {
   /** What follows a position, at most about `maxBytes`; the first may begin before it. */
   readLog(database: string, after: Position, maxBytes: number): Promise<SourceRead>;
   /** Has the log keep what follows these transactions, as far as its own bounds go; nothing else any more. */
-  pin(by: 'snapshots', txids: Record<string, number>): void;
+  pin(by: 'snapshots', txids: ReadonlyMap<string, number>): void;
   cutPages(database: string, theirs: undefined): Promise<SourceCut>;
 }

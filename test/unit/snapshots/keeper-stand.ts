@@ -121,7 +121,7 @@ export class KeeperStand {
         this.listeners.add(listener);
         return () => this.listeners.delete(listener);
       },
-      pin: (_, txids) => void this.pins.push(txids),
+      pin: (_, txids) => void this.pins.push(Object.fromEntries(txids)),
       readLog: async (_, { txid }) =>
         txid < this.logBegin
           ? { kind: 'unavailable', reason: 'the log no longer has it' }

@@ -3,9 +3,16 @@ import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { LogPins } from '../../../src/snapshots/log-pins.ts';
 
+it('pins a database by its name, whatever objects have by that name', () => {
+  const told: unknown[] = [];
+  const pins = new LogPins({ pin: (_, txids) => told.push([...txids]) });
+  pins.set('constructor', 'cut', 3);
+  assert.deepEqual(told, [[['constructor', 3]]]);
+});
+
 it('pins what either an archive or a snapshot that is being cut still needs, and tells of changes only', () => {
   const told: unknown[] = [];
-  const pins = new LogPins({ pin: (by, txids) => told.push([by, txids]) });
+  const pins = new LogPins({ pin: (by, txids) => told.push([by, Object.fromEntries(txids)]) });
   pins.set('a.db', 'archive', 7);
   pins.set('a.db', 'archive', 7);
   pins.set('a.db', 'cut', 5);
