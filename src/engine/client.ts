@@ -52,6 +52,7 @@ export class EngineClient implements ReplicationStore {
   readonly #link: EnginePort;
   readonly #pending = new Map<number, Pending>();
   readonly #positions = new Map<string, Position>();
+  #revision = 0;
   readonly #statuses = new Map<string, DatabaseStatus>();
   readonly #aside = new Set<string>();
   readonly #entryListeners = new Set<(entry: WireEntry) => void>();
@@ -99,6 +100,7 @@ export class EngineClient implements ReplicationStore {
         return true;
       case 'dropped':
         this.#positions.delete(news.database);
+        this.#revision++;
         for (const listener of this.#positionListeners) listener();
         this.#statuses.delete(news.database);
         for (const listener of this.#dropListeners) listener(news.database);
@@ -120,6 +122,7 @@ export class EngineClient implements ReplicationStore {
     aside: readonly string[],
   ): void {
     for (const { name, position } of databases) this.#positions.set(name, position);
+    this.#revision++;
     for (const name of aside) this.#aside.add(name);
   }
 
@@ -137,6 +140,10 @@ export class EngineClient implements ReplicationStore {
 
   positions(): ReadonlyMap<string, Position> {
     return this.#positions;
+  }
+
+  get revision(): number {
+    return this.#revision;
   }
 
   isAside(database: string): boolean {
@@ -266,6 +273,7 @@ export class EngineClient implements ReplicationStore {
 
   #moved(database: string, position: Position): void {
     this.#positions.set(database, position);
+    this.#revision++;
     this.#aside.delete(database);
     for (const listener of this.#positionListeners) listener();
   }

@@ -19,6 +19,7 @@ import { type Position, ZERO_POSITION } from '../ltx/position.ts';
 import { nameMatcher } from '../patterns.ts';
 import type { LogEntry } from '../store/log-entry.ts';
 import { VERSION } from '../version.ts';
+import { Acknowledged, type Ours } from './acknowledged.ts';
 import { isProof, proof } from './auth.ts';
 import { DatabaseFeed } from './feed.ts';
 import { FRAME_TYPES, type Frame, frameName } from './frame.ts';
@@ -106,7 +107,7 @@ const HANDSHAKE_MS_MAX = 10_000;
 export class ServerSession {
   readonly #parts: ServerSessionParts;
   readonly #feeds = new Map<string, DatabaseFeed>();
-  readonly #acked = new Map<string, Position>();
+  readonly #acked: Acknowledged;
   readonly #told = new Map<string, Position>();
   /** As TROUBLES has it. */
   #toldTroubles = encodeTroubles([]);
@@ -114,10 +115,8 @@ export class ServerSession {
   readonly #silence: Silence;
   readonly #connectedAtMs: number;
   readonly #startedMs: number;
-  /** When it was last seen to have everything, monotonic ms. */
-  #currentMs: number;
-  /** What we had at the last look that it did not have. */
-  #lastLook: { readonly atMs: number; readonly txids: ReadonlyMap<string, number> } | undefined;
+  /** The revision of our positions that it was told. */
+  #toldRevision: number | undefined;
   #state: State = 'hello';
   #peer: Hello | undefined;
   #wanted: (database: string) => boolean = () => true;
@@ -137,7 +136,7 @@ export class ServerSession {
     this.#connectedAtMs = parts.clock.wallMs();
     this.#startedMs = parts.clock.monotonicMs();
     this.#silence = new Silence(parts.clock);
-    this.#currentMs = this.#startedMs;
+    this.#acked = new Acknowledged(parts.clock);
     this.#timer = setInterval(() => this.#tick(), HEARTBEAT_MS);
     parts.transport.start({
       frame: (frame) => this.#frame(frame),
@@ -148,16 +147,14 @@ export class ServerSession {
   info(): ReplicaInfo | undefined {
     if (this.#state !== 'subscribed' || !this.#peer) return undefined;
     const { nodeId, hostname, release } = this.#peer;
-    const { address, clock } = this.#parts;
-    const behindMs = this.#isCurrent() ? 0 : clock.monotonicMs() - this.#currentMs;
     return {
       nodeId,
       hostname,
       release,
-      address,
+      address: this.#parts.address,
       connectedAtMs: this.#connectedAtMs,
-      behindMs,
-      positions: this.#acked,
+      behindMs: this.#acked.behindMs(this.#ours()),
+      positions: this.#acked.positions,
       wants: this.#wanted,
     };
   }
@@ -322,14 +319,11 @@ export class ServerSession {
     const feed = this.#feeds.get(entry.database);
     if (feed && this.#lender.isCommitting(entry.database)) feed.passOver(entry);
     else if (feed) feed.entry(entry);
-    else if (this.#wanted(entry.database)) this.#follow(entry.database, this.#has(entry.database));
+    else if (this.#wanted(entry.database))
+      this.#follow(entry.database, this.#acked.get(entry.database));
   }
 
   /** What it has of a database, as far as it has said. */
-  #has(database: string): Position {
-    return this.#acked.get(database) ?? ZERO_POSITION;
-  }
-
   /** The drop itself is an entry of the log; this tells it to a replica for which the log does not have it. */
   #dropped(database: string): void {
     if (!this.#wanted(database)) return;
@@ -339,32 +333,30 @@ export class ServerSession {
     this.#feeds.delete(database);
     if (store.positions().has(database)) return;
     const ours = this.#told.has(database);
-    transport.send('DROPPED', encodeDropped(database, !ours && (had?.txid ?? 0) > 0));
+    transport.send('DROPPED', encodeDropped(database, !ours && had.txid > 0));
     this.#told.delete(database);
     this.#acked.delete(database);
   }
 
-  /**
-   * Whether it has applied all that we have; notes when. One that follows a busy primary seldom has, so it also counts
-   * when it reaches what we had at the last look.
-   */
-  #isCurrent(): boolean {
-    const now = this.#parts.clock.monotonicMs();
-    const last = this.#lastLook;
-    if (last && !this.#hasApplied(last.txids)) return false;
-    if (last) this.#currentMs = last.atMs;
-    const txids = new Map([...this.#offered()].map(([name, { txid }]) => [name, txid]));
-    const isCurrent = this.#hasApplied(txids);
-    if (isCurrent) this.#currentMs = now;
-    this.#lastLook = isCurrent ? undefined : { atMs: now, txids };
-    return isCurrent;
+  #ours(): Ours {
+    return { revision: this.#parts.store.revision, positions: () => this.#offered() };
   }
 
-  #hasApplied(txids: ReadonlyMap<string, number>): boolean {
-    for (const [name, txid] of txids) {
-      if ((this.#acked.get(name)?.txid ?? 0) < txid) return false;
+  /** Positions that it was not told yet; their feeds hear of them, too. */
+  #news(): Map<string, Position> {
+    const news = new Map<string, Position>();
+    const { revision } = this.#parts.store;
+    if (revision === this.#toldRevision) return news;
+    this.#toldRevision = revision;
+    for (const [name, position] of this.#offered()) {
+      if (this.#told.get(name) === position) continue;
+      this.#told.set(name, position);
+      news.set(name, position);
+      const feed = this.#feeds.get(name);
+      if (feed) feed.moved(position);
+      else this.#follow(name, this.#acked.get(name));
     }
-    return true;
+    return news;
   }
 
   #ack(positions: Map<string, Position>): void {
@@ -400,16 +392,8 @@ export class ServerSession {
       return;
     }
     if (this.#state !== 'subscribed') return;
-    this.#isCurrent();
-    const positions = new Map<string, Position>();
-    for (const [name, position] of this.#offered()) {
-      if (this.#told.get(name) === position) continue;
-      this.#told.set(name, position);
-      positions.set(name, position);
-      const feed = this.#feeds.get(name);
-      if (feed) feed.moved(position);
-      else this.#follow(name, this.#has(name));
-    }
+    this.#acked.look(this.#ours());
+    const positions = this.#news();
     this.#tellTroubles();
     const { lagMs } = upstream();
     transport.send('HEARTBEAT', encodeHeartbeat({ clockMs: clock.wallMs(), lagMs, positions }));

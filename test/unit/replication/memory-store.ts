@@ -42,6 +42,7 @@ export class MemoryStore implements ReplicationStore {
   /** Whether the next step that writes fails. */
   diskIsFull: () => boolean = () => false;
   #queue: Promise<void> = Promise.resolve();
+  #looks = 0;
   readonly #entryListeners = new Set<(entry: LogEntry) => void>();
   readonly #dropListeners = new Set<(database: string) => void>();
 
@@ -78,6 +79,11 @@ export class MemoryStore implements ReplicationStore {
 
   positions(): ReadonlyMap<string, Position> {
     return new Map([...this.databases].map(([name, { position }]) => [name, position]));
+  }
+
+  /** It may always have changed. */
+  get revision(): number {
+    return this.#looks++;
   }
 
   isAside(database: string): boolean {
