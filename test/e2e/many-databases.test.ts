@@ -4,14 +4,16 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as after } from 'node:timers/promises';
 import Sqlite from 'better-sqlite3';
-import { inSync, startCluster, until } from '../harness/cluster.ts';
+import { inSync, startCluster, type TestNode, until } from '../harness/cluster.ts';
 
 const COUNT = 1000;
 const WINDOWS = 5;
 const WINDOW_MS = 2000;
+const SHARE_MAX = 0.01;
 
 test('1,000 databases in one mount: all replicated, and no work when nothing happens', async () => {
   const { cluster, primary, replica } = await startCluster('auto');
+  const empty = await startCluster('auto');
   try {
     const seed = path.join(cluster.dir, 'seed.db');
     const db = new Sqlite(seed);
@@ -40,20 +42,31 @@ test('1,000 databases in one mount: all replicated, and no work when nothing hap
         return names.filter((name) => name.endsWith('.sums')).length === COUNT;
       });
     }
-    const used: [number[], number[]] = [[], []];
+    const [ours, theirs] = [
+      [primary, replica],
+      [empty.primary, empty.replica],
+    ];
+    const used = new Map([...ours, ...theirs].map((node) => [node, [] as number[]]));
     for (let window = 0; window < WINDOWS; window++) {
-      const before = [primary.cpuMs(), replica.cpuMs()];
+      const before = new Map([...used.keys()].map((node) => [node, node.cpuMs()]));
       await after(WINDOW_MS);
-      used[0].push(primary.cpuMs() - before[0]);
-      used[1].push(replica.cpuMs() - before[1]);
+      for (const [node, list] of used) list.push(node.cpuMs() - (before.get(node) as number));
     }
     // The median: in one window or another V8 collects what the work before has left.
-    for (const [i, node] of [primary, replica].entries()) {
-      const share = used[i].sort((a, b) => a - b)[Math.floor(WINDOWS / 2)] / WINDOW_MS;
-      const windows = `${used[i].join(', ')} ms in windows of ${WINDOW_MS} ms`;
-      assert.ok(share < 0.01, `${node.name} used ${windows} of a processor`);
+    const shareOf = (node: TestNode) => median(used.get(node) as number[]) / WINDOW_MS;
+    for (const [i, node] of ours.entries()) {
+      // On a machine that is slow to wake up a node with nothing uses more than it should as well.
+      const most = Math.max(SHARE_MAX, 2 * shareOf(theirs[i]));
+      const windows = `${used.get(node)?.join(', ')} ms in windows of ${WINDOW_MS} ms`;
+      const text = `${node.name} used ${windows} of a processor, one without databases ${used.get(theirs[i])?.join(', ')}`;
+      assert.ok(shareOf(node) < most, text);
     }
   } finally {
     await cluster.close();
+    await empty.cluster.close();
   }
 });
+
+function median(numbers: readonly number[]): number {
+  return [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)];
+}
