@@ -4,7 +4,7 @@
 # minutes. DEBIAN_SUITE (bookworm) and DEBIAN_MIRROR say which Debian; CHROOT_TARBALL keeps the fresh one for the next run.
 set -euo pipefail
 cd -- "$(dirname -- "$0")/.."
-deb=$(ls -t dist/litefs-lite_*_"$(dpkg --print-architecture)".deb 2>/dev/null | head -1)
+deb=$(ls -t dist/litefs-lite_*_"$(dpkg --print-architecture)".deb 2>/dev/null | head -1 || true)
 [ -n "$deb" ] || { echo "no package in dist/: npm run deb makes it" >&2; exit 1; }
 work=$(mktemp -d -t litefs-lite-package.XXXXXX)
 root=$work/root
@@ -12,6 +12,7 @@ log=$work/log
 
 cleanup() {
   status=$?
+  set +e # a grep that finds nothing is no failure
   [ $status = 0 ] || { echo "FAILED; the last lines of $work/log were:" >&2; tail -30 "$log" >&2; }
   pkill -KILL -f "^$root" 2>/dev/null || true
   for pid in $(chrooted_pids); do kill -KILL "$pid" 2>/dev/null || true; done
