@@ -15,6 +15,7 @@ import { Archive, archiveOf } from '../../src/snapshots/archive.ts';
 import { restorePoints } from '../../src/snapshots/plan.ts';
 import { restore } from '../../src/snapshots/restore.ts';
 import { snapshotTasks } from '../../src/snapshots/tasks.ts';
+import { parseDbHeader } from '../../src/sqlite/db-header.ts';
 import { Cluster, type TestNode, until } from '../harness/cluster.ts';
 import { databaseImage, positionOf } from '../harness/image.ts';
 import { SeededRandom } from '../harness/random.ts';
@@ -202,7 +203,7 @@ async function record(
   databases: readonly Changing[],
 ): Promise<State[]> {
   const states: State[] = [];
-  for (const { name } of databases) {
+  for (const { name, mode } of databases) {
     // The node was killed between its removal and its return: there is nothing to record.
     const file = fs.statSync(primary.file(name), { throwIfNoEntry: false });
     if (!file || file.size === 0) continue;
@@ -222,10 +223,28 @@ async function record(
     const image = databaseImage(primary.file(name));
     // What is compared later must be what the node says that it has.
     const position = await primary.position(name);
-    assert.equal(positionOf(txid, image), position, `the image of ${name}\n${primary.logText()}`);
+    if (positionOf(txid, image) !== position) {
+      const how = differences(image, archive, path.join(path.dirname(dir), 'captured'));
+      assert.fail(`${name}, ${mode}, is not what ${position} was: ${how}\n${primary.logText()}`);
+    }
     states.push({ inode: ino, txid, image });
   }
   return states;
+}
+
+/** In which pages a file is not what was captured of it. */
+function differences(image: Buffer, archive: Archive, output: string): string {
+  restore(archive, { kind: 'latest' }, output, { check: 'off', force: true });
+  const captured = fs.readFileSync(output);
+  const header = parseDbHeader(image);
+  const pageSize = header?.pageSize ?? 512;
+  const pages: number[] = [];
+  for (let at = 0; at < Math.max(image.length, captured.length); at += pageSize) {
+    const [ours, theirs] = [image, captured].map((all) => all.subarray(at, at + pageSize));
+    if (!ours.equals(theirs)) pages.push(at / pageSize + 1);
+  }
+  const facts = { bytes: image.length, captured: captured.length, ...header, pages };
+  return JSON.stringify(facts, (_, value) => (typeof value === 'bigint' ? `${value}` : value));
 }
 
 /** The archives in a directory, by inode: their names change with those of the databases. */
