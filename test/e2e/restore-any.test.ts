@@ -15,7 +15,7 @@ import { Archive, archiveOf } from '../../src/snapshots/archive.ts';
 import { restorePoints } from '../../src/snapshots/plan.ts';
 import { restore } from '../../src/snapshots/restore.ts';
 import { snapshotTasks } from '../../src/snapshots/tasks.ts';
-import { parseDbHeader } from '../../src/sqlite/db-header.ts';
+import { databasePageCount, parseDbHeader } from '../../src/sqlite/db-header.ts';
 import { Cluster, type TestNode, until } from '../harness/cluster.ts';
 import { databaseImage, positionOf } from '../harness/image.ts';
 import { SeededRandom } from '../harness/random.ts';
@@ -220,7 +220,7 @@ async function record(
       },
     );
     const { ino } = fs.statSync(archive.root);
-    const image = databaseImage(primary.file(name));
+    const image = withoutRest(databaseImage(primary.file(name)));
     // What is compared later must be what the node says that it has.
     const position = await primary.position(name);
     if (positionOf(txid, image) !== position) {
@@ -230,6 +230,17 @@ async function record(
     states.push({ inode: ino, txid, image });
   }
   return states;
+}
+
+/**
+ * SQLite cuts a file after the commit that has made it smaller. When the node is killed between the two it stays longer than
+ * its header says, which no reader heeds, nor we.
+ */
+function withoutRest(image: Buffer): Buffer {
+  const header = parseDbHeader(image);
+  return header
+    ? image.subarray(0, databasePageCount(header, image.length) * header.pageSize)
+    : image;
 }
 
 /** In which pages a file is not what was captured of it. */
