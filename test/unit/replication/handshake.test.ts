@@ -9,7 +9,7 @@ import type { LocalNode } from '../../../src/replication/parts.ts';
 import { ServerSession } from '../../../src/replication/server-session.ts';
 import { FrameTransport } from '../../../src/replication/transport.ts';
 import { MemoryStore } from './memory-store.ts';
-import { connect, NO_HALTS, PRIMARY, REPLICA, settle } from './stand.ts';
+import { connect, NO_HALTS, PRIMARY, REPLICA, settle, UPSTREAM } from './stand.ts';
 
 let nowMs = 0;
 const clock = { wallMs: () => nowMs, monotonicMs: () => nowMs };
@@ -149,14 +149,7 @@ describe('a stranger', () => {
       log: { debug: record, info: record, warn: record, error: record },
       halts: NO_HALTS,
       mayWrite: true,
-      upstream: () => ({
-        hostname: '',
-        proxy: '',
-        knowsAll: true,
-        away: '',
-        lagMs: 0,
-        troubles: [],
-      }),
+      upstream: () => UPSTREAM,
       events: {
         authenticated: () => assert.fail('authenticated'),
         welcomed: () => assert.fail('welcomed'),

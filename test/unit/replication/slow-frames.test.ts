@@ -13,7 +13,7 @@ import {
 import { ServerSession } from '../../../src/replication/server-session.ts';
 import { FrameTransport } from '../../../src/replication/transport.ts';
 import { MemoryStore } from './memory-store.ts';
-import { NO_HALTS, PRIMARY, REPLICA, SILENT, settle } from './stand.ts';
+import { NO_HALTS, PRIMARY, REPLICA, SILENT, settle, UPSTREAM } from './stand.ts';
 
 let nowMs = 0;
 const clock = { wallMs: () => nowMs, monotonicMs: () => nowMs };
@@ -64,14 +64,7 @@ for (const side of ['client', 'server'] as const) {
         nonce: serverNonce,
         halts: NO_HALTS,
         mayWrite: true,
-        upstream: () => ({
-          hostname: '',
-          proxy: '',
-          knowsAll: true,
-          away: '',
-          lagMs: 0,
-          troubles: [],
-        }),
+        upstream: () => UPSTREAM,
         events: {
           authenticated: nothing,
           welcomed: nothing,

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { type Duplex, duplexPair } from 'node:stream';
 import { ClientSession } from '../../../src/replication/client-session.ts';
 import type { Hello } from '../../../src/replication/messages.ts';
-import type { Clock, HaltHost, LocalNode } from '../../../src/replication/parts.ts';
+import type { Clock, HaltHost, LocalNode, Upstream } from '../../../src/replication/parts.ts';
 import { ServerSession } from '../../../src/replication/server-session.ts';
 import { FrameTransport } from '../../../src/replication/transport.ts';
 import type { MemoryStore } from './memory-store.ts';
@@ -54,6 +54,16 @@ export const NO_HALTS: HaltHost = {
   lend: () => Promise.reject(new Error('no')),
   commit: () => Promise.reject(new Error('no')),
   takeBack() {},
+};
+
+/** Of a node that is the primary, and has nothing to say of it. */
+export const UPSTREAM: Upstream = {
+  hostname: '',
+  proxy: '',
+  knowsAll: true,
+  away: '',
+  lagMs: 0,
+  troubles: [],
 };
 
 export const SILENT = { debug() {}, info() {}, warn() {}, error() {} };

@@ -8,7 +8,7 @@ import { encodeHello, encodeSubscription } from '../../../src/replication/messag
 import { ServerSession } from '../../../src/replication/server-session.ts';
 import { FrameTransport } from '../../../src/replication/transport.ts';
 import { MemoryStore } from './memory-store.ts';
-import { NO_HALTS, PRIMARY, REPLICA, SILENT, settle, until } from './stand.ts';
+import { NO_HALTS, PRIMARY, REPLICA, SILENT, settle, UPSTREAM, until } from './stand.ts';
 import { follow } from './tcp-stand.ts';
 
 const TROUBLE = { database: 'a.db', hostname: 'box1', reason: 'it is in quarantine' };
@@ -59,14 +59,7 @@ it('are not told to a node that does not know of them', async () => {
     log: SILENT,
     halts: NO_HALTS,
     mayWrite: true,
-    upstream: () => ({
-      hostname: '',
-      proxy: '',
-      knowsAll: true,
-      away: '',
-      lagMs: 0,
-      troubles: [TROUBLE],
-    }),
+    upstream: () => ({ ...UPSTREAM, troubles: [TROUBLE] }),
     events: { authenticated() {}, welcomed() {}, refused() {}, acked() {}, closed() {} },
   });
   const transport = new FrameTransport(near);
