@@ -25,6 +25,7 @@ import { startNodeProxy } from './proxy.ts';
 import { Replication } from './replication.ts';
 import { ServiceManager } from './service-manager.ts';
 import { Snapshots } from './snapshots.ts';
+import { Signal, type StopSignals, stopSignals } from './stop-signals.ts';
 import { Supervisor } from './supervise.ts';
 import { type EngineThread, type MountThread, startEngine, startMount } from './threads.ts';
 
@@ -337,54 +338,6 @@ async function takeDown(running: Running, options: NodeOptions, force: AbortSign
     await engine.ended;
   }
   running.dataDir?.release();
-}
-
-class Signal {
-  readonly name: NodeJS.Signals;
-
-  constructor(name: NodeJS.Signals) {
-    this.name = name;
-  }
-}
-
-interface StopSignals {
-  /** Resolves at the first signal. */
-  readonly requested: Promise<Signal>;
-  /** Resolves at the second: no more waiting. */
-  readonly forced: Promise<void>;
-  readonly force: AbortSignal;
-  dispose(): void;
-}
-
-const STOP_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
-
-function stopSignals(stop: AbortSignal | undefined, log: Logger): StopSignals {
-  const requested = Promise.withResolvers<Signal>();
-  const forced = Promise.withResolvers<void>();
-  const force = new AbortController();
-  let count = 0;
-  const onSignal = (name: NodeJS.Signals) => {
-    if (count++ === 0) {
-      log.info(`stopping: ${name}`);
-      // A terminal that has gone is a reason to stop, as others; to applications SIGHUP often means something else.
-      requested.resolve(new Signal(name === 'SIGHUP' ? 'SIGTERM' : name));
-    } else {
-      force.abort();
-      forced.resolve();
-    }
-  };
-  const onAbort = () => onSignal('SIGTERM');
-  for (const name of STOP_SIGNALS) process.on(name, onSignal);
-  stop?.addEventListener('abort', onAbort);
-  return {
-    requested: requested.promise,
-    forced: forced.promise,
-    force: force.signal,
-    dispose() {
-      for (const name of STOP_SIGNALS) process.off(name, onSignal);
-      stop?.removeEventListener('abort', onAbort);
-    },
-  };
 }
 
 /**
