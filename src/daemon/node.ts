@@ -16,6 +16,7 @@ import { LAG_FILE } from '../mount/names.ts';
 import { keepMemorySmall } from '../os/allocator.ts';
 import { exitNow } from '../os/exit.ts';
 import type { Answered, RunningProxy } from '../proxy/server.ts';
+import { nameText } from '../store/layout.ts';
 import { Api } from './api.ts';
 import { Crash, type CrashWatch, EXIT_SOFTWARE, watchForCrash } from './crash.ts';
 import { type DataDir, openDataDir } from './data-dir.ts';
@@ -25,6 +26,7 @@ import { startNodeProxy } from './proxy.ts';
 import { Replication } from './replication.ts';
 import { ServiceManager } from './service-manager.ts';
 import { Snapshots } from './snapshots.ts';
+import { statusLine } from './status-line.ts';
 import { Signal, type StopSignals, stopSignals } from './stop-signals.ts';
 import { Supervisor } from './supervise.ts';
 import { type EngineThread, type MountThread, startEngine, startMount } from './threads.ts';
@@ -110,9 +112,12 @@ async function startAndServe(
     advertiseUrl: config.lease.advertiseUrl,
   });
 
-  manager.status('recovering the databases');
+  const oldHandlesMs = config.fuse.waitForOldHandlesMs;
+  manager.starting('looking for applications of a former life', oldHandlesMs);
   // No app of a former life may still write to the files that we are about to read.
-  await waitForOldHandles(dataDir.layout.tree, config.fuse.waitForOldHandlesMs, log);
+  await waitForOldHandles(dataDir.layout.tree, oldHandlesMs, log);
+
+  manager.starting('recovering the databases');
 
   // The engine brings every database into a known state before anybody can open one.
   const engine = startEngine(
@@ -131,10 +136,12 @@ async function startAndServe(
     },
     dataDir.layout.spool,
     log,
+    (database) => manager.starting(`recovering ${nameText(database)}`),
   );
   running.engine = engine;
   await engine.recovered;
   identity.recovered();
+  manager.starting('mounting');
 
   // Ports before the mount: a taken one must not leave anything half-mounted.
   const replication = new Replication({ config, identity, engine, log });
@@ -216,14 +223,18 @@ async function startAndServe(
     `mounted on ${mountDir} as ${role}${passthrough ? '' : ' (without passthrough: the kernel is older than 6.9, or it is off)'}`,
   );
 
-  // Replication, and with it readiness.
+  // Replication. systemd does not wait for the primary: a node without it serves what it has, and one that is never
+  // let in would hang for ever.
   replication.start();
   manager.watch(async () => {
     await engine.client.call('info', {});
     await fs.promises.stat(path.join(mountDir, LAG_FILE));
   });
+  manager.ready(() => {
+    const { followers } = replication;
+    return statusLine({ role, mountDir, followers, following: replication.following() });
+  });
   if (role === 'replica' && !config.skipSync) {
-    manager.status(`mounted on ${mountDir}; waiting to be in sync with the primary`);
     const synced = await Promise.race([
       replication.synced,
       ends.stopping.requested,
@@ -236,7 +247,6 @@ async function startAndServe(
   }
   api.ready();
   snapshots.start();
-  manager.ready(`${role}, mounted on ${mountDir}`);
   options.onReady?.({ httpPort: running.http.port, replicationPort });
 
   return serve(config, options, { engine, mount, replication, mountDir }, ends);

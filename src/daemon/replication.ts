@@ -17,6 +17,7 @@ import { probePrimary } from '../replication/probe.ts';
 import { ReplicationServer } from '../replication/server.ts';
 import { Halts } from './halts.ts';
 import { positionTexts } from './node-report.ts';
+import type { Following } from './status-line.ts';
 import type { EngineThread } from './threads.ts';
 
 export interface ReplicationParts {
@@ -217,6 +218,20 @@ export class Replication {
   /** Which databases here get old though the node is connected, and why. */
   stale(): string[] {
     return this.#upstreamTroubles().map(troubleText);
+  }
+
+  /** How many nodes follow this one. */
+  get followers(): number {
+    return this.#server.followers;
+  }
+
+  /** How this node gets on with the one that it follows; undefined when it follows none. */
+  following(): Following | undefined {
+    const target = this.#parts.config.replication.primary;
+    if (!this.#client || !target) return undefined;
+    const { server, inSync, lagMs } = this.#client.state();
+    const name = server?.hostname ?? `${target.host}:${target.port}`;
+    return { name, away: this.#away(), inSync, lagMs };
   }
 
   /** Why it is not connected; undefined when it is, or follows nobody. */

@@ -1,6 +1,6 @@
 /**
- * What systemd is told: that the node is ready, what it waits for, that it is alive, that it stops (sd_notify(3)).
- * Without systemd all of it does nothing.
+ * What systemd is told: that the node is ready, how it is, that it is alive, that it stops (sd_notify(3)). Without systemd
+ * all of it does nothing.
  */
 import { errorText } from '../errors.ts';
 import type { Logger } from '../log.ts';
@@ -8,12 +8,19 @@ import { sendDatagram } from '../os/unix-datagram.ts';
 
 /** So often within the time that systemd waits. */
 const PINGS = 4;
+/** How often the status is looked at. */
+const STATUS_MS = 1000;
+/** systemd takes up to 4096 bytes at once. */
+const STATUS_CHARACTERS_MAX = 800;
+/** How long a step of the start may take that says nothing meanwhile: as TimeoutStartSec in the unit. */
+const STEP_MS_MAX = 120_000;
 
 export class ServiceManager {
   readonly #socket: string | undefined;
   readonly #watchdogMs: number | undefined;
   readonly #log: Logger;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #timers: NodeJS.Timeout[] = [];
+  #status = '';
 
   /**
    * Takes what is meant for us out of `environment`: an app that inherited it could speak in our name.
@@ -28,18 +35,30 @@ export class ServiceManager {
     for (const name of ['NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID']) delete environment[name];
   }
 
-  /** A line for `systemctl status`. */
-  status(text: string): void {
-    this.#send(`STATUS=${text}`);
+  /**
+   * The start gets on: it may take `waitMs` more, and the next step the time of a step. Nothing else bounds it, as a
+   * large database is read for as long as that takes.
+   */
+  starting(text: string, waitMs = 0): void {
+    const extendUs = (STEP_MS_MAX + waitMs) * 1000;
+    this.#send(`EXTEND_TIMEOUT_USEC=${extendUs}\n${statusField(text)}`);
   }
 
-  /** Start jobs that wait for this node go on. */
-  ready(text: string): void {
-    this.#send(`READY=1\nSTATUS=${text}`);
+  /** Start jobs that wait for this node go on. From now on `systemctl status` shows what `read` says. */
+  ready(read: () => string): void {
+    this.#status = statusField(read());
+    this.#send(`READY=1\n${this.#status}`);
+    if (this.#socket === undefined) return;
+    const look = () => {
+      const status = statusField(read());
+      if (status !== this.#status) this.#send(status);
+      this.#status = status;
+    };
+    this.#timers.push(setInterval(look, STATUS_MS).unref());
   }
 
   stopping(): void {
-    clearInterval(this.#timer);
+    for (const timer of this.#timers) clearInterval(timer);
     this.#send('STOPPING=1\nSTATUS=stopping');
   }
 
@@ -61,7 +80,7 @@ export class ServiceManager {
       }
       isAsking = false;
     };
-    this.#timer = setInterval(ask, this.#watchdogMs / PINGS).unref();
+    this.#timers.push(setInterval(ask, this.#watchdogMs / PINGS).unref());
     void ask();
   }
 
@@ -73,4 +92,11 @@ export class ServiceManager {
       this.#log.warn(`systemd cannot be told "${text}": ${errorText(error)}`);
     }
   }
+}
+
+/** One line: a part of it may be what a peer has said, and each line is a message of its own. */
+function statusField(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is taken out.
+  const line = text.replace(/[\0-\x1f\x7f]+/g, ' ');
+  return `STATUS=${line.slice(0, STATUS_CHARACTERS_MAX)}`;
 }

@@ -26,11 +26,12 @@ export interface EngineThread {
   readonly ended: Promise<void>;
 }
 
-/** Starts the engine. */
+/** Starts the engine. `recovering` is called now and then, with what it is at, until it has recovered all databases. */
 export function startEngine(
   options: Omit<EngineOptions, 'eventFd' | 'shared'>,
   spoolDir: string,
   log: Logger,
+  recovering: (database: string) => void,
 ): EngineThread {
   const shared = new SharedState();
   shared.role = options.role;
@@ -64,6 +65,8 @@ export function startEngine(
     if (client.accept(news)) return;
     if (news.kind === 'log') {
       log[news.level](news.fields, news.message);
+    } else if (news.kind === 'recovering') {
+      recovering(news.database);
     } else if (news.kind === 'recovered') {
       client.adopt(news.databases, news.aside);
       recovered.resolve();

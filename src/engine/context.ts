@@ -23,6 +23,8 @@ export interface EngineContext {
   emitEntry(database: Database, entry: StoredEntry, bytes: Uint8Array | undefined): void;
   /** The position moved without an entry: after a resync, or at start. */
   emitPosition(database: Database): void;
+  /** The recovery of a database gets on. */
+  recovering?(database: Database): void;
   /** How the database is, for the outside. */
   setStatus(database: Database, status: DatabaseStatus): void;
   log(level: LogLevel, message: string, fields?: Record<string, unknown>): void;

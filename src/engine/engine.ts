@@ -93,6 +93,7 @@ export class Engine {
       emitPosition: (db) => {
         post({ kind: 'position', database: db.name, position: db.position });
       },
+      recovering: (db) => post({ kind: 'recovering', database: db.name }),
       setStatus: (db, status) => this.setStatus(db, status),
       log: (level, message, fields = {}) => post({ kind: 'log', level, message, fields }),
     };

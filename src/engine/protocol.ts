@@ -196,6 +196,8 @@ export interface WireError {
 }
 
 export type EngineNews =
+  /** The recovery gets on: it is at this database. The thread passes on one a second. */
+  | { readonly kind: 'recovering'; readonly database: string }
   | {
       readonly kind: 'recovered';
       readonly databases: readonly { name: string; position: Position }[];

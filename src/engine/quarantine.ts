@@ -19,7 +19,8 @@ export function recoverOrQuarantine(ctx: EngineContext, db: Database, roles: Rol
   const note = readNote(db);
   if (note !== undefined && !db.files.exists('db')) return keepPlace(ctx, db, note, roles);
   try {
-    for (const _ of recoverDatabase(ctx, db, roles));
+    ctx.recovering?.(db);
+    for (const _ of recoverDatabase(ctx, db, roles)) ctx.recovering?.(db);
   } catch (error) {
     if (!(error instanceof LiteFsError) || error.code !== 'DATABASE_CORRUPT') throw error;
     const isKept = keepPlace(ctx, db, errorText(error), roles);

@@ -17,7 +17,16 @@ export interface EngineWorkerData {
 
 const { options, main, mount } = workerData as EngineWorkerData;
 
+/** Often enough that main takes the recovery for alive. */
+const PROGRESS_MS = 1000;
+let progressMs = Number.NEGATIVE_INFINITY;
+
 function post(news: EngineNews, transfer: ArrayBuffer[] = []): void {
+  if (news.kind === 'recovering') {
+    const nowMs = performance.now();
+    if (nowMs - progressMs < PROGRESS_MS) return;
+    progressMs = nowMs;
+  }
   main.postMessage(news, transfer);
 }
 

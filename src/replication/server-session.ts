@@ -144,8 +144,13 @@ export class ServerSession {
     });
   }
 
+  /** Whether the peer follows us now. */
+  get isFollowed(): boolean {
+    return this.#state === 'subscribed';
+  }
+
   info(): ReplicaInfo | undefined {
-    if (this.#state !== 'subscribed' || !this.#peer) return undefined;
+    if (!this.isFollowed || !this.#peer) return undefined;
     const { nodeId, hostname, release } = this.#peer;
     return {
       nodeId,

@@ -78,6 +78,11 @@ export class ReplicationServer {
       .filter((info) => info !== undefined);
   }
 
+  /** How many that are. */
+  get followers(): number {
+    return [...this.#sessions].filter((session) => session.isFollowed).length;
+  }
+
   /** Those that have followed this node since it started, and do not now. */
   absent(): AbsentInfo[] {
     return this.#absentees.list();

@@ -9,6 +9,8 @@ import { sendDatagram } from '../../../src/os/unix-datagram.ts';
 import { until } from '../../harness/cluster.ts';
 import { NotifySocket } from '../../harness/notify-socket.ts';
 
+const UNIT = '../../../debian/litefs-lite.service';
+
 describe('the service manager', () => {
   const silent = pino({ level: 'silent' });
   let folder: string;
@@ -32,7 +34,7 @@ describe('the service manager', () => {
     };
     const manager = new ServiceManager(environment, 7, silent);
     assert.deepEqual(environment, { HOME: '/root' });
-    manager.ready('primary');
+    manager.ready(() => 'primary');
     manager.stopping();
     assert(socket.has('READY=1'));
     assert.deepEqual(socket.lines, ['READY=1', 'STATUS=primary', 'STOPPING=1', 'STATUS=stopping']);
@@ -54,12 +56,53 @@ describe('the service manager', () => {
     clearInterval(keepAlive);
   });
 
+  it('is told how the node is whenever that changes, and nothing after the end', async () => {
+    const environment = { NOTIFY_SOCKET: socket.path };
+    const manager = new ServiceManager(environment, 7, silent);
+    let status = 'not in sync';
+    let looked = 0;
+    manager.ready(() => {
+      looked++;
+      return status;
+    });
+    const keepAlive = setInterval(() => {}, 1000);
+    await until('looked at again', () => looked > 2);
+    status = 'in sync';
+    await until('told', () => socket.has('STATUS=in sync'));
+    manager.stopping();
+    clearInterval(keepAlive);
+    assert(socket.has('STATUS=stopping'));
+    const told = ['STATUS=not in sync', 'STATUS=in sync', 'STOPPING=1', 'STATUS=stopping'];
+    assert.deepEqual(socket.lines, ['READY=1', ...told]);
+  });
+
+  it('gets one line, whatever a peer has said', () => {
+    const manager = new ServiceManager({ NOTIFY_SOCKET: socket.path }, 7, silent);
+    manager.starting(`refused: no\nMAINPID=1\n${'x'.repeat(5000)}`);
+    assert(socket.has(/^STATUS=refused: no MAINPID=1 x/));
+    assert.deepEqual(socket.lines.length, 2);
+    assert(socket.lines[1].length < 1000);
+  });
+
+  it('waits on as long as the start gets on', () => {
+    const manager = new ServiceManager({ NOTIFY_SOCKET: socket.path }, 7, silent);
+    manager.starting('recovering a.db');
+    manager.starting('waiting', 5000);
+    assert(socket.has('STATUS=waiting'));
+    const times = socket.lines.flatMap(
+      (line) => /^EXTEND_TIMEOUT_USEC=(\d+)$/.exec(line)?.[1] ?? [],
+    );
+    const unit = fs.readFileSync(path.join(import.meta.dirname, UNIT), 'utf8');
+    const inUnit = Number(/^TimeoutStartSec=(\d+)min$/m.exec(unit)?.[1]) * 60e6;
+    assert.deepEqual(times.map(Number), [inUnit, inUnit + 5e6]);
+  });
+
   it('is not there, or means another process: nothing happens', () => {
-    new ServiceManager({}, 7, silent).ready('primary');
+    new ServiceManager({}, 7, silent).ready(() => 'primary');
     const another = { NOTIFY_SOCKET: socket.path, WATCHDOG_USEC: '1000', WATCHDOG_PID: '8' };
     new ServiceManager(another, 7, silent).watch(() => assert.fail('asked'));
     assert(!socket.has(/./));
-    new ServiceManager({ NOTIFY_SOCKET: `${folder}/nobody` }, 7, silent).ready('primary');
+    new ServiceManager({ NOTIFY_SOCKET: `${folder}/nobody` }, 7, silent).ready(() => 'primary');
     assert.throws(() => sendDatagram(`/${'x'.repeat(107)}`, ''), RangeError);
   });
 });
