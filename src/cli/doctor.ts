@@ -11,7 +11,9 @@ import type { Config } from '../config/config.ts';
 import type { Address } from '../config/values.ts';
 import { errorText, LiteFsError } from '../errors.ts';
 import type { NodeReport } from '../http/info.ts';
+import { holdingOf } from '../lease/holding.ts';
 import type { PeerFacts } from '../lease/judge.ts';
+import { membershipAtStart } from '../lease/membership.ts';
 import { listenersAt } from '../os/listeners.ts';
 import { isDeadMount, mountAt } from '../os/mounts.ts';
 import { greet } from '../replication/greet.ts';
@@ -204,17 +206,18 @@ async function askPrimary(url: string | undefined) {
   }
 }
 
-/** Who this node is by its node.json; undefined before its first start. */
+/** Who this node is when it starts, by its node.json and what it holds; undefined before its first start. */
 function ownFacts(dataDir: string): PeerFacts | undefined {
+  const layout = layoutOf(dataDir);
+  let stored: Pick<PeerFacts, 'nodeId' | 'clusterId' | 'term'>;
   try {
-    const facts = JSON.parse(textOf(layoutOf(dataDir).node)) as Pick<
-      PeerFacts,
-      'nodeId' | 'clusterId' | 'term'
-    >;
-    return { ...facts, role: 'replica', hostname: os.hostname() };
+    stored = JSON.parse(textOf(layout.node)) as typeof stored;
   } catch {
     return undefined;
   }
+  const role = 'replica';
+  const membership = membershipAtStart(stored, { role, holding: holdingOf(layout) }, () => '');
+  return { nodeId: stored.nodeId, ...membership, role, hostname: os.hostname() };
 }
 
 async function reportOf(url: string): Promise<{ report: NodeReport | undefined; why: string }> {

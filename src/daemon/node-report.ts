@@ -37,7 +37,7 @@ export class NodeReporter {
     const databases = await engine.call('info', {});
     const isPrimary = identity.role === 'primary';
     return {
-      clusterID: identity.clusterId ?? '',
+      clusterID: identity.boundTo,
       isPrimary,
       candidate: config.lease.candidate,
       path: mountDir,

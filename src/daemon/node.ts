@@ -10,6 +10,7 @@ import type { Config } from '../config/config.ts';
 import { errorText, LiteFsError } from '../errors.ts';
 import { apiRoutes } from '../http/routes.ts';
 import { type HttpServer, startHttpServer } from '../http/server.ts';
+import { holdingOf } from '../lease/holding.ts';
 import { NodeIdentity } from '../lease/node-identity.ts';
 import type { Logger } from '../log.ts';
 import { LAG_FILE } from '../mount/names.ts';
@@ -102,21 +103,29 @@ async function startAndServe(
   const { log } = options;
   const role = config.lease.candidate ? 'primary' : 'replica';
 
-  // Ours alone: the data directory, and who we are.
+  // Ours alone: the data directory.
   const mountDir = prepareMountPoint(config.fuse.dir, config.data.dir, log);
   const dataDir = openDataDir(config.data.dir, mountDir);
   running.dataDir = dataDir;
-  const identity = NodeIdentity.load(dataDir.layout.node, {
-    role,
-    hostname: ownHostname(config),
-    advertiseUrl: config.lease.advertiseUrl,
-  });
 
   const oldHandlesMs = config.fuse.waitForOldHandlesMs;
   manager.starting('looking for applications of a former life', oldHandlesMs);
   // No app of a former life may still write to the files that we are about to read.
   await waitForOldHandles(dataDir.layout.tree, oldHandlesMs, log);
 
+  // Who we are, which depends on what we have.
+  const holding = holdingOf(dataDir.layout);
+  if (holding === 'unknown') {
+    log.warn(
+      `not all of ${config.data.dir} can be read: for databases in it the node keeps its cluster`,
+    );
+  }
+  const identity = NodeIdentity.load(dataDir.layout.node, {
+    role,
+    hostname: ownHostname(config),
+    advertiseUrl: config.lease.advertiseUrl,
+    holding,
+  });
   manager.starting('recovering the databases');
 
   // The engine brings every database into a known state before anybody can open one.
@@ -141,6 +150,7 @@ async function startAndServe(
   running.engine = engine;
   await engine.recovered;
   identity.recovered();
+  bindToCluster(identity, engine, log);
   manager.starting('mounting');
 
   // Ports before the mount: a taken one must not leave anything half-mounted.
@@ -250,6 +260,17 @@ async function startAndServe(
   options.onReady?.({ httpPort: running.http.port, replicationPort });
 
   return serve(config, options, { engine, mount, replication, mountDir }, ends);
+}
+
+/** From the first database on the node belongs to the cluster whose id it has, also when that database goes again. */
+function bindToCluster(identity: NodeIdentity, { client }: EngineThread, log: Logger): void {
+  const look = () => {
+    if (client.positions().size === 0 || !identity.bind()) return;
+    const how = identity.role === 'primary' ? 'is founded' : 'is joined';
+    log.info(`cluster ${identity.clusterId} ${how} with the first database`);
+  };
+  look();
+  client.onPosition(look);
 }
 
 /** Until the end: the app's, ours by a signal or a bug, or that of a thread. */

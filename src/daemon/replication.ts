@@ -259,7 +259,8 @@ export class Replication {
   #local() {
     const { identity } = this.#parts;
     const { nodeId, clusterId, term, role, hostname, advertiseUrl } = identity;
-    return { nodeId, clusterId, term, role, hostname, advertiseUrl };
+    const isEmpty = identity.boundTo === '';
+    return { nodeId, clusterId, term, role, hostname, advertiseUrl, isEmpty };
   }
 
   #updateLag(): void {

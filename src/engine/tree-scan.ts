@@ -7,25 +7,27 @@ const MAGIC_BYTES = 16;
 
 /**
  * The databases below `dir`; follows no links. `enter` is called with each directory before it is read: what comes
- * after that, a watch that it sets tells.
+ * after that, a watch that it sets tells. `unsure` is called when a file cannot be opened to see what it is.
  */
 export function scanTree(
   root: string,
   dir = '',
   enter: (dir: string) => void = () => {},
+  unsure: () => void = () => {},
 ): string[] {
   const databases: string[] = [];
-  walk(root, dir, enter, databases);
+  walk(root, dir, { enter, unsure }, databases);
   return databases;
 }
 
-/** Whether the file begins like a database. */
-export function isDatabaseFile(root: string, name: string): boolean {
+/** Whether the file begins like a database; one that cannot be opened is taken for none, and `unsure` is told. */
+export function isDatabaseFile(root: string, name: string, unsure: () => void = () => {}): boolean {
   let fd: number;
   try {
     const flags = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK;
     fd = fs.openSync(treePath(root, name), flags);
-  } catch {
+  } catch (error) {
+    if (!isGone(error)) unsure();
     return false;
   }
   try {
@@ -37,10 +39,15 @@ export function isDatabaseFile(root: string, name: string): boolean {
   }
 }
 
-function walk(root: string, dir: string, enter: (dir: string) => void, databases: string[]): void {
+interface Hooks {
+  readonly enter: (dir: string) => void;
+  readonly unsure: () => void;
+}
+
+function walk(root: string, dir: string, hooks: Hooks, databases: string[]): void {
   let entries: fs.Dirent[];
   try {
-    enter(dir);
+    hooks.enter(dir);
     entries = fs.readdirSync(dir === '' ? Buffer.from(root) : treePath(root, dir), {
       withFileTypes: true,
       encoding: 'latin1',
@@ -52,8 +59,8 @@ function walk(root: string, dir: string, enter: (dir: string) => void, databases
   }
   for (const entry of entries) {
     const name = dir === '' ? entry.name : `${dir}/${entry.name}`;
-    if (entry.isDirectory()) walk(root, name, enter, databases);
-    else if (entry.isFile() && isDatabaseFile(root, name)) databases.push(name);
+    if (entry.isDirectory()) walk(root, name, hooks, databases);
+    else if (entry.isFile() && isDatabaseFile(root, name, hooks.unsure)) databases.push(name);
   }
 }
 

@@ -88,6 +88,7 @@ export function whyDisconnected({
 
 /** The first five fields are LiteFS's. */
 export interface NodeReport {
+  /** '' as long as the node has had no database. */
   readonly clusterID: string;
   readonly isPrimary: boolean;
   readonly candidate: boolean;

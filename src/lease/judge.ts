@@ -9,6 +9,8 @@ export interface PeerFacts {
   readonly term: number;
   readonly role: Role;
   readonly hostname: string;
+  /** It has had no database. Known of ourselves only: HELLO does not say it. */
+  readonly isEmpty?: boolean;
 }
 
 export type Refusal = 'itself' | 'same-node' | 'other-cluster' | 'two-primaries' | 'stale-term';
@@ -38,13 +40,11 @@ export function judgePeer(me: PeerFacts, peer: PeerFacts): Verdict | undefined {
         'a copy; remove node.json there',
     };
   }
-  if (me.clusterId !== '' && peer.clusterId !== '' && me.clusterId !== peer.clusterId) {
-    return {
-      code: 'other-cluster',
-      text:
-        `${peer.hostname} belongs to cluster ${peer.clusterId}, ${me.hostname} to ${me.clusterId}: ` +
-        'empty the data directory of the one that is to join the other',
-    };
+  // Two primaries are so whatever they belong to; of one without databases that is all there is to say.
+  const isOffer = me.role === 'primary' && me.isEmpty === true;
+  const isForeign = me.clusterId !== '' && peer.clusterId !== '' && me.clusterId !== peer.clusterId;
+  if (isForeign && !(isOffer && peer.role === 'primary')) {
+    return { code: 'other-cluster', text: isOffer ? emptyText(me, peer) : foreignText(me, peer) };
   }
   if (me.role === 'primary' && peer.role === 'primary') {
     return {
@@ -63,4 +63,19 @@ export function judgePeer(me: PeerFacts, peer: PeerFacts): Verdict | undefined {
     };
   }
   return undefined;
+}
+
+function foreignText(me: PeerFacts, peer: PeerFacts): string {
+  return (
+    `${peer.hostname} belongs to cluster ${peer.clusterId}, ${me.hostname} to ${me.clusterId}: ` +
+    'empty the data directory of the one that is to join the other'
+  );
+}
+
+/** The one with the databases must not be told to remove them. */
+function emptyText(me: PeerFacts, peer: PeerFacts): string {
+  return (
+    `${peer.hostname} belongs to cluster ${peer.clusterId}, and ${me.hostname} is a primary without databases: ` +
+    `make ${peer.hostname} the primary if its databases are wanted, else empty its data directory`
+  );
 }

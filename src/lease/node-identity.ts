@@ -3,24 +3,32 @@
  *
  *     {"nodeId": 16 hex digits, "clusterId": "" or 16 hex digits, "term": 0 … 2^53, "role": "primary" or "replica"}
  *
- * A primary makes the cluster's id at its first start and begins with term 1; a replica takes both from its
- * primary. The term goes up when the role moves to another node: of two primaries the one with the
- * lower term is the old one. The role is the one in which the node last served: it tells whose the databases were.
+ * A primary draws the cluster's id at its first start and begins with term 1; a replica takes both from its
+ * primary. They bind a node once it has databases (membership.ts). The term goes up when the role moves to another node:
+ * of two primaries the one with the lower term is the old one. The role is the one in which the node last served: it
+ * tells whose the databases were.
  */
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { errorText, LiteFsError } from '../errors.ts';
 import { syncDirectory } from '../store/log-files.ts';
+import { type Holding, type Membership, membershipAtStart, type Role } from './membership.ts';
 
-export type Role = 'primary' | 'replica';
+export type { Role } from './membership.ts';
 
-interface NodeFile {
+interface NodeFile extends Membership {
   readonly nodeId: string;
-  readonly clusterId: string;
-  readonly term: number;
   /** Absent in a file of before 0.1.0. */
   readonly role: Role | undefined;
+}
+
+export interface NodeFacts {
+  readonly role: Role;
+  readonly hostname: string;
+  readonly advertiseUrl: string | undefined;
+  /** What its data directory holds at this start. */
+  readonly holding: Holding;
 }
 
 export class NodeIdentity {
@@ -31,35 +39,29 @@ export class NodeIdentity {
   readonly hostname: string;
   readonly advertiseUrl: string | undefined;
   readonly #file: string;
+  #isBound: boolean;
   /** As it is on disk. */
   #content: NodeFile;
 
   /**
    * Reads the file, or makes it. Throws DATA_DIR when it makes no sense, DISK when it cannot be written.
    */
-  static load(
-    file: string,
-    facts: { role: Role; hostname: string; advertiseUrl: string | undefined },
-  ): NodeIdentity {
+  static load(file: string, facts: NodeFacts): NodeIdentity {
     const stored = readNodeFile(file) ?? {
       nodeId: randomId(),
       clusterId: '',
       term: 0,
       role: undefined,
     };
-    const founds = facts.role === 'primary' && stored.clusterId === '';
-    const content = founds ? { ...stored, clusterId: randomId(), term: 1 } : stored;
+    const content = { ...stored, ...membershipAtStart(stored, facts, randomId) };
     const identity = new NodeIdentity(file, content, facts);
     identity.#save(identity.#content);
     return identity;
   }
 
-  private constructor(
-    file: string,
-    content: NodeFile,
-    facts: { role: Role; hostname: string; advertiseUrl: string | undefined },
-  ) {
+  private constructor(file: string, content: NodeFile, facts: NodeFacts) {
     this.#file = file;
+    this.#isBound = facts.holding !== 'nothing';
     this.nodeId = content.nodeId;
     this.role = facts.role;
     this.formerRole = content.role ?? facts.role;
@@ -68,9 +70,21 @@ export class NodeIdentity {
     this.advertiseUrl = facts.advertiseUrl;
   }
 
-  /** 16 hex digits; '' on a replica that has never met its primary. */
+  /** What it tells other nodes: 16 hex digits; '' on a replica without databases that has not met its primary. */
   get clusterId(): string {
     return this.#content.clusterId;
+  }
+
+  /** The cluster to which its databases bind it; '' as long as it has had none. */
+  get boundTo(): string {
+    return this.#isBound ? this.clusterId : '';
+  }
+
+  /** It has a database. Returns whether that is its first. */
+  bind(): boolean {
+    const isFirst = !this.#isBound;
+    this.#isBound = true;
+    return isFirst;
   }
 
   get term(): number {

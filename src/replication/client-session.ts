@@ -223,6 +223,11 @@ export class ClientSession {
     // It has judged us; we judge it: a node may be wrong about itself.
     const verdict = judgePeer(server, local());
     if (verdict) throw new LiteFsError('PEER_REJECTED', verdict.text);
+    if (server.clusterId === '') {
+      // Taking that over, this node would forget its own.
+      const text = `${server.hostname} lets nodes follow it, though it belongs to no cluster`;
+      throw new LiteFsError('PROTOCOL', text);
+    }
     transport.trust();
     if (compress && (server.features & FEATURE_ZSTD) !== 0) transport.compress();
     this.#state = 'subscribing';

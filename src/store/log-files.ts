@@ -1,6 +1,7 @@
 /** Reading the files of a log back at start: headers and ends only, never the pages. */
 import fs from 'node:fs';
-import { errorText } from '../errors.ts';
+import path from 'node:path';
+import { errorText, LiteFsError } from '../errors.ts';
 import { decodeHeader, HEADER_BYTES, type LtxHeader } from '../ltx/header.ts';
 import type { Position } from '../ltx/position.ts';
 import { readPostChecksum } from '../ltx/tail.ts';
@@ -83,6 +84,43 @@ function readEntry(fd: number, file: string, offset: number, length: number): St
   });
   const post = { txid: header.maxTxid, checksum };
   return { ...positionsOf(header, post), path: file, offset, length };
+}
+
+/**
+ * The size in pages of a database after the newest entry of its log, 0 when that is a drop; undefined of a log without
+ * files. Reads only, so a torn end stays. Throws LTX_CORRUPT when no entry of it makes sense.
+ */
+export function newestCommit(dir: string): number | undefined {
+  const files = fs.readdirSync(dir).filter((name) => !name.endsWith('.tmp'));
+  if (files.length === 0) return undefined;
+  // By their first transactions, the newest last.
+  const ofTheLog = files.filter((name) => /\.(ltx|seg)$/.test(name)).sort();
+  for (const name of ofTheLog.reverse()) {
+    const commit = lastCommitOf(path.join(dir, name));
+    if (commit !== undefined) return commit;
+  }
+  throw new LiteFsError('LTX_CORRUPT', `there is no whole entry in ${dir}`);
+}
+
+/** undefined: no entry is whole. */
+function lastCommitOf(file: string): number | undefined {
+  const fd = fs.openSync(file, 'r');
+  try {
+    const size = fs.fstatSync(fd).size;
+    if (file.endsWith('.ltx')) return readEntry(fd, file, 0, size).commit;
+    let commit: number | undefined;
+    const prefix = Buffer.alloc(4);
+    for (let at = 0; at + 4 <= size; ) {
+      fs.readSync(fd, prefix, 0, 4, at);
+      const length = prefix.readUInt32BE();
+      if (at + 4 + length > size) break;
+      commit = readEntry(fd, file, at + 4, length).commit;
+      at += 4 + length;
+    }
+    return commit;
+  } finally {
+    fs.closeSync(fd);
+  }
 }
 
 /** What an entry says of itself, wherever it is stored. */

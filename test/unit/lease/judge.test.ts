@@ -50,6 +50,20 @@ const table: [what: string, me: Partial<PeerFacts>, peer: Partial<PeerFacts>, co
     { clusterId: 'c000000000000002', role: 'primary' },
     'other-cluster',
   ],
+  ['a primary without databases, and a node of no cluster', { isEmpty: true }, { clusterId: '' }],
+  ['a primary without databases, and a node that has heard its id', { isEmpty: true }, {}],
+  [
+    'a primary without databases, and a node of another cluster',
+    { isEmpty: true },
+    { clusterId: 'c000000000000002' },
+    'other-cluster',
+  ],
+  [
+    'a primary without databases, and another primary',
+    { isEmpty: true },
+    { clusterId: 'c000000000000002', role: 'primary' },
+    'two-primaries',
+  ],
   ['two primaries', {}, { role: 'primary' }, 'two-primaries'],
   ['two primaries, one of no cluster', {}, { role: 'primary', clusterId: '' }, 'two-primaries'],
   ['a replica that has seen a later term', {}, { term: 4 }, 'stale-term'],
@@ -71,3 +85,10 @@ for (const [what, me, peer, code] of table) {
     }
   });
 }
+
+test('a node with databases is not told to remove them for a primary that has none', () => {
+  const peer = { ...replica, clusterId: 'c000000000000002' };
+  const text = judgePeer({ ...server, isEmpty: true }, peer)?.text ?? '';
+  assert.match(text, /box1 is a primary without databases: make box2 the primary if/);
+  assert.match(judgePeer(server, peer)?.text ?? '', /empty the data directory of the one that/);
+});

@@ -1,4 +1,4 @@
-/** node.json on a disk that cannot be written: said in one line, and what is in memory stays what is on disk. */
+/** node.json: what is in memory is on disk, also on one that cannot be written, and a cluster binds by its databases. */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -6,7 +6,13 @@ import { type TestContext, test } from 'node:test';
 import { NodeIdentity } from '../../../src/lease/node-identity.ts';
 import { withFolder } from '../os/folder.ts';
 
-const FACTS = { role: 'replica', hostname: 'box2', advertiseUrl: undefined } as const;
+const FACTS = {
+  role: 'replica',
+  hostname: 'box2',
+  advertiseUrl: undefined,
+  holding: 'databases',
+} as const;
+const EMPTY = { ...FACTS, holding: 'nothing' } as const;
 
 function fillDisk(t: TestContext): void {
   t.mock.method(fs, 'writeFileSync', () => {
@@ -47,4 +53,30 @@ test('the role in which it served is another once the databases are recovered', 
     assert.equal(promoted.term, 1);
     promoted.recovered();
     assert.equal(NodeIdentity.load(file, { ...FACTS, role: 'primary' }).formerRole, 'primary');
+  }));
+
+test('what a replica without databases had of another life is gone from its file before anybody is met', () =>
+  withFolder((folder) => {
+    const file = path.join(folder, 'node.json');
+    const alone = NodeIdentity.load(file, { ...EMPTY, role: 'primary' });
+    assert.match(alone.clusterId, /^[0-9a-f]{16}$/);
+    const replica = NodeIdentity.load(file, EMPTY);
+    assert.deepEqual([replica.clusterId, replica.term], ['', 0]);
+    assert.equal(replica.nodeId, alone.nodeId);
+    assert.equal(JSON.parse(fs.readFileSync(file, 'utf8')).clusterId, '');
+  }));
+
+test('an id binds to nothing until the first database, which it is given without a write', (t) =>
+  withFolder((folder) => {
+    const file = path.join(folder, 'node.json');
+    const primary = NodeIdentity.load(file, { ...EMPTY, role: 'primary' });
+    assert.equal(primary.boundTo, '');
+    fillDisk(t);
+    assert.equal(primary.bind(), true);
+    assert.equal(primary.bind(), false);
+    assert.equal(primary.boundTo, primary.clusterId);
+    t.mock.restoreAll();
+    const again = NodeIdentity.load(file, { ...FACTS, role: 'primary' });
+    assert.equal(again.boundTo, primary.clusterId);
+    assert.equal(NodeIdentity.load(file, { ...FACTS, holding: 'unknown' }).boundTo, again.boundTo);
   }));

@@ -1,15 +1,17 @@
 /** How two nodes meet: who is let in, who is refused and why, and what strangers can do. */
 import assert from 'node:assert/strict';
 import { duplexPair } from 'node:stream';
-import { afterEach, beforeEach, describe, it, mock } from 'node:test';
+import { afterEach, beforeEach, describe, it, mock, test } from 'node:test';
 import { LiteFsError } from '../../../src/errors.ts';
+import { proof } from '../../../src/replication/auth.ts';
+import { ClientSession } from '../../../src/replication/client-session.ts';
 import { FRAME_TYPES, type Frame, frameName } from '../../../src/replication/frame.ts';
 import { decodeReject, encodeHello } from '../../../src/replication/messages.ts';
 import type { LocalNode } from '../../../src/replication/parts.ts';
 import { ServerSession } from '../../../src/replication/server-session.ts';
 import { FrameTransport } from '../../../src/replication/transport.ts';
 import { MemoryStore } from './memory-store.ts';
-import { connect, NO_HALTS, PRIMARY, REPLICA, settle, UPSTREAM } from './stand.ts';
+import { connect, NO_HALTS, PRIMARY, REPLICA, SILENT, settle, UPSTREAM } from './stand.ts';
 
 let nowMs = 0;
 const clock = { wallMs: () => nowMs, monotonicMs: () => nowMs };
@@ -120,16 +122,18 @@ describe('two nodes', () => {
   });
 });
 
+const STRANGER = {
+  ...REPLICA,
+  advertiseUrl: '',
+  features: 0,
+  nonce: Buffer.alloc(32),
+  primaryHostname: '',
+  primaryProxy: '',
+  release: '1',
+};
+
 describe('a stranger', () => {
-  const HELLO = encodeHello({
-    ...REPLICA,
-    advertiseUrl: '',
-    features: 0,
-    nonce: Buffer.alloc(32),
-    primaryHostname: '',
-    primaryProxy: '',
-    release: '1',
-  });
+  const HELLO = encodeHello(STRANGER);
 
   function listen() {
     const [near, far] = duplexPair();
@@ -231,4 +235,51 @@ describe('a stranger', () => {
     assert(isClosed);
     near.destroy();
   });
+});
+
+test('a server of no cluster is not followed: its id would take the place of ours', async () => {
+  const [near, far] = duplexPair();
+  const got: string[] = [];
+  const nonce = Buffer.alloc(32, 2);
+  const local = { ...REPLICA, clusterId: 'c000000000000001' };
+  const ended = Promise.withResolvers<Error | undefined>();
+  const server = new FrameTransport(far);
+  server.start({
+    frame({ type }) {
+      got.push(frameName(type));
+      if (type === FRAME_TYPES.HELLO) {
+        server.send(
+          'HELLO',
+          encodeHello({ ...STRANGER, ...PRIMARY, clusterId: '', nonce, advertiseUrl: '' }),
+        );
+      } else if (type === FRAME_TYPES.AUTH) {
+        const nonces = { clientNonce: Buffer.alloc(32, 1), serverNonce: nonce };
+        const ids = { clientId: local.nodeId, serverId: PRIMARY.nodeId };
+        server.send('AUTH', proof('s', 'server', { ...nonces, ...ids }));
+        server.send('WELCOME');
+      }
+    },
+    closed() {},
+  });
+  const parts = { store: new MemoryStore(), nonce: Buffer.alloc(32, 1), clock, log: SILENT };
+  const rest = { secret: 's', compress: false, patterns: undefined, held: new Map() };
+  new ClientSession({
+    ...parts,
+    ...rest,
+    transport: new FrameTransport(near),
+    local: () => local,
+    events: {
+      connected: () => assert.fail('connected'),
+      positions() {},
+      heartbeat() {},
+      applied() {},
+      troubles() {},
+      dropped() {},
+      closed: ended.resolve,
+    },
+  });
+  const error = await ended.promise;
+  assert.match(`${error}`, /box1 lets nodes follow it, though it belongs to no cluster/);
+  await settle();
+  assert.deepEqual(got, ['HELLO', 'AUTH']);
 });
