@@ -9,6 +9,9 @@ import path from 'node:path';
 import { type InitialSettings, initialConfig, SHIPPED_CONFIG } from '../config/initial.ts';
 import { parseConfig } from '../config/load.ts';
 import { errorText, LiteFsError } from '../errors.ts';
+import { holdingOf } from '../lease/holding.ts';
+import type { Holding } from '../lease/membership.ts';
+import { layoutOf } from '../store/layout.ts';
 import { syncDirectory } from '../store/log-files.ts';
 import { decodeToken, type JoinToken } from './join-token.ts';
 import { lanAddresses, lanHost } from './lan-host.ts';
@@ -42,7 +45,8 @@ export function init(flags: InitFlags): number {
   parseConfig(text, file, { env: {}, cwd: path.dirname(file), expandEnv: true });
   const kept = makeWay(file, flags.force ?? false);
   write(file, text);
-  process.stdout.write(`${story(file, settings, { kept, addresses })}\n`);
+  const holding = holdingOf(layoutOf(settings.dataDir ?? DATA_DIR));
+  process.stdout.write(`${story(file, settings, { kept, addresses, holding })}\n`);
   return 0;
 }
 
@@ -122,13 +126,13 @@ function write(file: string, text: string): void {
   }
 }
 
-/** What was done, and what to type next. */
-function story(
+/** What was done, what the node does at its next start, and what to type for that. */
+export function story(
   file: string,
   settings: InitialSettings,
-  more: { kept: string | undefined; addresses: readonly string[] },
+  more: { kept: string | undefined; addresses: readonly string[]; holding: Holding },
 ): string {
-  const { role, host, mountDir = '/litefs', dataDir = '/var/lib/litefs' } = settings;
+  const { role, host, mountDir = '/litefs', dataDir = DATA_DIR } = settings;
   const isPrimary = role === 'primary';
   const others = more.addresses.filter((address) => address !== host);
   const lines = [
@@ -137,8 +141,9 @@ function story(
     `  applications open their databases in ${mountDir}; they are kept in ${dataDir}`,
     ...(isPrimary ? [`  replicas find it at ${host}${hintOf(others)}`] : []),
     '  the secret is in the file, which only root may read (mode 0600)',
+    ...(isPrimary ? [] : joinLines(host, dataDir, more.holding)),
     '',
-    'Next:',
+    'Next (what runs now goes on as it was until it is restarted):',
     ...(file === DEFAULT_FILE
       ? ['  systemctl restart litefs-lite && litefs-lite status']
       : [`  litefs-lite mount --config ${file}`]),
@@ -150,6 +155,20 @@ function story(
 }
 
 const DEFAULT_FILE = '/etc/litefs-lite.yml';
+const DATA_DIR = '/var/lib/litefs';
+
+/** What a replica's start will do, as far as it can be told from here. */
+function joinLines(host: string, dataDir: string, holding: Holding): string[] {
+  const joins = `  at its next start this node joins ${host} and gets the databases that are there`;
+  if (holding === 'nothing') return [joins];
+  const has =
+    holding === 'databases' ? 'has databases' : 'may have databases: not all of it can be read';
+  return [
+    `${joins}, if it may:`,
+    `  ! ${dataDir} ${has}. ${host} refuses this node unless they are of its own cluster.`,
+    `    If they are not wanted: stop this node, and  mv ${dataDir} ${dataDir}.old`,
+  ];
+}
 
 function hintOf(others: readonly string[]): string {
   return others.length > 0 ? ` (also: ${others.join(', ')}; lease.advertise-url has it)` : '';

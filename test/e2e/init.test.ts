@@ -57,8 +57,24 @@ describe('init and token', () => {
     const secretLine = (text: string) =>
       /^ {2}secret: .*$/m.exec(fs.readFileSync(text, 'utf8'))?.[0];
     assert.equal(secretLine(file), secretLine(primary));
+    assert.match(
+      made.stdout,
+      new RegExp(`^  at its next start this node joins ${host} and gets`, 'm'),
+    );
+    assert.match(made.stdout, /^Next \(what runs now goes on as it was until it is restarted\):$/m);
     const refused = await runCli(['token', '--config', file]);
     assert.match(refused.stderr, /makes this node a replica\n {2}Run it on the primary/);
+  });
+
+  test('a replica that has databases: what its primary will say to that, and how to join without them', async () => {
+    const data = path.join(dir, 'data');
+    fs.mkdirSync(path.join(data, 'tree'), { recursive: true });
+    fs.writeFileSync(path.join(data, 'tree', 'app.db'), 'SQLite format 3\0');
+    const args = ['--token', (await token()).trim(), '--config', path.join(dir, 'full.yml')];
+    const made = await runCli(['init', ...args, '--data', data]);
+    assert.equal(made.status, 0, made.stderr);
+    assert.ok(made.stdout.includes(`  ! ${data} has databases. `), made.stdout);
+    assert.ok(made.stdout.includes(`mv ${data} ${data}.old\n`), made.stdout);
   });
 
   test('a mistyped token is refused, and nothing is written', async () => {
