@@ -7,6 +7,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { type NodeFlags, nodeAt, nodeUrl, repeated } from '../../../src/cli/node-url.ts';
+import { loadConfig } from '../../../src/config/load.ts';
 import { LiteFsError } from '../../../src/errors.ts';
 import { keepLocalSecret } from '../../../src/store/local-secret.ts';
 
@@ -59,6 +60,23 @@ describe('the URL of the node', () => {
     assert.equal(ask({}), 'http://127.0.0.1:20202');
     fs.writeFileSync(path.join(cwd, 'litefs.yml'), 'http: {addr: ":31203"}');
     assert.equal(ask({}), 'http://127.0.0.1:31203');
+  });
+
+  test('is the default for a user who may not read the config, or not look whether there is one', () => {
+    const home = path.join(cwd, 'home');
+    fs.mkdirSync(home, { mode: 0o700 });
+    const surroundings = { env: { HOME: home }, cwd: '/', expandEnv: true };
+    process.seteuid?.(65534);
+    try {
+      assert.equal(nodeUrl({}, surroundings), 'http://127.0.0.1:20202');
+      assert.throws(() => loadConfig(undefined, surroundings), {
+        code: 'CONFIG',
+        message: /cannot read the config file .*EACCES/,
+        hint: /sudo litefs-lite/,
+      });
+    } finally {
+      process.seteuid?.(0);
+    }
   });
 
   test('needs none of the secrets that the file takes from the environment', () => {
