@@ -23,8 +23,10 @@ export function openDataDir(dir: string, mountDir: string, log: Logger): DataDir
   let lock: number | undefined;
   let localSecret: string;
   try {
-    createLayout(layout);
+    fs.mkdirSync(layout.root, { recursive: true, mode: 0o700 });
     lock = takeLock(layout.lock, dir);
+    // It empties what is for one run, which must not be another daemon's.
+    createLayout(layout);
     localSecret = keepLocalSecret(layout.localSecret, (reason) =>
       log.warn(`${layout.localSecret} is replaced: ${reason}`),
     );
