@@ -76,10 +76,10 @@ for mode in wal delete; do
   within 30 cmp "$work/primary/mount/$mode.db-pos" "$work/replica/mount/$mode.db-pos"
   expect two sqlite3 "$work/replica/mount/$mode.db" 'SELECT x FROM t'
 done
-"$work/litefs-lite" verify --url http://127.0.0.1:28203
+"$work/litefs-lite" verify --config "$work/replica.yml"
 
 step "a snapshot, and a restore of it on arm64"
-arm64 snapshot --url http://127.0.0.1:28202
+arm64 snapshot --config "$work/primary.yml"
 arm64 restore wal.db --dir "$work/primary/snapshots" --output "$work/restored.db"
 expect two sqlite3 "$work/restored.db" 'SELECT x FROM t'
 

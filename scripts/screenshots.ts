@@ -29,7 +29,7 @@ try {
   const { page } = await browser.open(`http://127.0.0.1:${primary.httpPort}/`);
   written = write(primary, writing.signal);
   await setTimeout(WRITE_MS);
-  await fetch(`http://127.0.0.1:${primary.httpPort}/snapshot`, { method: 'POST' });
+  await primary.api('/snapshot', { method: 'POST' });
   await page.reload();
   await shoot(page, 'status-healthy.png', 'light', /All is well/);
   await third.kill();

@@ -54,8 +54,8 @@ async function main(): Promise<number> {
   Try, in another terminal:
     sqlite3 ${path.join(primary.mount, 'app.db')} "CREATE TABLE t(x); INSERT INTO t VALUES('hello')"
     sqlite3 ${path.join(replica.mount, 'app.db')} "SELECT * FROM t"
-    bin/litefs-lite status --url ${replica.url}
-    bin/litefs-lite verify --url ${replica.url}
+    bin/litefs-lite status --config ${replica.config}
+    bin/litefs-lite verify --config ${replica.config}
     bin/litefs-lite doctor --config ${replica.config}
 
   Ctrl-C stops both and removes everything.

@@ -165,8 +165,8 @@ async function commitsDuring(node: TestNode, rounds: number, windowMs: number): 
 }
 
 async function cutSnapshot(node: TestNode, database = 'big.db'): Promise<void> {
-  const url = `http://127.0.0.1:${node.httpPort}/snapshot?name=${database}`;
-  const report = (await (await fetch(url, { method: 'POST' })).json()) as SnapshotRunReport;
+  const cut = await node.api(`/snapshot?name=${database}`, { method: 'POST' });
+  const report = (await cut.json()) as SnapshotRunReport;
   if (!report.ok || report.snapshots.length === 0) throw new Error(JSON.stringify(report));
 }
 

@@ -1,14 +1,18 @@
 /**
- * Asking a running node over HTTP. What changes something, or gets what databases hold, carries the secret in
- * $LITEFS_SECRET, if that is set. By node:http: fetch gives up when no answer has begun after 300 s, and a snapshot may
- * take longer.
+ * Asking a running node over HTTP. What is not for everybody carries a secret (credentials.ts). By node:http: fetch gives
+ * up when no answer has begun after 300 s, and a snapshot may take longer.
  */
+import { once } from 'node:events';
 import http from 'node:http';
 import https from 'node:https';
+import net from 'node:net';
 import { pipeline, type Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import tls from 'node:tls';
 import { ERROR_CODES, type ErrorCode, errorText, LiteFsError } from '../errors.ts';
 import type { ErrorReport } from '../http/info.ts';
+import type { Credentials } from './credentials.ts';
+import type { NodeAddress } from './node-url.ts';
 
 const TIMEOUT_MS = 10 * 60_000;
 /** For what takes as long as it takes: a node that has gone is noticed by its connection. */
@@ -18,31 +22,41 @@ const KEEP_ALIVE_MS = 30_000;
 
 /** The JSON at a path. `msMax`: for all of the answer. Throws NODE_UNREACHABLE, or what the node answered. */
 export function getJson<T>(url: string, path: string, msMax = TIMEOUT_MS): Promise<T> {
-  return ask<T>('GET', url, path, msMax);
+  return ask<T>('GET', { url }, path, msMax);
+}
+
+/** The same for what is not for everybody. Throws PEER_REJECTED as well, as those below do. */
+export function getGuardedJson<T>(node: NodeAddress, path: string, msMax: number): Promise<T> {
+  return ask<T>('GET', node, path, msMax);
 }
 
 /** The same for what changes something. */
-export function postJson<T>(url: string, path: string, msMax = TIMEOUT_MS): Promise<T> {
-  return ask<T>('POST', url, path, msMax);
+export function postJson<T>(node: NodeAddress, path: string, msMax = TIMEOUT_MS): Promise<T> {
+  return ask<T>('POST', node, path, msMax);
 }
 
 /** The same for what takes something back. */
-export function deleteJson<T>(url: string, path: string): Promise<T> {
-  return ask<T>('DELETE', url, path, TIMEOUT_MS);
+export function deleteJson<T>(node: NodeAddress, path: string): Promise<T> {
+  return ask<T>('DELETE', node, path, TIMEOUT_MS);
 }
 
 type Method = 'GET' | 'POST' | 'DELETE';
 
-async function ask<T>(method: Method, url: string, path: string, msMax: number): Promise<T> {
+async function ask<T>(
+  method: Method,
+  { url, credentials }: Partial<NodeAddress> & { url: string },
+  path: string,
+  msMax: number,
+): Promise<T> {
   const signal = msMax === NO_LIMIT ? undefined : AbortSignal.timeout(msMax);
-  return readJson<T>(await openRequest(method, url, path, { signal }), url);
+  return readJson<T>(await openRequest(method, url, path, { signal, credentials }), url);
 }
 
 interface RequestOptions {
   readonly body?: Readable;
   readonly signal?: AbortSignal;
-  /** Whether it carries the secret; by default when it is no GET. */
-  readonly secret?: boolean;
+  /** For what is not for everybody. */
+  readonly credentials?: NodeAddress['credentials'];
 }
 
 /** An answer of which the body is yet to be read. Throws NODE_UNREACHABLE, or what the node answered. */
@@ -50,11 +64,12 @@ export async function openRequest(
   method: Method,
   url: string,
   path: string,
-  { body, signal, secret = method !== 'GET' }: RequestOptions = {},
+  { body, signal, credentials }: RequestOptions = {},
 ): Promise<http.IncomingMessage> {
+  const shown = credentials?.();
   let answer: http.IncomingMessage;
   try {
-    answer = await send(method, new URL(path, url), { body, signal, secret });
+    answer = await send(method, new URL(path, url), shown, { body, signal });
   } catch (error) {
     throw unreachable(url, error);
   }
@@ -62,8 +77,7 @@ export async function openRequest(
   if (status >= 200 && status < 300) return answer;
   const { code, message, hint } = await readJson<ErrorReport>(answer, url);
   // The node's hint is for who writes requests.
-  const own =
-    code === 'UNAUTHORIZED' ? "Set LITEFS_SECRET to that node's replication.secret." : hint;
+  const own = code === 'UNAUTHORIZED' && shown ? shown.hint() : hint;
   throw new LiteFsError(codeOf(code), `${url}: ${message}`, { hint: own });
 }
 
@@ -97,27 +111,50 @@ export async function readJson<T>(answer: http.IncomingMessage, url: string): Pr
   }
 }
 
-function send(
+async function send(
   method: Method,
   target: URL,
-  { body, signal, secret }: RequestOptions,
+  credentials: Credentials | undefined,
+  { body, signal }: Pick<RequestOptions, 'body' | 'signal'>,
 ): Promise<http.IncomingMessage> {
-  const token = secret ? process.env.LITEFS_SECRET : undefined;
-  const headers = token ? { authorization: `Bearer ${token}` } : {};
-  const { request } = target.protocol === 'https:' ? https : http;
-  return new Promise((resolve, reject) => {
-    // A connection of its own: one that was kept may be closed by the node just then.
-    const sent = request(target, { method, headers, signal, agent: false }, resolve);
-    sent.on('socket', (socket) => socket.setKeepAlive(true, KEEP_ALIVE_MS));
-    sent.on('error', reject);
-    if (body) {
-      body.on('error', reject);
-      // An error of either ends both, and is told of by them.
-      pipeline(body, sent, () => {});
-    } else {
-      sent.end();
-    }
+  // It may fail while we connect.
+  body?.on('error', () => {});
+  // A connection of its own: one that was kept may be closed by the node just then.
+  const socket = await connect(target, signal).catch((error) => {
+    body?.destroy();
+    throw error;
   });
+  const token = credentials?.tokenFor(socket);
+  // Node writes headers as latin1.
+  const bytes = Buffer.from(`Bearer ${token}`).toString('latin1');
+  const headers = token === undefined ? {} : { authorization: bytes };
+  const { request } = target.protocol === 'https:' ? https : http;
+  const createConnection = () => socket;
+  return new Promise((resolve, reject) => {
+    const sent = request(target, { method, headers, signal, createConnection }, resolve);
+    sent.on('error', (error) => reject(body?.errored ?? error));
+    // An error of either ends both.
+    if (body) pipeline(body, sent, () => {});
+    else sent.end();
+  });
+}
+
+/** Connects, so that who listens is known before anything is shown. Throws the system's errors. */
+async function connect(target: URL, signal: AbortSignal | undefined): Promise<net.Socket> {
+  const isEncrypted = target.protocol === 'https:';
+  const host = target.hostname.replace(/^\[|\]$/g, '');
+  const port = Number(target.port) || (isEncrypted ? 443 : 80);
+  const socket = isEncrypted
+    ? tls.connect({ host, port, servername: net.isIP(host) ? undefined : host })
+    : net.connect({ host, port });
+  try {
+    await once(socket, isEncrypted ? 'secureConnect' : 'connect', { signal });
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
+  socket.setKeepAlive(true, KEEP_ALIVE_MS);
+  return socket;
 }
 
 function unreachable(url: string, error: unknown): LiteFsError {

@@ -13,6 +13,7 @@ import { type Restored, type RestoreOptions, restore } from '../snapshots/restor
 import { temporaryIn } from '../snapshots/temporaries.ts';
 import { getJson, NO_LIMIT, openRequest, postJson, readJson } from './client.ts';
 import { removeDatabaseAtEnd } from './janitor.ts';
+import type { NodeAddress } from './node-url.ts';
 import { shellWord } from './shell-word.ts';
 
 export interface InPlace {
@@ -30,13 +31,13 @@ export interface InPlace {
  *   DATABASE_BUSY when an application keeps the database locked
  */
 export async function restoreInPlace(
-  url: string,
+  asked: NodeAddress,
   database: string,
   archive: Archive,
   target: Target,
   options: RestoreOptions,
 ): Promise<InPlace> {
-  const node = await getJson<NodeReport>(url, '/info');
+  const node = await getJson<NodeReport>(asked.url, '/info');
   if (!node.isPrimary) {
     throw new LiteFsError(
       'WRONG_STATE',
@@ -56,10 +57,10 @@ export async function restoreInPlace(
   removeDatabaseAtEnd(scratch);
   try {
     const restored = restore(archive, target, scratch, options);
-    await snapshotOf(url, database);
+    await snapshotOf(asked, database);
     // Most of what was committed meanwhile, while nobody waits for it.
-    await archived(url, database);
-    const { undoTxid, dir } = await written(url, database, scratch);
+    await archived(asked, database);
+    const { undoTxid, dir } = await written(asked, database, scratch);
     return { restored, undoTxid, undoDir: dir ?? undefined };
   } finally {
     for (const suffix of ['', '-wal', '-shm', '-journal']) {
@@ -69,11 +70,12 @@ export async function restoreInPlace(
 }
 
 /** Has the node make the database what the file is. */
-async function written(url: string, database: string, file: string): Promise<RestoreReport> {
+async function written(node: NodeAddress, database: string, file: string): Promise<RestoreReport> {
   const where = `/restore?name=${encodeURIComponent(database)}`;
   try {
     const body = fs.createReadStream(file);
-    return await readJson(await openRequest('POST', url, where, { body }), url);
+    const { url, credentials } = node;
+    return await readJson(await openRequest('POST', url, where, { body, credentials }), url);
   } catch (error) {
     if (!(error instanceof LiteFsError) || error.code !== 'NODE_UNREACHABLE') throw error;
     const message = `${error.message}. It had not said yet whether ${database} is restored`;
@@ -83,18 +85,18 @@ async function written(url: string, database: string, file: string): Promise<Res
 }
 
 /** A snapshot of what the database is now. */
-async function snapshotOf(url: string, database: string): Promise<void> {
+async function snapshotOf(node: NodeAddress, database: string): Promise<void> {
   const query = `?name=${encodeURIComponent(database)}`;
-  const run = await postJson<SnapshotRunReport>(url, `/snapshot${query}`, NO_LIMIT);
+  const run = await postJson<SnapshotRunReport>(node, `/snapshot${query}`, NO_LIMIT);
   if (run.ok) return;
   throw new LiteFsError('DISK', `the present state could not be kept: ${run.errors.join('; ')}`);
 }
 
 /** Has in the archive what is committed by now, which may be much. */
-async function archived(url: string, database: string): Promise<void> {
+async function archived(node: NodeAddress, database: string): Promise<void> {
   const query = `?name=${encodeURIComponent(database)}`;
   try {
-    await postJson<IncrementReport>(url, `/increment${query}`, NO_LIMIT);
+    await postJson<IncrementReport>(node, `/increment${query}`, NO_LIMIT);
   } catch (error) {
     throw new LiteFsError('DISK', `the last commits could not be kept: ${errorText(error)}`, {
       hint: 'Nothing was changed.',

@@ -8,7 +8,7 @@ import { type Restored, restore as restoreTo } from '../snapshots/restore.ts';
 import { formatTime, parseTime } from '../snapshots/when.ts';
 import { type ArchiveFlags, archivesDir, existingArchive } from './archives.ts';
 import { removeDatabaseAtEnd } from './janitor.ts';
-import { type NodeFlags, nodeUrl, repeated } from './node-url.ts';
+import { type NodeFlags, nodeAt, repeated } from './node-url.ts';
 import { progressBar } from './progress.ts';
 import { restoreInPlace } from './restore-in-place.ts';
 import { shellWord } from './shell-word.ts';
@@ -54,7 +54,7 @@ export async function restore(database: string, flags: RestoreFlags): Promise<nu
     return 0;
   }
   const { restored, undoTxid, undoDir } = await restoreInPlace(
-    nodeUrl(flags),
+    nodeAt(flags),
     database,
     archive,
     target,

@@ -9,7 +9,7 @@ import path from 'node:path';
 import { errorText, LiteFsError } from '../errors.ts';
 import type { HaltReport, NodeReport } from '../http/info.ts';
 import { deleteJson, getJson, postJson } from './client.ts';
-import { type NodeFlags, nodeUrl } from './node-url.ts';
+import { type NodeAddress, type NodeFlags, nodeAt } from './node-url.ts';
 
 interface Flags extends NodeFlags {
   readonly ifCandidate?: boolean;
@@ -25,8 +25,8 @@ const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** The command's exit status; 0 when it is not for this node. */
 export async function run(command: readonly string[], flags: Flags): Promise<number> {
-  const url = nodeUrl(flags);
-  const node = await getJson<NodeReport>(url, '/info');
+  const asked = nodeAt(flags);
+  const node = await getJson<NodeReport>(asked.url, '/info');
   const reason = whyNotHere(node, flags);
   if (reason) {
     process.stderr.write(`litefs-lite: not run: ${reason}\n`);
@@ -39,7 +39,7 @@ export async function run(command: readonly string[], flags: Flags): Promise<num
   };
   const { withHaltLockOn } = flags;
   if (withHaltLockOn === undefined) return runCommand(command, environment);
-  return withHaltLock(url, databaseOf(withHaltLockOn, node.path), () =>
+  return withHaltLock(asked, databaseOf(withHaltLockOn, node.path), () =>
     runCommand(command, environment),
   );
 }
@@ -54,16 +54,16 @@ function databaseOf(file: string, mountDir: string): string {
 
 /** Takes the lock, keeps it while `work` runs, and gives it back. */
 async function withHaltLock(
-  url: string,
+  node: NodeAddress,
   database: string,
   work: () => Promise<number>,
 ): Promise<number> {
   const query = `/halt?name=${encodeURIComponent(database)}&id=${randomInt(1, ID_MAX)}`;
   const warn = (error: unknown) => process.stderr.write(`litefs-lite: ${errorText(error)}\n`);
-  await postJson<HaltReport>(url, query);
+  await postJson<HaltReport>(node, query);
   let warned = false;
   const timer = setInterval(() => {
-    postJson<HaltReport>(url, query).catch((error) => {
+    postJson<HaltReport>(node, query).catch((error) => {
       // Its next commit fails; what it does about that is its own business.
       if (!warned) warn(error);
       warned = true;
@@ -73,13 +73,13 @@ async function withHaltLock(
   try {
     status = await work();
   } catch (error) {
-    await deleteJson(url, query).catch(warn);
+    await deleteJson(node, query).catch(warn);
     throw error;
   } finally {
     clearInterval(timer);
   }
   try {
-    await deleteJson<HaltReport>(url, query);
+    await deleteJson<HaltReport>(node, query);
   } catch (error) {
     if (status === 0) throw error;
     warn(error);

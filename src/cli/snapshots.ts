@@ -16,7 +16,7 @@ import {
 } from './archives.ts';
 import { getJson, NO_LIMIT, postJson } from './client.ts';
 import { removeAtEnd } from './janitor.ts';
-import { type NodeFlags, nodeUrl } from './node-url.ts';
+import { type NodeFlags, nodeAt } from './node-url.ts';
 import { counted, formatBytes, formatTable } from './table.ts';
 
 /** Reads the archives themselves; no node need run. */
@@ -90,9 +90,9 @@ export async function snapshot(
     throw new LiteFsError('USAGE', `there is no directory ${dir}`, { hint: 'Is it mounted?' });
   }
   const query = database === undefined ? '' : `?name=${encodeURIComponent(database)}`;
-  const url = nodeUrl(flags);
-  const run = await postJson<SnapshotRunReport>(url, `/snapshot${query}`, NO_LIMIT);
-  if (dir !== undefined) await copySnapshots(run, url, dir);
+  const node = nodeAt(flags);
+  const run = await postJson<SnapshotRunReport>(node, `/snapshot${query}`, NO_LIMIT);
+  if (dir !== undefined) await copySnapshots(run, node.url, dir);
   if (flags.json) process.stdout.write(`${JSON.stringify(run, null, 2)}\n`);
   else {
     for (const { name, txid, bytes } of run.snapshots) {

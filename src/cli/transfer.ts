@@ -8,7 +8,7 @@ import { errorText, LiteFsError } from '../errors.ts';
 import type { ImportReport } from '../http/info.ts';
 import { checkOutput, SIDE_FILES } from '../snapshots/output.ts';
 import { openRequest, postJson, readJson } from './client.ts';
-import { type NodeFlags, nodeUrl } from './node-url.ts';
+import { type NodeAddress, type NodeFlags, nodeAt } from './node-url.ts';
 import { progressBar } from './progress.ts';
 import { formatBytes } from './table.ts';
 
@@ -29,9 +29,9 @@ export async function exportDatabase(
   }
   const whole = file === undefined ? undefined : path.resolve(file);
   if (whole !== undefined) checkOutput(whole, flags.force ?? false);
-  const url = nodeUrl(flags);
+  const { url, credentials } = nodeAt(flags);
   const where = `/export?name=${encodeURIComponent(database)}`;
-  const body = await openRequest('GET', url, where, { secret: true });
+  const body = await openRequest('GET', url, where, { credentials });
   const total = Number(body.headers['content-length']);
   if (whole === undefined) {
     await pipeline(body, process.stdout, { end: false });
@@ -73,12 +73,13 @@ export async function importDatabase(
       },
     );
   }
-  const url = nodeUrl(flags);
+  const node = nodeAt(flags);
+  const { url, credentials } = node;
   const report = await withBar(size, async (counted) => {
     const body = fs.createReadStream(file).pipe(counted);
     const where = `/import?name=${encodeURIComponent(database)}`;
-    const response = await openRequest('POST', url, where, { body }).catch((error) =>
-      saidInstead(error, url, where),
+    const response = await openRequest('POST', url, where, { body, credentials }).catch((error) =>
+      saidInstead(error, node, where),
     );
     return readJson<ImportReport>(response, url);
   });
@@ -90,9 +91,9 @@ export async function importDatabase(
  * A node that refuses does not read what is sent, and the connection breaks, often before its answer has come. Without a
  * body it is heard. What it says of the body then is no answer to ours.
  */
-async function saidInstead(error: unknown, url: string, where: string): Promise<never> {
+async function saidInstead(error: unknown, node: NodeAddress, where: string): Promise<never> {
   if (error instanceof LiteFsError && error.code === 'NODE_UNREACHABLE') {
-    await postJson(url, where).catch((refusal: LiteFsError) => {
+    await postJson(node, where).catch((refusal: LiteFsError) => {
       if (refusal.code !== 'DATABASE_CORRUPT') throw refusal;
     });
   }

@@ -1,8 +1,8 @@
 /** `litefs-lite verify`: recomputes the checksums of a node's databases and compares them with its primary's. */
 import type { NodeReport, VerifyReport } from '../http/info.ts';
 import type { ArchiveFlags } from './archives.ts';
-import { getJson, NO_LIMIT } from './client.ts';
-import { type NodeFlags, nodeUrl } from './node-url.ts';
+import { getGuardedJson, getJson, NO_LIMIT } from './client.ts';
+import { type NodeFlags, nodeAt } from './node-url.ts';
 import { counted } from './table.ts';
 import { verifySnapshots } from './verify-snapshots.ts';
 
@@ -21,13 +21,13 @@ interface Verdict extends VerifyReport {
 /** 0: everything is what it should be; 65: something is not. */
 export async function verify(database: string | undefined, flags: VerifyFlags): Promise<number> {
   if (flags.snapshots) return verifySnapshots(database, flags);
-  const url = nodeUrl(flags);
-  const info = await getJson<NodeReport>(url, '/info');
+  const node = nodeAt(flags);
+  const info = await getJson<NodeReport>(node.url, '/info');
   const names = database === undefined ? info.databases.map(({ name }) => name) : [database];
   const verdicts: Verdict[] = [];
   for (const name of names) {
-    const report = await getJson<VerifyReport>(
-      url,
+    const report = await getGuardedJson<VerifyReport>(
+      node,
       `/verify?name=${encodeURIComponent(name)}`,
       NO_LIMIT,
     );

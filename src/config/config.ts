@@ -225,7 +225,8 @@ function namesItself({ primary, addr }: Config['replication']): boolean {
   return addr.host === undefined ? isLoopback(primary.host) : addr.host === primary.host;
 }
 
-function isInside(path: string, directory: string): boolean {
+/** Whether a path lies below a directory, by their names alone. */
+export function isInside(path: string, directory: string): boolean {
   return path.startsWith(directory.endsWith(sep) ? directory : directory + sep);
 }
 

@@ -15,12 +15,11 @@ import {
 } from './config.ts';
 import { type ConfigDocument, parseConfigDocument } from './document.ts';
 import { type Environment, expandVariables, type SourceProblem, unexpanded } from './expand.ts';
-import { Fault } from './fault.ts';
 import { ineffectiveFields } from './json-schema.ts';
 import { problemsOf } from './problems.ts';
 import { configFileSchema } from './schema.ts';
 import { incrementsMax } from './snapshots.ts';
-import { type Address, parseListenAddress } from './values.ts';
+import type { Address } from './values.ts';
 
 /** A config file is a page or two; what is larger is some other file. */
 const FILE_BYTES_MAX = 1 << 20;
@@ -52,9 +51,16 @@ export function searchPath(surroundings: Pick<Surroundings, 'env' | 'cwd'>): str
   ];
 }
 
-/** The first file of the search path that exists, or undefined. */
+/** The first file of the search path that exists, or may exist where we may not look; undefined when there is none. */
 export function findConfigFile(candidates: readonly string[]): string | undefined {
-  return candidates.find((path) => statSync(path, { throwIfNoEntry: false }) !== undefined);
+  return candidates.find((path) => {
+    try {
+      return statSync(path, { throwIfNoEntry: false }) !== undefined;
+    } catch {
+      // A folder that is not ours. Reading it says what is wrong.
+      return true;
+    }
+  });
 }
 
 /**
@@ -72,26 +78,34 @@ export function loadConfig(path: string | undefined, surroundings: Surroundings)
   return parseConfig(readConfigFile(file), file, surroundings);
 }
 
+/** What programs that ask a node must know of its config. */
+export interface NodePlace {
+  readonly httpAddr: Address;
+  /** data.dir and fuse.dir, absolute. Throws LiteFsError CONFIG: what the file says of them cannot be understood. */
+  dirs(): Pick<Config, 'data' | 'fuse'>;
+}
+
 /**
- * http.addr alone of the file that loadConfig would take, for programs that ask its node: they need not have the secret
- * that the file takes from the environment. undefined: the default, or there is no file, or none that we may read.
+ * The place of the node that the file is of which loadConfig would take. Only that is looked at: such programs need not
+ * have the secret that the file takes from the environment. Without a file, or one that we may read: the defaults.
  * @throws LiteFsError CONFIG: the file at `path` cannot be read, or what it says of http.addr cannot be understood
  */
-export function loadHttpAddr(
-  path: string | undefined,
-  surroundings: Surroundings,
-): Address | undefined {
-  const file =
+export function loadNodePlace(path: string | undefined, surroundings: Surroundings): NodePlace {
+  const found =
     path === undefined ? findConfigFile(searchPath(surroundings)) : resolve(surroundings.cwd, path);
-  if (file === undefined || (path === undefined && !isReadable(file))) return undefined;
-  const source = readConfigFile(file);
+  const file = path === undefined && found !== undefined && !isReadable(found) ? undefined : found;
+  const source = file === undefined ? '' : readConfigFile(file);
   const { value } = parseConfigDocument(expandVariables(source, surroundings.env).text);
-  const addr = (value as { http?: { addr?: unknown } } | undefined)?.http?.addr;
-  if (value !== undefined && addr === undefined) return undefined;
-  const address = parseListenAddress(addr);
-  if (!(address instanceof Fault)) return address;
-  // It says better than this what is wrong, and where.
-  return parseConfig(source, file, surroundings).config.http.addr;
+  const config = (...fields: [section: string, key: string][]): Config => {
+    const groups = (value ?? {}) as Record<string, Record<string, unknown> | null>;
+    const parts = fields.map(([section, key]) => [section, { [key]: groups[section]?.[key] }]);
+    const parsed = configFileSchema.safeParse(Object.fromEntries(parts));
+    if (value !== undefined && parsed.success) return resolveConfig(parsed.data, surroundings.cwd);
+    // It says better than this what is wrong, and where.
+    return parseConfig(source, file ?? '', surroundings).config;
+  };
+  const { addr } = config(['http', 'addr']).http;
+  return { httpAddr: addr, dirs: () => config(['data', 'dir'], ['fuse', 'dir']) };
 }
 
 /** `init` writes files that only root may read; others ask at the default port. */
@@ -117,7 +131,9 @@ function readConfigFile(file: string): string {
       closeSync(fd);
     }
   } catch (error) {
+    const isDenied = (error as NodeJS.ErrnoException).code === 'EACCES';
     throw new LiteFsError('CONFIG', `cannot read the config file ${file}: ${errorText(error)}`, {
+      hint: isDenied ? 'Run it as root: sudo litefs-lite ...' : undefined,
       cause: error,
     });
   }

@@ -120,7 +120,8 @@ const replication = section({
   secret: text()
     .optional()
     .describe(
-      'What all nodes share and a stranger does not know: who cannot prove it is not let in. Best kept in an environment variable.',
+      'What all nodes share and a stranger does not know: who cannot prove it is not let in. The API takes it from programs ' +
+        'on other machines. Best kept in an environment variable.',
     ),
 }).describe('Replication between nodes.');
 

@@ -1,12 +1,16 @@
-/** The data directory of a running node: its layout, and the lock that keeps a second daemon away. */
+/** The data directory of a running node: its layout, the lock that keeps a second daemon away, and the local secret. */
 import fs from 'node:fs';
 import path from 'node:path';
 import { errorText, LiteFsError } from '../errors.ts';
+import type { Logger } from '../log.ts';
 import { ofdLock } from '../os/locks.ts';
 import { createLayout, type Layout, layoutOf } from '../store/layout.ts';
+import { keepLocalSecret } from '../store/local-secret.ts';
 
 export interface DataDir {
   readonly layout: Layout;
+  /** What commands on this machine show. */
+  readonly localSecret: string;
   release(): void;
 }
 
@@ -14,12 +18,18 @@ export interface DataDir {
  * Makes and locks the directory. If the mount is going to hide it (data.dir below fuse.dir), it is reached
  * through a descriptor opened now. Throws DATA_DIR, or DISK when there is no space.
  */
-export function openDataDir(dir: string, mountDir: string): DataDir {
-  let lock: number;
+export function openDataDir(dir: string, mountDir: string, log: Logger): DataDir {
+  const layout = layoutOf(dir);
+  let lock: number | undefined;
+  let localSecret: string;
   try {
-    createLayout(layoutOf(dir));
-    lock = takeLock(layoutOf(dir).lock, dir);
+    createLayout(layout);
+    lock = takeLock(layout.lock, dir);
+    localSecret = keepLocalSecret(layout.localSecret, (reason) =>
+      log.warn(`${layout.localSecret} is replaced: ${reason}`),
+    );
   } catch (error) {
+    if (lock !== undefined) fs.closeSync(lock);
     throw error instanceof LiteFsError ? error : unusable(dir, error);
   }
   const hidden = path.resolve(dir).startsWith(`${path.resolve(mountDir)}${path.sep}`);
@@ -27,7 +37,8 @@ export function openDataDir(dir: string, mountDir: string): DataDir {
     ? fs.openSync(dir, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY)
     : undefined;
   return {
-    layout: layoutOf(through === undefined ? dir : `/proc/self/fd/${through}`),
+    layout: through === undefined ? layout : layoutOf(`/proc/self/fd/${through}`),
+    localSecret,
     release() {
       fs.closeSync(lock);
       if (through !== undefined) fs.closeSync(through);

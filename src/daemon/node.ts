@@ -105,7 +105,7 @@ async function startAndServe(
 
   // Ours alone: the data directory.
   const mountDir = prepareMountPoint(config.fuse.dir, config.data.dir, log);
-  const dataDir = openDataDir(config.data.dir, mountDir);
+  const dataDir = openDataDir(config.data.dir, mountDir, log);
   running.dataDir = dataDir;
 
   const oldHandlesMs = config.fuse.waitForOldHandlesMs;
@@ -183,8 +183,9 @@ async function startAndServe(
   running.http = await startHttpServer(
     {
       routes: apiRoutes(api),
-      secret: config.replication.secret,
-      names: namesOf(config, identity),
+      secrets: [dataDir.localSecret, config.replication.secret].filter(
+        (each) => each !== undefined,
+      ),
       answered: (route, status) => api.metrics.httpAnswered(route, status),
       failed: (what, error) =>
         log.error({ err: error }, `HTTP: ${what} failed: ${errorText(error)}`),
@@ -377,11 +378,4 @@ async function takeDown(running: Running, options: NodeOptions, force: AbortSign
  */
 function ownHostname(config: Config): string {
   return config.lease.candidate ? (config.lease.hostname ?? os.hostname()) : os.hostname();
-}
-
-/** By which other machines may know this one. */
-function namesOf({ http, lease }: Config, { hostname }: NodeIdentity): string[] {
-  const advertised = lease.advertiseUrl && new URL(lease.advertiseUrl).hostname;
-  const names = [hostname, os.hostname(), lease.hostname, http.addr.host, advertised];
-  return names.filter((name) => name !== undefined);
 }

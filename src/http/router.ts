@@ -1,7 +1,7 @@
 /** From a request to its route by path and method, and from what the route says to the answer. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { LiteFsError } from '../errors.ts';
-import { type Access, authorize, type Deed } from './authorization.ts';
+import { authorize } from './authorization.ts';
 import { asFault, faultReport, HttpFault } from './fault.ts';
 
 /** One request, and what is known of it. */
@@ -13,19 +13,33 @@ export interface Exchange {
   readonly signal: AbortSignal;
 }
 
-export interface Route {
-  readonly method: 'GET' | 'POST' | 'DELETE';
+interface RouteParts {
   readonly path: string;
-  /** What the client must be allowed to: it changes something, or hands out what databases hold. */
-  readonly deed?: Deed;
   /** Whether it reads the body of the request. What others send is not read. */
   readonly takesBody?: boolean;
   /** What to answer with, as JSON; undefined when it has answered by itself. */
   handle(exchange: Exchange): unknown;
 }
 
-export interface RouterOptions extends Access {
+/** For whoever reaches the port. It changes nothing, hands out nothing of what databases hold, and costs little. */
+interface PublicRoute extends RouteParts {
+  readonly access: 'public';
+  readonly method: 'GET';
+}
+
+/** For who shows a secret of the node. */
+interface SecretRoute extends RouteParts {
+  readonly access: 'secret';
+  readonly method: 'GET' | 'POST' | 'DELETE';
+}
+
+/** Each says where it is defined for whom it is. */
+export type Route = PublicRoute | SecretRoute;
+
+export interface RouterOptions {
   readonly routes: readonly Route[];
+  /** Each opens the routes that need one. */
+  readonly secrets: readonly string[];
   /** Is told of each answer; `route` is its path, or `other`. */
   readonly answered?: (route: string, status: number) => void;
   /** Is told of what no route should throw, and of what the client cannot be told any more. */
@@ -56,7 +70,7 @@ export class Router {
     };
     try {
       const route = pick(onPath, request.method, url?.pathname ?? request.url ?? '');
-      if (route.deed) authorize(request, route.deed, this.#options);
+      if (route.access !== 'public') authorize(request, this.#options.secrets);
       if (!route.takesBody) refuseBody();
       const query = url?.searchParams ?? new URLSearchParams();
       const body = await route.handle({ request, response, query, signal });

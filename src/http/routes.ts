@@ -53,35 +53,37 @@ export interface NodeApi {
 export function apiRoutes(node: NodeApi): Route[] {
   return [
     ...pageRoutes(),
-    { method: 'GET', path: '/info', handle: () => node.info() },
-    { method: 'GET', path: '/history', handle: () => node.history() },
+    { method: 'GET', path: '/info', access: 'public', handle: () => node.info() },
+    { method: 'GET', path: '/history', access: 'public', handle: () => node.history() },
     {
       method: 'GET',
       path: '/databases',
+      access: 'public',
       handle: async () => (await node.info()).databases,
     },
     {
       method: 'GET',
       path: '/verify',
+      access: 'secret',
       handle: ({ query }) => node.verify(databaseName(query)),
     },
-    { method: 'GET', path: '/snapshots', handle: () => node.snapshots() },
+    { method: 'GET', path: '/snapshots', access: 'public', handle: () => node.snapshots() },
     {
       method: 'POST',
       path: '/snapshot',
-      deed: 'changes',
+      access: 'secret',
       handle: ({ query }) => node.snapshot(query.has('name') ? databaseName(query) : undefined),
     },
     {
       method: 'POST',
       path: '/increment',
-      deed: 'changes',
+      access: 'secret',
       handle: ({ query }) => node.increment(databaseName(query)),
     },
     {
       method: 'GET',
       path: '/export',
-      deed: 'hands out',
+      access: 'secret',
       handle({ query, response, signal }) {
         const name = databaseName(query);
         const begin = (bytes: number) =>
@@ -97,32 +99,33 @@ export function apiRoutes(node: NodeApi): Route[] {
     {
       method: 'POST',
       path: '/import',
-      deed: 'changes',
+      access: 'secret',
       takesBody: true,
       handle: ({ query, request, signal }) => node.import(databaseName(query), request, signal),
     },
     {
       method: 'POST',
       path: '/restore',
-      deed: 'changes',
+      access: 'secret',
       takesBody: true,
       handle: ({ query, request, signal }) => node.restore(databaseName(query), request, signal),
     },
     {
       method: 'POST',
       path: '/halt',
-      deed: 'changes',
+      access: 'secret',
       handle: ({ query }) => node.halt(databaseName(query), lockId(query)),
     },
     {
       method: 'DELETE',
       path: '/halt',
-      deed: 'changes',
+      access: 'secret',
       handle: ({ query }) => node.unhalt(databaseName(query), lockId(query)),
     },
     {
       method: 'GET',
       path: '/metrics',
+      access: 'public',
       async handle({ response }) {
         const text = await node.metrics.text();
         response.writeHead(200, { 'content-type': node.metrics.contentType });
@@ -132,6 +135,7 @@ export function apiRoutes(node: NodeApi): Route[] {
     {
       method: 'GET',
       path: '/healthz',
+      access: 'public',
       handle({ response }) {
         const health = node.health();
         if (health.status === 'ok') return health;
@@ -142,6 +146,7 @@ export function apiRoutes(node: NodeApi): Route[] {
     {
       method: 'GET',
       path: '/events',
+      access: 'public',
       handle({ request, response }) {
         if (request.method === 'HEAD') response.end();
         else node.events.open(response, { type: 'init', data: node.primary() });

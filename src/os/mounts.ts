@@ -13,9 +13,14 @@ const MS_NOSUID = 2;
 const MS_NODEV = 4;
 const MNT_DETACH = 2;
 const UMOUNT_NOFOLLOW = 8;
+/** Not exported before glibc 2.36; the same number everywhere. */
+const SYS_OPEN_TREE = 428;
+const OPEN_TREE_CLONE = 1;
+const OPEN_TREE_CLOEXEC = 0o2000000;
 
 const mount = bind('mount', [PATH, PATH, PATH, 'ulong', PATH]);
 const umount2 = bind('umount2', [PATH, 'int']);
+const syscall3 = bind('syscall', ['long', 'long', PATH, 'long'], 'long');
 
 export interface MountOptions {
   /** Lets users other than this process's into the mount. */
@@ -123,4 +128,14 @@ const scratch = Buffer.alloc(256);
 export function isDeadMount(dir: string): boolean {
   const path = Buffer.from(`${dir}\0`);
   return statx(AT_FDCWD, path, AT_STATX_FORCE_SYNC, 0x7ff, scratch) === -errno.ENOTCONN;
+}
+
+/**
+ * A descriptor of a directory below which nothing is mounted: what other mounts hide is reached through it. To be closed.
+ * @throws SystemError EPERM without CAP_SYS_ADMIN
+ */
+export function openBelowMounts(dir: string): number {
+  const path = Buffer.from(`${dir}\0`);
+  const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
+  return checked('open_tree', syscall3(SYS_OPEN_TREE, AT_FDCWD, path, flags), dir);
 }

@@ -29,7 +29,7 @@ export interface HaltLenderParts {
   readonly transport: FrameTransport;
   readonly halts: HaltHost;
   /** Whether the replica may write here: not a stranger, as anybody is without a secret. */
-  readonly mayWrite: boolean;
+  readonly mayWrite: () => boolean;
   readonly spoolDir: string;
   /** A transaction of the replica is committed; told before the replica is. */
   readonly committed: (database: string, position: Position) => void;
@@ -121,8 +121,9 @@ export class HaltLender {
     const answer = (position: Position, error: string) => {
       this.#transport.send('HALTED', encodeHalted({ database, id, position, error }));
     };
-    if (!this.#parts.mayWrite) {
-      answer(ZERO_POSITION, 'without replication.secret only nodes of one machine may');
+    if (!this.#parts.mayWrite()) {
+      const text = 'without replication.secret only nodes of one machine may, run by the same user';
+      answer(ZERO_POSITION, text);
       return;
     }
     if (this.#locks.has(database)) {

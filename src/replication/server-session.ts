@@ -87,7 +87,7 @@ export interface ServerSessionParts {
   readonly upstream: () => Upstream;
   readonly halts: HaltHost;
   /** Whether it may write here under the halt lock: not a stranger, as anybody is without a secret. */
-  readonly mayWrite: boolean;
+  readonly mayWrite: () => boolean;
   readonly events: {
     /** It has proved that it knows the secret. */
     authenticated(session: ServerSession): void;

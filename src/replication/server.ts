@@ -2,6 +2,7 @@
 import net from 'node:net';
 import { errorText, LiteFsError } from '../errors.ts';
 import type { Verdict } from '../lease/judge.ts';
+import { endsOf, ownerOfPeer } from '../os/tcp-table.ts';
 import { Absentees, type AbsentInfo } from './absent.ts';
 import { type Hello, NONCE_BYTES } from './messages.ts';
 import type { Clock, HaltHost, LocalNode, ReplicationLogger, Upstream } from './parts.ts';
@@ -116,7 +117,7 @@ export class ReplicationServer {
       log,
       upstream,
       halts,
-      mayWrite: secret !== undefined || !isRemote(host),
+      mayWrite: () => secret !== undefined || isOurOwn(socket),
       events: {
         authenticated: (known) => this.#strangers.delete(known),
         welcomed: (known) => {
@@ -159,6 +160,12 @@ export class ReplicationServer {
       this.#options.onNeeds(needs);
     }, NEEDS_MS).unref();
   }
+}
+
+/** Whether the peer is a process of this machine that runs as the user that this one runs as. */
+function isOurOwn(socket: net.Socket): boolean {
+  const ends = endsOf(socket);
+  return ends !== undefined && ownerOfPeer(ends) === process.geteuid?.();
 }
 
 /** Whether an address is another machine's. */

@@ -13,6 +13,7 @@
  *     cuts/                  files that come and go while a database file is cut (../mount/cut-marks.ts)
  *     lock                   held by the daemon that runs on this directory
  *     node.json              identity, cluster and term
+ *     local-secret           what commands on this machine show to the HTTP API (local-secret.ts)
  *     archives.json          which directories have archives of snapshots (snapshots/place.ts)
  *     snapshot-run.json      until when their schedule was served (snapshots/served-times.ts)
  *
@@ -33,6 +34,7 @@ export interface Layout {
   readonly cuts: string;
   readonly lock: string;
   readonly node: string;
+  readonly localSecret: string;
   readonly archives: string;
   readonly snapshotRun: string;
 }
@@ -50,6 +52,7 @@ export function layoutOf(root: string): Layout {
     cuts: path.join(root, 'cuts'),
     lock: path.join(root, 'lock'),
     node: path.join(root, 'node.json'),
+    localSecret: path.join(root, 'local-secret'),
     archives: path.join(root, 'archives.json'),
     snapshotRun: path.join(root, 'snapshot-run.json'),
   };

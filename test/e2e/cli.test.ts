@@ -28,6 +28,7 @@ describe('commands that ask a running node', () => {
   let primary: TestNode;
   let replica: TestNode;
   const url = (node: TestNode) => ['--url', `http://127.0.0.1:${node.httpPort}`];
+  const config = (node: TestNode) => ['--config', node.configFile];
 
   before(async () => {
     ({ cluster, primary, replica } = await startCluster('auto'));
@@ -73,8 +74,7 @@ describe('commands that ask a running node', () => {
   });
 
   test('asks the node of the config that is named, or found in the working directory', async () => {
-    const file = path.join(replica.dir, 'litefs.yml');
-    const named = await runCli(['status', '--config', file]);
+    const named = await runCli(['status', ...config(replica)]);
     assert.equal(named.status, 0, named.stderr);
     assert.match(named.stdout, / is the replica of /);
     const found = await runCli(['verify', 'app.db'], { cwd: replica.dir });
@@ -93,16 +93,16 @@ describe('commands that ask a running node', () => {
   });
 
   test('verify: every database, or one; on a replica compared with the primary', async () => {
-    const all = await runCli(['verify', ...url(primary)]);
+    const all = await runCli(['verify', ...config(primary)]);
     assert.equal(all.status, 0, all.stdout);
     assert.match(all.stdout, /^app\.db: ok at [0-9a-f]{16}\/[0-9a-f]{16}, 2 pages$/m);
     assert.match(all.stdout, /^log\.db: ok at /m);
 
-    const one = await runCli(['verify', 'log.db', ...url(replica)]);
+    const one = await runCli(['verify', 'log.db', ...config(replica)]);
     assert.equal(one.status, 0, one.stdout);
     assert.match(one.stdout, /^log\.db: ok at .*, 2 pages, the same as on the primary\n$/);
 
-    const json = await runCli(['verify', '--json', 'app.db', ...url(replica)]);
+    const json = await runCli(['verify', '--json', 'app.db', ...config(replica)]);
     const [verdict] = JSON.parse(json.stdout) as (VerifyReport & { sameAsPrimary: boolean })[];
     assert.deepEqual([verdict.name, verdict.ok, verdict.sameAsPrimary], ['app.db', true, true]);
   });
@@ -114,7 +114,7 @@ describe('commands that ask a running node', () => {
     damaged[damaged.length - 1] ^= 1;
     fs.writeFileSync(file, damaged);
     try {
-      const { status, stdout } = await runCli(['verify', 'log.db', ...url(replica)]);
+      const { status, stdout } = await runCli(['verify', 'log.db', ...config(replica)]);
       assert.equal(status, EXIT_DATA);
       assert.match(stdout, /^log\.db: BAD at .*; pages 2$/m);
     } finally {
@@ -123,7 +123,7 @@ describe('commands that ask a running node', () => {
   });
 
   test('a database that is not there is named', async () => {
-    const { status, stderr } = await runCli(['verify', 'no.db', ...url(primary)]);
+    const { status, stderr } = await runCli(['verify', 'no.db', ...config(primary)]);
     assert.equal(status, EXIT_NO_INPUT);
     assert.match(stderr, /^litefs-lite: .*no\.db/);
   });

@@ -46,12 +46,13 @@ for (const mode of ['delete', 'wal']) {
       try {
         const lines = readline.createInterface({ input: writer.stdout })[Symbol.asyncIterator]();
         assert.equal((await lines.next()).value, 'goes');
-        const at = (where: string) => `http://127.0.0.1:${primary.httpPort}${where}?name=app.db`;
         for (let round = 0; round < ROUNDS; round++) {
-          const cut = await fetch(at('/snapshot'), { method: 'POST' });
+          const cut = await primary.api('/snapshot?name=app.db', { method: 'POST' });
           const run = (await cut.json()) as { ok: boolean };
           assert(run.ok, JSON.stringify(run));
-          const verified = (await (await fetch(at('/verify'))).json()) as { ok: boolean };
+          const verified = (await (await primary.api('/verify?name=app.db')).json()) as {
+            ok: boolean;
+          };
           assert(verified.ok, JSON.stringify(verified));
         }
         writer.stdin.end();
@@ -79,9 +80,7 @@ test('a database that is made anew while a snapshot waits is captured as what it
     const app = new Sqlite(file);
     try {
       app.exec("PRAGMA cache_size = 5; BEGIN; UPDATE t SET x = 'not committed yet' || x");
-      const asked = fetch(`http://127.0.0.1:${primary.httpPort}/snapshot?name=anew.db`, {
-        method: 'POST',
-      });
+      const asked = primary.api('/snapshot?name=anew.db', { method: 'POST' });
       asked.catch(() => {});
       await until('the snapshot is begun', () =>
         fs

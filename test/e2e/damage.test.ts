@@ -15,7 +15,7 @@ interface Verdict {
 }
 
 async function verify(node: TestNode, name: string): Promise<Verdict> {
-  const response = await fetch(`http://127.0.0.1:${node.httpPort}/verify?name=${name}`);
+  const response = await node.api(`/verify?name=${name}`);
   return (await response.json()) as Verdict;
 }
 

@@ -79,11 +79,10 @@ describe('the executable', () => {
     const before = fs.readFileSync(bin);
     fs.renameSync(installed, bin);
     try {
-      const at = (where: string) => `http://127.0.0.1:${primary.httpPort}${where}`;
-      const exported = await fetch(at('/export?name=a.db'));
+      const exported = await primary.api('/export?name=a.db');
       assert.equal(exported.status, 200);
       const body = await exported.arrayBuffer();
-      const imported = await fetch(at('/import?name=b.db'), { method: 'POST', body });
+      const imported = await primary.api('/import?name=b.db', { method: 'POST', body });
       assert.equal(imported.status, 200, await imported.text());
       assert.equal(sqlite3(primary.file('b.db'), 'SELECT x FROM t').trim(), 'kept');
     } finally {

@@ -33,9 +33,9 @@ test('databases are imported while an application makes large transactions in an
     const body = source.serialize();
     source.close();
     const importOne = async (_: unknown, lane: number) => {
-      const url = `http://127.0.0.1:${primary.httpPort}/import?name=imported-${lane}.db`;
+      const where = `/import?name=imported-${lane}.db`;
       while (!isWritten) {
-        const answer = await fetch(url, { method: 'POST', body });
+        const answer = await primary.api(where, { method: 'POST', body });
         assert.equal(answer.status, 200, await answer.text());
       }
     };

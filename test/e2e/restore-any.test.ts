@@ -140,8 +140,7 @@ test('a restore to every recorded state gives what it was', async (t) => {
       states.push(...newest);
     }
     // One more of each that has changed: what is before it need not be kept below.
-    const url = `http://127.0.0.1:${primary.httpPort}/snapshot`;
-    assert.equal((await fetch(url, { method: 'POST' })).status, 200);
+    assert.equal((await primary.api('/snapshot', { method: 'POST' })).status, 200);
     assert.equal(await primary.stop(), 0);
 
     const output = path.join(cluster.dir, 'restored');

@@ -63,14 +63,14 @@ describe('a restore in place', () => {
           INSERT INTO pair VALUES(0, 0);
           INSERT INTO t SELECT value, randomblob(4000) FROM generate_series(1, 5000)`,
         );
-        const url = `http://127.0.0.1:${primary.httpPort}`;
-        assert.equal((await runCli(['snapshot', '--url', url])).status, 0);
+        const config = ['--config', primary.configFile];
+        assert.equal((await runCli(['snapshot', ...config])).status, 0);
         const good = archiveOf(dir, 'app.db').list().at(-1)?.maxTxid ?? 0;
         const hex = good.toString(16).padStart(16, '0');
         sqlite3(file, 'UPDATE t SET y = NULL WHERE x % 2; DELETE FROM t WHERE x > 4000');
 
         const end = await startApp(file, over.signal);
-        const args = ['restore', 'app.db', '--dir', dir, '--in-place', '--url', url, '--txid'];
+        const args = ['restore', 'app.db', '--dir', dir, '--in-place', ...config, '--txid'];
         const restored = await runCli([...args, hex]);
         assert.equal(restored.status, 0, restored.stderr);
         const rows = 'SELECT count(*), count(y) FROM t';
@@ -123,8 +123,8 @@ describe('a restore in place', () => {
           `PRAGMA journal_mode=${mode}; CREATE TABLE t(x, y);
           INSERT INTO t SELECT value, randomblob(4000) FROM generate_series(1, 1000)`,
         );
-        const url = ['--url', `http://127.0.0.1:${primary.httpPort}`];
-        assert.equal((await runCli(['snapshot', ...url])).status, 0);
+        const config = ['--config', primary.configFile];
+        assert.equal((await runCli(['snapshot', ...config])).status, 0);
         const txid = `${archiveOf(dir, 'app.db').list().at(-1)?.maxTxid.toString(16)}`;
         sqlite3(file, 'UPDATE t SET y = 1 WHERE x = 7; DELETE FROM t WHERE x > 800; VACUUM');
         const app = new Sqlite(file);
@@ -141,7 +141,7 @@ describe('a restore in place', () => {
           // What is restored may come from elsewhere; what undoes it is in the node's own archive.
           const copy = path.join(cluster.dir, 'copy');
           fs.cpSync(dir, copy, { recursive: true });
-          const args = ['restore', 'app.db', '--dir', copy, ...url, '--in-place', '--txid'];
+          const args = ['restore', 'app.db', '--dir', copy, ...config, '--in-place', '--txid'];
           const restored = await runCli([...args, txid]);
           assert.equal(restored.status, 0, restored.stderr);
           assert(restored.stdout.trimEnd().endsWith(` --dir ${dir}`), restored.stdout);

@@ -42,7 +42,7 @@ describe('snapshots go well, and the node goes on,', () => {
           .includes('request_wait_answer'),
       );
   const post = async (primary: TestNode) =>
-    (await fetch(`http://127.0.0.1:${primary.httpPort}/snapshot`, { method: 'POST' })).json();
+    (await primary.api('/snapshot', { method: 'POST' })).json();
 
   test('though the log is merged and trimmed while one is cut', async () => {
     const primary = await node(

@@ -215,23 +215,28 @@ describe('snapshots', () => {
     const read = (sql: string) => (app.prepare(sql).raw().get() as unknown[]).join('|');
     try {
       read(state);
-      const url = `http://127.0.0.1:${primary.httpPort}`;
-      const args = ['restore', 'app.db', '--dir', dir, '--in-place', '--url', url, '--txid'];
-      const run = await runCli([...args, hex(good)]);
+      const back = (of: TestNode, txid: string) =>
+        runCli([
+          ...'restore app.db --in-place --dir'.split(' '),
+          dir,
+          '--config',
+          of.configFile,
+          '--txid',
+          txid,
+        ]);
+      const run = await back(primary, hex(good));
       assert.equal(run.status, 0, run.stderr);
       assert.match(run.stdout, new RegExp(`to undo it: .* --txid ${hex(bad)} --in-place`));
       assert.equal(read(state), image);
       app.exec("INSERT INTO log VALUES('goes on')");
-      const back = await archived(primary, 'app.db');
-      assert.equal(back, bad + 2);
+      assert.equal(await archived(primary, 'app.db'), bad + 2);
       const { bytes } = archiveOf(dir, 'app.db').list().at(-1) ?? { bytes: 0 };
       assert(bytes < 200_000, `${bytes} bytes: only what differs`);
       await inSync(primary, replica, 'app.db');
       assert.equal(sqlite3(replica.file('app.db'), 'SELECT x FROM log'), 'goes on');
-      assert.equal((await runCli([...args, hex(bad)])).status, 0);
+      assert.equal((await back(primary, hex(bad))).status, 0);
       assert.equal(read('SELECT count(*) FROM t'), '4990');
-      const onReplica = [...args.slice(0, -2), `http://127.0.0.1:${replica.httpPort}`];
-      const refused = await runCli(onReplica);
+      const refused = await back(replica, hex(bad));
       assert.equal(refused.status, 75, refused.stdout);
       assert.match(refused.stderr, /is a replica/);
     } finally {
@@ -248,9 +253,7 @@ describe('snapshots', () => {
     for (const name of ['a.db', 'b.db']) {
       sqlite3(primary.file(name), 'CREATE TABLE t AS SELECT randomblob(8000000)');
     }
-    const asked = fetch(`http://127.0.0.1:${primary.httpPort}/snapshot`, { method: 'POST' }).catch(
-      () => undefined,
-    );
+    const asked = primary.api('/snapshot', { method: 'POST' }).catch(() => undefined);
     await until('one is begun', () =>
       fs.readdirSync(dir, { recursive: true }).some((name) => String(name).endsWith('.tmp')),
     );
@@ -314,22 +317,22 @@ describe('snapshots', () => {
     });
     sqlite3(primary.file('app.db'), 'PRAGMA journal_mode=wal; CREATE TABLE t(x)');
     await until('replicated', async () => (await replica.position('app.db')) !== '');
-    const url = `http://127.0.0.1:${replica.httpPort}`;
-    const cut = await runCli(['snapshot', 'app.db', '--url', url]);
+    const config = ['--config', replica.configFile];
+    const cut = await runCli(['snapshot', 'app.db', ...config]);
     assert.equal(cut.status, 0, cut.stderr);
     const stick = path.join(cluster.dir, 'stick');
-    const nowhere = await runCli(['snapshot', '--url', url, '--dir', stick]);
+    const nowhere = await runCli(['snapshot', ...config, '--dir', stick]);
     assert.equal(nowhere.status, 64, nowhere.stderr);
     fs.mkdirSync(stick);
-    const copied = await runCli(['snapshot', '--url', url, '--dir', stick]);
+    const copied = await runCli(['snapshot', ...config, '--dir', stick]);
     assert.equal(copied.status, 0, copied.stderr);
     const copy = path.join(cluster.dir, 'of-the-copy.db');
     restore(archiveOf(stick, 'app.db'), { kind: 'latest' }, copy, FULL);
     assert.equal(sqlite3(copy, 'SELECT name FROM sqlite_master'), 't');
-    const refused = await runCli(['snapshot', '--url', `http://127.0.0.1:${primary.httpPort}`]);
+    const refused = await runCli(['snapshot', '--config', primary.configFile]);
     assert.equal(refused.status, 75, refused.stdout);
     assert.match(refused.stderr, /cuts no snapshots/);
-    const report = (await (await fetch(`${url}/snapshots`)).json()) as SnapshotsReport;
+    const report = (await (await replica.api('/snapshots')).json()) as SnapshotsReport;
     assert.equal(report.dir, dir);
     assert.deepEqual(
       report.databases.map(({ name }) => name),

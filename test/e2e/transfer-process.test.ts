@@ -39,7 +39,7 @@ describe('the process of a transfer', () => {
 
   /** Exports it to `copy`; its bytes. Rejects with what the node answers. */
   async function sizeOfExport(): Promise<number> {
-    const response = await fetch(`http://127.0.0.1:${primary.httpPort}/export?name=app.db`);
+    const response = await primary.api('/export?name=app.db');
     if (response.status !== 200) throw new Error(`${response.status} ${await response.text()}`);
     const bytes = Buffer.from(await response.arrayBuffer());
     fs.writeFileSync(path.join(cluster.dir, 'copy.db'), bytes);
@@ -75,7 +75,7 @@ describe('the process of a transfer', () => {
   it('keeps its lock, and writers out, whatever the daemon does with the file', async () => {
     const { child, exporting } = await stoppedExport();
     // A scan of the database, which opens it and closes it.
-    const verify = await fetch(`http://127.0.0.1:${primary.httpPort}/verify?name=app.db`);
+    const verify = await primary.api('/verify?name=app.db');
     assert.equal(verify.status, 200, await verify.text());
     const app = new Sqlite(primary.file('app.db'), { timeout: 0 });
     try {

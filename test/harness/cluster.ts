@@ -11,6 +11,7 @@ import path from 'node:path';
 import readline from 'node:readline';
 import type { NodeReport } from '../../src/http/info.ts';
 import { unmount } from '../../src/os/mounts.ts';
+import { layoutOf } from '../../src/store/layout.ts';
 import { program } from './cli.ts';
 
 const START_MS_MAX = 30_000;
@@ -72,6 +73,11 @@ export class TestNode {
     return path.join(this.data, 'tree', name);
   }
 
+  /** What it is started with, and what commands are told to find it. */
+  get configFile(): string {
+    return path.join(this.dir, 'litefs.yml');
+  }
+
   get pid(): number {
     assert(this.#process?.pid);
     return this.#process.pid;
@@ -99,7 +105,7 @@ export class TestNode {
 
   /** Starts the daemon and does not wait. */
   launch(args: readonly string[] = []): void {
-    const file = path.join(this.dir, 'litefs.yml');
+    const file = this.configFile;
     fs.writeFileSync(file, JSON.stringify(this.#config(), null, 2));
     const { executable, environment } = this.settings;
     const child = spawn(executable ?? program(), ['mount', '-config', file, ...args], {
@@ -178,6 +184,17 @@ export class TestNode {
   async info(): Promise<NodeReport> {
     const response = await fetch(`http://127.0.0.1:${this.httpPort}/info`);
     return (await response.json()) as NodeReport;
+  }
+
+  /** Asks its API at `where`, a path with a query, for what is not for everybody: it shows the local secret. */
+  api(where: string, request: RequestInit = {}): Promise<Response> {
+    const authorization = `Bearer ${this.localSecret()}`;
+    const headers = { authorization, ...(request.headers as Record<string, string>) };
+    return fetch(`http://127.0.0.1:${this.httpPort}${where}`, { ...request, headers });
+  }
+
+  localSecret(): string {
+    return fs.readFileSync(layoutOf(this.data).localSecret, 'latin1').trim();
   }
 
   /** The position that the mount shows of a database; '' without one. */

@@ -17,8 +17,7 @@ export function underLock(
 }
 
 export function lockArguments(node: TestNode, database: string): string[] {
-  const url = `http://127.0.0.1:${node.httpPort}`;
-  return ['run', '-url', url, '-with-halt-lock-on', node.file(database), '--'];
+  return ['run', '-config', node.configFile, '-with-halt-lock-on', node.file(database), '--'];
 }
 
 export function sqlite(node: TestNode, database: string, sql: string): Promise<CliRun> {
@@ -26,7 +25,7 @@ export function sqlite(node: TestNode, database: string, sql: string): Promise<C
 }
 
 export async function halt(node: TestNode, method: 'POST' | 'DELETE', query: string) {
-  const response = await fetch(`http://127.0.0.1:${node.httpPort}/halt?${query}`, { method });
+  const response = await node.api(`/halt?${query}`, { method });
   return { status: response.status, body: (await response.json()) as Record<string, unknown> };
 }
 
@@ -39,7 +38,7 @@ export async function assertSame(nodes: readonly TestNode[], database: string): 
     const copy = new Sqlite(node.file(database), { readonly: true });
     assert.equal(copy.pragma('integrity_check', { simple: true }), 'ok');
     copy.close();
-    const info = await fetch(`http://127.0.0.1:${node.httpPort}/verify?name=${database}`);
+    const info = await node.api(`/verify?name=${database}`);
     assert.equal(((await info.json()) as { ok: boolean }).ok, true, `${node.name} is verified`);
   }
 }

@@ -30,7 +30,7 @@ export function pageRoutes(): Route[] {
   return Object.entries(PAGE_FILES).map(([name, text]) => {
     const type = TYPES[name.slice(name.lastIndexOf('.') + 1)];
     const path = name === 'status.html' ? '/' : `/page/${name}`;
-    return { method: 'GET', path, handle: fileSender(Buffer.from(text), type) };
+    return { method: 'GET', path, access: 'public', handle: fileSender(Buffer.from(text), type) };
   });
 }
 

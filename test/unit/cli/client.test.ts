@@ -6,7 +6,10 @@ import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { afterEach, describe, it, mock } from 'node:test';
 import { getJson, NO_LIMIT, openRequest, postJson } from '../../../src/cli/client.ts';
+import { noSecret } from '../../../src/cli/credentials.ts';
 import { LiteFsError } from '../../../src/errors.ts';
+
+const nodeOf = (url: string) => ({ url, credentials: noSecret });
 
 describe('a request to a node', () => {
   let server: http.Server | undefined;
@@ -35,7 +38,7 @@ describe('a request to a node', () => {
   it('is not by fetch, which gives up after 300 s whatever it is told', async () => {
     const url = await listening((_, response) => response.end('{"ok": true}'));
     mock.method(globalThis, 'fetch', () => Promise.reject(new Error('UND_ERR_HEADERS_TIMEOUT')));
-    assert.deepEqual(await postJson(url, '/snapshot', NO_LIMIT), { ok: true });
+    assert.deepEqual(await postJson(nodeOf(url), '/snapshot', NO_LIMIT), { ok: true });
   });
 
   it('ends after the time that it may take', async () => {

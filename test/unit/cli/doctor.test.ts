@@ -26,7 +26,6 @@ import {
 } from '../../../src/cli/doctor/storage.ts';
 import { LiteFsError } from '../../../src/errors.ts';
 import type { NodeReport, UpstreamReport } from '../../../src/http/info.ts';
-import { listeningInodes } from '../../../src/os/listeners.ts';
 import type { Hello } from '../../../src/replication/messages.ts';
 
 const MIB = 2 ** 20;
@@ -163,17 +162,6 @@ describe('ports', () => {
       /no address of this/,
     );
     assert.match(checkPort({ ...port, error: 'EACCES' }, undefined).hint ?? '', /above 1023/);
-  });
-
-  it('are found in the tables of the kernel', () => {
-    const table = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0100007F:4EEA 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0
-   1: 0100007F:4EEA 0100007F:9999 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 0 100 0 0 10 0
-   2: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4713 1 0 100 0 0 10 0
-`;
-    assert.deepEqual(listeningInodes(table, 20202), ['4711']);
-    assert.deepEqual(listeningInodes(table, 22), ['4713']);
-    assert.deepEqual(listeningInodes(table, 80), []);
   });
 });
 

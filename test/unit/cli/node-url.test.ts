@@ -1,11 +1,14 @@
 /** Which node a command asks: --url, else what the config says, else the default. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import fs from 'node:fs';
+import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { type NodeFlags, nodeUrl, repeated } from '../../../src/cli/node-url.ts';
+import { type NodeFlags, nodeAt, nodeUrl, repeated } from '../../../src/cli/node-url.ts';
 import { LiteFsError } from '../../../src/errors.ts';
+import { keepLocalSecret } from '../../../src/store/local-secret.ts';
 
 describe('the URL of the node', () => {
   let cwd: string;
@@ -63,6 +66,75 @@ describe('the URL of the node', () => {
     assert.equal(withFile(`${secret}\nhttp: {addr: ":9"}`), 'http://127.0.0.1:9');
     assert.throws(() => withFile(`http: {addr: "\${PORT}"}`), /a\.yml:1:15: .*PORT is not defined/);
     assert.throws(() => withFile('http: {addr: ":9'), /a\.yml:1:\d+: not valid YAML/);
+  });
+});
+
+describe('what a node may be shown', () => {
+  let cwd: string;
+  let secret: string;
+  before(() => {
+    cwd = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-shown-'));
+    secret = keepLocalSecret(path.join(cwd, 'local-secret'), assert.fail);
+  });
+  after(() => fs.rmSync(cwd, { recursive: true, force: true }));
+
+  /** What is shown over a connection of this process to itself at the URL's host. */
+  async function shown(flags: NodeFlags, config: string, env = {}): Promise<string | undefined> {
+    fs.writeFileSync(path.join(cwd, 'litefs.yml'), `data: {dir: "."}\n${config}`);
+    const { credentials } = nodeAt(flags, { env, cwd, expandEnv: true });
+    const server = net.createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const socket = net.connect((server.address() as net.AddressInfo).port, '127.0.0.1');
+    try {
+      await once(socket, 'connect');
+      return credentials().tokenFor(socket);
+    } finally {
+      socket.destroy();
+      server.close();
+    }
+  }
+
+  test('is its local secret, when it is the node of the config', async () => {
+    const addr = 'http: {addr: "127.0.0.1:31202"}';
+    for (const flags of [
+      {},
+      { config: 'litefs.yml' },
+      { url: 'http://127.0.0.1:31202' },
+      { url: '127.0.0.1:31202/' },
+      { url: 'localhost:31202', config: 'litefs.yml' },
+    ]) {
+      assert.equal(await shown(flags, addr), secret, JSON.stringify(flags));
+    }
+    assert.equal(await shown({ url: 'localhost:31202' }, 'http: {addr: ":31202"}'), secret);
+    assert.equal(await shown({ url: '[::1]:7' }, 'http: {addr: "[::1]:7"}'), secret);
+  });
+
+  test('is nothing, when it is another: the secret of one node is not for the next', async () => {
+    for (const [url, addr] of [
+      ['http://127.0.0.1:31203', '127.0.0.1:31202'],
+      ['http://127.0.0.2:31202', '127.0.0.1:31202'],
+      ['https://127.0.0.1:31202', '127.0.0.1:31202'],
+      ['http://box1:31202', ':31202'],
+      ['http://10.0.0.1:31202', ':31202'],
+      ['http://localhost:31202', '10.0.0.1:31202'],
+      ['http://127.0.0.1:31202@evil.example:31202', '127.0.0.1:31202'],
+    ]) {
+      assert.equal(await shown({ url }, `http: {addr: "${addr}"}`), undefined, url);
+    }
+  });
+
+  test('is what LITEFS_SECRET has, whichever node it is, and whatever the config', async () => {
+    const env = { LITEFS_SECRET: 'sesame' };
+    for (const flags of [{}, { url: 'http://box1:31202' }]) {
+      assert.equal(await shown(flags, 'http: {addr: ":31202"}', env), 'sesame');
+    }
+    assert.equal(await shown({ url: 'http://box1' }, 'no: {config', env), 'sesame');
+  });
+
+  test('needs of the file only what it is about', async () => {
+    const other = `replication: {secret: "\${LITEFS_SECRET}"}\nlease: {candidate: 7}`;
+    assert.equal(await shown({}, other), secret);
+    await assert.rejects(shown({}, `fuse: {dir: 7}`), { code: 'CONFIG' });
   });
 });
 

@@ -1,16 +1,21 @@
 /** What a command makes of a node's refusal: its code, and with it its exit status. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { getJson } from '../../../src/cli/client.ts';
+import { getGuardedJson, getJson } from '../../../src/cli/client.ts';
+import { givenSecret } from '../../../src/cli/credentials.ts';
 import { LiteFsError } from '../../../src/errors.ts';
 import { HttpFault } from '../../../src/http/fault.ts';
+import type { Route } from '../../../src/http/router.ts';
 import { withServer } from '../http/serve.ts';
 
 async function refusal(handle: () => unknown, path = '/x'): Promise<LiteFsError> {
   let caught: unknown;
-  await withServer({ routes: [{ method: 'GET', path: '/x', handle }] }, async (port) => {
-    caught = await getJson(`http://127.0.0.1:${port}`, path).catch((error) => error);
-  });
+  await withServer(
+    { routes: [{ method: 'GET', path: '/x', access: 'public', handle }] },
+    async (port) => {
+      caught = await getJson(`http://127.0.0.1:${port}`, path).catch((error) => error);
+    },
+  );
   assert(caught instanceof LiteFsError, `${caught}`);
   return caught;
 }
@@ -39,13 +44,24 @@ describe('a node that refuses', () => {
     const status = async (http: number, code: string) =>
       (await refusal(fail(new HttpFault(http, code, 'no')))).exitStatus;
     assert.equal(await status(401, 'UNAUTHORIZED'), 77);
-    const refused = await refusal(
-      fail(new HttpFault(401, 'UNAUTHORIZED', 'no', { hint: 'Bearer' })),
-    );
-    assert.match(refused.hint ?? '', /LITEFS_SECRET/);
     assert.equal(await status(403, 'FORBIDDEN'), 77);
     assert.equal(await status(503, 'TOO_MANY'), 75);
     assert.equal(await status(500, 'toString'), 75);
     assert.equal((await refusal(() => ({}), '/nothing')).exitStatus, 66);
+  });
+
+  test('what was shown to it has another hint than its own, which is for who writes requests', async () => {
+    const route: Route = { method: 'GET', path: '/x', access: 'secret', handle: () => ({}) };
+    await withServer({ routes: [route], secrets: ['sesame'] }, async (port) => {
+      const url = `http://127.0.0.1:${port}`;
+      await assert.rejects(getJson(url, '/x'), { code: 'PEER_REJECTED', hint: /Bearer/ });
+      const shown = (secret: string) => ({ url, credentials: () => givenSecret(secret) });
+      await assert.rejects(getGuardedJson(shown('other'), '/x', 5000), {
+        code: 'PEER_REJECTED',
+        message: /no secret of the node/,
+        hint: /^LITEFS_SECRET /,
+      });
+      assert.deepEqual(await getGuardedJson(shown('sesame'), '/x', 5000), {});
+    });
   });
 });

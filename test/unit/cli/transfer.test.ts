@@ -13,25 +13,28 @@ const FILE_BYTES = 16 * 2 ** 20;
 
 test('an import that is refused before it was read says why', async () => {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-import-'));
+  process.env.LITEFS_SECRET = 'sesame';
   try {
     const file = path.join(dir, 'a.db');
     fs.writeFileSync(file, Buffer.alloc(FILE_BYTES));
     const route: Route = {
       method: 'POST',
       path: '/import',
+      access: 'secret',
       handle({ request }) {
         // As one that has answered and closed by the time the body comes.
         if (request.headers['transfer-encoding']) request.socket.resetAndDestroy();
         throw new HttpFault(400, 'USAGE', 'that is no name');
       },
     };
-    await withServer({ routes: [route] }, async (port) => {
+    await withServer({ routes: [route], secrets: ['sesame'] }, async (port) => {
       await assert.rejects(importDatabase('x', file, { url: `http://127.0.0.1:${port}` }), {
         code: 'USAGE',
         message: /that is no name$/,
       });
     });
   } finally {
+    delete process.env.LITEFS_SECRET;
     fs.rmSync(dir, { recursive: true, force: true });
   }
 });

@@ -24,6 +24,7 @@ async function withStreams(
   const route: Route = {
     method: 'GET',
     path: '/events',
+    access: 'public',
     handle: ({ response }) => streams.open(response, INIT),
   };
   await withServer({ routes: [route] }, async (port) => {

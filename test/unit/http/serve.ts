@@ -16,7 +16,7 @@ export async function withServer(
   body: (port: number, server: HttpServer) => Promise<void>,
 ): Promise<void> {
   const server = await startHttpServer(
-    { routes: [], secret: undefined, names: [], ...options },
+    { routes: [], secrets: [], ...options },
     { host: '127.0.0.1', port: 0 },
   );
   try {

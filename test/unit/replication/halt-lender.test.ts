@@ -40,7 +40,7 @@ beforeEach(() => {
   lender = new HaltLender({
     transport: transport as unknown as FrameTransport,
     halts: { ...NO_HALTS, lend: async () => AT, commit: () => commit.promise },
-    mayWrite: true,
+    mayWrite: () => true,
     spoolDir,
     committed() {},
   });

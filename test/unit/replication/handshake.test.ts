@@ -152,7 +152,7 @@ describe('a stranger', () => {
       clock,
       log: { debug: record, info: record, warn: record, error: record },
       halts: NO_HALTS,
-      mayWrite: true,
+      mayWrite: () => true,
       upstream: () => UPSTREAM,
       events: {
         authenticated: () => assert.fail('authenticated'),

@@ -63,7 +63,7 @@ for (const side of ['client', 'server'] as const) {
         local: () => PRIMARY,
         nonce: serverNonce,
         halts: NO_HALTS,
-        mayWrite: true,
+        mayWrite: () => true,
         upstream: () => UPSTREAM,
         events: {
           authenticated: nothing,

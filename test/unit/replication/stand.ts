@@ -92,7 +92,7 @@ export function connect(
     clock,
     log: SILENT,
     halts: NO_HALTS,
-    mayWrite: true,
+    mayWrite: () => true,
     upstream: () => ({
       hostname: server.local.hostname,
       proxy: '',

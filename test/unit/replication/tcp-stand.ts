@@ -61,7 +61,7 @@ export async function follow(replica: MemoryStore, primary: MemoryStore): Promis
       clock,
       log: SILENT,
       halts: NO_HALTS,
-      mayWrite: true,
+      mayWrite: () => true,
       upstream: () => ({
         hostname: PRIMARY.hostname,
         proxy: '',

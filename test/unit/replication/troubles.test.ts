@@ -58,7 +58,7 @@ it('are not told to a node that does not know of them', async () => {
     clock,
     log: SILENT,
     halts: NO_HALTS,
-    mayWrite: true,
+    mayWrite: () => true,
     upstream: () => ({ ...UPSTREAM, troubles: [TROUBLE] }),
     events: { authenticated() {}, welcomed() {}, refused() {}, acked() {}, closed() {} },
   });
