@@ -6,8 +6,11 @@ import { spawn } from 'node:child_process';
 
 const SCRIPT = 'trap "" INT TERM HUP; cat > /dev/null; rm -rf -- "$@"';
 
-/** From now on these are removed when this process ends, if they are still there. */
-export function removeAtEnd(...paths: readonly string[]): void {
+/**
+ * From now on these are removed when this process ends, if they are still there; or when what is returned is called. They
+ * may still be there when that returns.
+ */
+export function removeAtEnd(...paths: readonly string[]): () => void {
   const janitor = spawn('/bin/sh', ['-c', SCRIPT, 'sh', ...paths], {
     stdio: ['pipe', 'ignore', 'ignore'],
     detached: true,
@@ -17,6 +20,7 @@ export function removeAtEnd(...paths: readonly string[]): void {
   janitor.stdin?.on('error', () => {});
   janitor.unref();
   (janitor.stdin as { unref?(): void } | null)?.unref?.();
+  return () => janitor.stdin?.end();
 }
 
 /** The same for a database file and what SQLite makes beside it. */

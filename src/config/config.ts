@@ -3,6 +3,7 @@
  * parsed, paths absolute; and the rules that concern more than one field.
  */
 import { resolve, sep } from 'node:path';
+import { DATA_FOLDERS } from '../data-folders.ts';
 import { type ProxyConfig, resolveProxy } from './proxy.ts';
 import type { ConfigFile } from './schema.ts';
 import { resolveSnapshots, type SnapshotConfig } from './snapshots.ts';
@@ -14,9 +15,6 @@ export interface ExecCommand {
   /** Run it only when lease.candidate is true. */
   readonly ifCandidate: boolean;
 }
-
-/** Below data.dir: see ../store/layout.ts. */
-const OWN_FOLDERS = ['tree', 'ltx', 'state', 'divergence', 'quarantine', 'spool'];
 
 export interface Config {
   /** false: stay up after an error at start. */
@@ -163,7 +161,7 @@ export function contradictions(file: ConfigFile, config: Config): ConfigProblem[
 
   const archives = config.snapshots?.dir;
   if (archives !== undefined) {
-    const isTaken = OWN_FOLDERS.some((name) =>
+    const isTaken = DATA_FOLDERS.some((name) =>
       isInside(`${archives}${sep}`, resolve(config.data.dir, name)),
     );
     if (isInside(`${archives}${sep}`, config.fuse.dir)) {

@@ -7,11 +7,13 @@
  */
 import { constants } from 'node:os';
 import { getSystemErrorName } from 'node:util';
-import { BYTES, bind, type Native, PATH } from './native.ts';
+import { BYTES, bind, PATH } from './native.ts';
 
 /** File descriptor that stands for the working directory in the *at calls. */
 export const AT_FDCWD = -100;
 export const AT_SYMLINK_NOFOLLOW = 0x100;
+/** linkat: the new name is of what a link leads to, as one in /proc/self/fd. */
+export const AT_SYMLINK_FOLLOW = 0x400;
 export const AT_EMPTY_PATH = 0x1000;
 /** statx: ask the server behind the file system, if there is one. */
 export const AT_STATX_FORCE_SYNC = 0x2000;
@@ -59,6 +61,11 @@ export const open: (path: Buffer, flags: number, mode: number) => number = bind(
   'int',
   'uint32_t',
 ]);
+/** openat(2): `path` in the directory `fd`. */
+export const openat: (fd: number, path: Buffer, flags: number, mode: number) => number = bind(
+  'openat',
+  ['int', PATH, 'int', 'uint32_t'],
+);
 export const close: (fd: number) => number = bind('close', ['int']);
 /** Blocks the thread unless the file is non-blocking. */
 export const read: (fd: number, into: Uint8Array, length: number) => number = bind(
@@ -153,7 +160,32 @@ export const readlink: (path: Buffer, into: Uint8Array, length: number) => numbe
 export function mknod(path: Buffer, mode: number, dev: number): number {
   return syscall4(SYS_MKNODAT, AT_FDCWD, path, mode, dev);
 }
-const renameat2: Native = bind('renameat2', ['int', PATH, 'int', PATH, 'uint32_t']);
+/** mkdirat(2), unlinkat(2) of what is no directory, linkat(2): names in the directories `fd`. */
+export const mkdirat: (fd: number, name: Buffer, mode: number) => number = bind('mkdirat', [
+  'int',
+  PATH,
+  'uint32_t',
+]);
+export const unlinkat: (fd: number, name: Buffer, flags: number) => number = bind('unlinkat', [
+  'int',
+  PATH,
+  'int',
+]);
+export const linkat: (
+  fd: number,
+  name: Buffer,
+  newFd: number,
+  newName: Buffer,
+  flags: number,
+) => number = bind('linkat', ['int', PATH, 'int', PATH, 'int']);
+/** renameat2(2), with the flags of rename(). */
+export const renameat2: (
+  fd: number,
+  name: Buffer,
+  newFd: number,
+  newName: Buffer,
+  flags: number,
+) => number = bind('renameat2', ['int', PATH, 'int', PATH, 'uint32_t']);
 /** @param flags RENAME_NOREPLACE 1, RENAME_EXCHANGE 2 */
 export function rename(path: Buffer, newPath: Buffer, flags: number): number {
   return renameat2(AT_FDCWD, path, AT_FDCWD, newPath, flags);

@@ -8,6 +8,7 @@
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
+import { DATA_FOLDERS } from '../data-folders.ts';
 import { LiteFsError } from '../errors.ts';
 import { onDisk, replaceFile } from './archive.ts';
 
@@ -17,9 +18,11 @@ export const IDENTITY_FILE = '.litefs-lite-id';
 /**
  * Sees that archives may be written below `dir`, and returns its id. A directory that is used for the first time is made
  * when only it is missing: what lies above it may be a mount that is not there. `memory`: the file that knows its id
- * from then on. A directory with another id is taken as well: disks may take turns. Throws DISK, DATA_DIR.
+ * from then on. A directory with another id is taken as well: disks may take turns. Throws CONFIG when a link leads
+ * from `dir` into a folder of data.dir, DISK, DATA_DIR.
  */
 export function openPlace(dir: string, memory: string): string {
+  refuseOwnFolders(dir, path.dirname(memory));
   const known = readMemory(memory);
   const found = onDisk(dir, () => readIdentity(dir));
   const id = found || beginPlace(dir, found === undefined ? known[dir] : undefined);
@@ -49,6 +52,22 @@ function beginPlace(dir: string, known: string | undefined): string {
     replaceFile(file, `${id}\n`);
   });
   return id;
+}
+
+/** The text of the config tells only where no link is in between. */
+function refuseOwnFolders(dir: string, dataDir: string): void {
+  const place = onDisk(dir, () => (fs.existsSync(dir) ? fs.realpathSync(dir) : undefined));
+  if (place === undefined) return;
+  const [own] = path
+    .relative(
+      onDisk(dataDir, () => fs.realpathSync(dataDir)),
+      place,
+    )
+    .split(path.sep);
+  if (own !== '' && !(DATA_FOLDERS as readonly string[]).includes(own)) return;
+  throw new LiteFsError('CONFIG', `snapshots.dir (${dir}) leads to ${place}, in data.dir`, {
+    hint: 'There are other files. Keep snapshots elsewhere.',
+  });
 }
 
 /** '' of a file that a person has made; undefined when there is none. */

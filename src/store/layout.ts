@@ -1,5 +1,5 @@
 /**
- * Where things lie below `data.dir`. Nothing else in the program spells these names.
+ * Where things lie below `data.dir`. Nothing else in the program spells these names, but ../data-folders.ts the folders'.
  *
  *     tree/                  mirror of the mount: databases, -wal, -shm, -journal, other files
  *     ltx/<db>/              the log of transactions: <min>-<max>.ltx and, of many small ones, <min>.seg
@@ -22,16 +22,10 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
+import { DATA_FOLDERS, type DataFolder, RUN_FOLDERS } from '../data-folders.ts';
 
-export interface Layout {
+export interface Layout extends Readonly<Record<DataFolder, string>> {
   readonly root: string;
-  readonly tree: string;
-  readonly ltx: string;
-  readonly state: string;
-  readonly divergence: string;
-  readonly quarantine: string;
-  readonly spool: string;
-  readonly cuts: string;
   readonly lock: string;
   readonly node: string;
   readonly localSecret: string;
@@ -41,15 +35,10 @@ export interface Layout {
 
 /** The paths below a data directory; makes nothing. */
 export function layoutOf(root: string): Layout {
+  const folders = DATA_FOLDERS.map((name) => [name, path.join(root, name)]);
   return {
+    ...(Object.fromEntries(folders) as Record<DataFolder, string>),
     root,
-    tree: path.join(root, 'tree'),
-    ltx: path.join(root, 'ltx'),
-    state: path.join(root, 'state'),
-    divergence: path.join(root, 'divergence'),
-    quarantine: path.join(root, 'quarantine'),
-    spool: path.join(root, 'spool'),
-    cuts: path.join(root, 'cuts'),
     lock: path.join(root, 'lock'),
     node: path.join(root, 'node.json'),
     localSecret: path.join(root, 'local-secret'),
@@ -61,18 +50,8 @@ export function layoutOf(root: string): Layout {
 /** Makes the directories (the data directory private to its owner) and empties those that are for a run. */
 export function createLayout(layout: Layout): void {
   fs.mkdirSync(layout.root, { recursive: true, mode: 0o700 });
-  for (const dir of [layout.spool, layout.cuts]) fs.rmSync(dir, { recursive: true, force: true });
-  for (const dir of [
-    layout.tree,
-    layout.ltx,
-    layout.state,
-    layout.divergence,
-    layout.quarantine,
-    layout.spool,
-    layout.cuts,
-  ]) {
-    fs.mkdirSync(dir, { recursive: true });
-  }
+  for (const name of RUN_FOLDERS) fs.rmSync(layout[name], { recursive: true, force: true });
+  for (const name of DATA_FOLDERS) fs.mkdirSync(layout[name], { recursive: true });
 }
 
 /** The longest file name that common file systems take, less room for our suffixes. */

@@ -132,7 +132,27 @@ describe('adopt and release', () => {
     const { status, stderr } = await run('adopt', file);
     assert.equal(status, 0, stderr);
     assert.deepEqual(rows(file), ['old']);
-    assert.deepEqual(beside('half.db'), ['half.db.before-litefs-lite']);
+    // The original is kept as it was found.
+    const kept = 'half.db.before-litefs-lite';
+    assert.deepEqual(beside('half.db'), [kept, `${kept}-journal`]);
+    assert.deepEqual(rows(path.join(folder, kept)), ['old']);
+    assert.deepEqual(beside('half.db'), [kept]);
+  });
+
+  test('a -wal that an adoption has left beside the link when it died is no part of what release makes', async () => {
+    const from = create('stale-from.db', 'wal');
+    const db = new Sqlite(from);
+    db.exec("INSERT INTO t VALUES('in the wal')");
+    const file = path.join(folder, 'stale.db');
+    for (const suffix of ['', '-wal']) fs.copyFileSync(from + suffix, file + suffix);
+    db.close();
+    dieAt('adopt', 'exchanged', file, url(primary));
+    assert(fs.existsSync(`${file}-wal`));
+    sqlite3(file, "UPDATE t SET x = x || '!'; INSERT INTO t VALUES('new')");
+    const { status, stderr } = await run('release', file);
+    assert.equal(status, 0, stderr);
+    assert.deepEqual(rows(file), ['old!', 'in the wal!', 'new']);
+    assert.deepEqual(beside('stale.db'), []);
   });
 
   test('of another user: it stays that user’s, who can write there', async () => {
@@ -282,6 +302,38 @@ describe('adopt and release', () => {
       assert.deepEqual(rows(replica.file(name)), ['old', 'between']);
     });
   }
+
+  for (const step of ['announced', 'reserved', 'copied', 'settled'] as const) {
+    test(`adopt for another user that dies when it is ${step}: the next run ends it`, async () => {
+      const home = path.join(folder, `home-${step}`);
+      fs.mkdirSync(home);
+      const file = create(`home-${step}/app.db`);
+      for (const each of [home, file]) fs.chownSync(each, STRANGER, STRANGER);
+      dieAt('adopt', step, file, url(primary));
+      const { status, stderr } = await run('adopt', file);
+      assert.equal(status, 0, stderr);
+      const mounted = primary.file(`home-${step}/app.db`);
+      assert.equal(fs.readlinkSync(file), mounted);
+      for (const each of [path.dirname(mounted), mounted, file]) {
+        assert.equal(fs.lstatSync(each).uid, STRANGER, each);
+      }
+      assert.deepEqual(fs.readdirSync(path.dirname(mounted)), ['app.db', 'app.db-pos']);
+      assert.deepEqual(rows(file), ['old']);
+    });
+  }
+
+  test('release on a replica: a copy of what it has', async () => {
+    const file = create('of-replica.db', 'wal');
+    assert.equal((await run('adopt', file)).status, 0);
+    sqlite3(file, "INSERT INTO t VALUES('new')");
+    await inSync(primary, replica, 'of-replica.db');
+    const there = path.join(folder, 'there.db');
+    fs.symlinkSync(replica.file('of-replica.db'), there);
+    const { status, stderr } = await runCli(['release', there, '--url', url(replica)]);
+    assert.equal(status, 0, stderr);
+    assert.equal(isLink(there), false);
+    assert.deepEqual(rows(there), ['old', 'new']);
+  });
 
   for (const step of RELEASE_STEPS) {
     test(`release that dies when it is ${step}: the path leads to all of it, and the next run ends it`, async () => {

@@ -7,26 +7,28 @@
  *  3  link                   the database           -                  the database
  *  4  link                   -                      the original       the database
  *
- * Between 2 and 3 the two names change places at once. SQLite's lock on the original keeps others from writing to it
- * from before 1 until after 4. What was cut off by a crash is taken back, or finished, by the next run.
+ * Between 2 and 3 the two names change places at once. A lock on the original, as SQLite's writers have it, keeps others
+ * from writing to it from before 1 until after 3. What was cut off by a crash is taken back, or finished, by the next run.
+ *
+ * The database's folder, and its folder in the mount, may belong to the application's user, who may change each name in
+ * them at any moment. Both are held open (Folder). What is made or given away is known by its descriptor, what SQLite opens
+ * lies in a folder of our own (scratch.ts), and the original is never written. After each exchange we look whether it was
+ * what we meant that changed places.
  */
 import fs from 'node:fs';
 import path from 'node:path';
-import type Database from 'better-sqlite3';
-import { errorText, LiteFsError } from '../../errors.ts';
+import { errorText, isOutsideFault, LiteFsError } from '../../errors.ts';
 import type { NodeReport } from '../../http/info.ts';
-import { syncDirectory } from '../../store/log-files.ts';
-import {
-  nameInMount,
-  positionOf,
-  refuseUsers,
-  removeDatabase,
-  requireMount,
-  usersOf,
-} from './mounted.ts';
-import { exchange, kindOf, type Names, namesOf, syncFile } from './names.ts';
-import { inspect, isHeld, removeSideFiles, seize } from './original.ts';
-import { makeFolders, placeFor } from './place.ts';
+import type { Folder, Held } from '../../os/folder.ts';
+import { MountedCopy } from './copy.ts';
+import { markOf } from './mark.ts';
+import { asFault, changed, nameInMount, openMount, refuseUsers, usersOf } from './mounted.ts';
+import { kindOf, linkedFrom, type Names, namesOf, SIDE_FILES } from './names.ts';
+import { copyOriginal, isHeld, openOriginal, putAway, seize } from './original.ts';
+import { type Place, placeFor } from './place.ts';
+import { withScratch } from './scratch.ts';
+import { settleEarlierRun } from './settle.ts';
+import type { Whole } from './whole.ts';
 
 export interface AdoptOptions {
   readonly file: string;
@@ -61,15 +63,12 @@ export interface Adopted {
   readonly resumed: boolean;
 }
 
-/** All pages in one step: it is one transaction in any case. */
-const ALL_PAGES = 2 ** 31 - 1;
-
 /**
- * Throws USAGE, WRONG_STATE on a replica, when the database is in use or the name is taken, DATABASE_CORRUPT, DISK. The
- * original is where it was then.
+ * Throws USAGE, WRONG_STATE on a replica, when the database is in use, the name is taken, or another has changed names
+ * meanwhile; DATABASE_CORRUPT, CHECKSUM_MISMATCH, DISK. The original is where it was then.
  */
 export async function adoptDatabase(options: AdoptOptions): Promise<Adopted> {
-  const { node, as, keep, reached = () => {} } = options;
+  const { node } = options;
   if (!node.isPrimary) {
     throw new LiteFsError(
       'WRONG_STATE',
@@ -79,178 +78,177 @@ export async function adoptDatabase(options: AdoptOptions): Promise<Adopted> {
       },
     );
   }
-  requireMount(node);
-  const names = namesOf(options.file);
-  const { file, adopting } = names;
-  const finished = settleEarlierRun(names, node, keep);
-  if (finished) return finished;
-  refuseWhatIsInTheWay(names, node);
-
-  const owner = inspect(file);
-  const mounted = path.join(node.path, placeFor(file, owner, node, as));
-  const db = seize(file);
-  reached('seized');
-  let made: string[] = [];
-  let reserved = false;
-  let position: string;
+  const root = openMount(node);
+  let names: Names | undefined;
   try {
-    fs.symlinkSync(mounted, adopting);
-    fs.lchownSync(adopting, owner.uid, owner.gid);
-    syncDirectory(path.dirname(file));
-    reached('announced');
-    made = makeFolders(mounted, fs.statSync(path.dirname(file)));
-    fs.closeSync(fs.openSync(mounted, 'wx', 0o600));
-    reserved = true;
-    reached('reserved');
-    position = await copyInto(db, mounted, owner, reached);
-    refuseUsers(file, usersOf(file, [process.pid]));
-    exchange(file, adopting);
+    names = namesOf(options.file);
+    return await adopt(names, root, options);
   } catch (error) {
-    db.close();
+    throw asFault(error, `cannot move ${options.file} to ${node.path}`);
+  } finally {
+    names?.folder.close();
+    root.close();
+  }
+}
+
+async function adopt(names: Names, root: Folder, options: AdoptOptions): Promise<Adopted> {
+  const { node, as, keep, reached = () => {} } = options;
+  const finished = settleEarlierRun(names, node, root, keep);
+  if (finished) {
+    const { place, position, original } = finished;
+    return { file: names.path, mounted: place.path, position, original, resumed: true };
+  }
+  refuseWhatIsInTheWay(names, node, root);
+
+  const fd = openOriginal(names);
+  const lock = new Lock();
+  try {
+    const place = placeFor(names, fs.fstatSync(fd), node, root, as);
+    lock.fd = seize(fd, names.path);
+    return await withScratch((dir) => {
+      const whole = copyOriginal(names, fd, path.join(dir, 'database'));
+      reached('seized');
+      return move({ names, root, node, place, fd, lock, whole, keep, reached });
+    });
+  } finally {
+    lock.release();
+    fs.closeSync(fd);
+  }
+}
+
+/** What an adoption has in its hands. */
+interface Adoption {
+  readonly names: Names;
+  readonly root: Folder;
+  readonly node: NodeReport;
+  readonly place: Place;
+  /** The original, open for reading. */
+  readonly fd: number;
+  readonly lock: Lock;
+  readonly whole: Whole;
+  readonly keep: boolean;
+  readonly reached: (step: AdoptStep) => void;
+}
+
+/** On the original; let go before it is asked whether others have it open. */
+class Lock {
+  fd: number | undefined;
+
+  release(): void {
+    if (this.fd !== undefined) fs.closeSync(this.fd);
+    this.fd = undefined;
+  }
+}
+
+function move(adoption: Adoption): Adopted {
+  const { names, root, place, fd, whole, keep, reached } = adoption;
+  const { folder, file, adopting } = names;
+  const owner = fs.fstatSync(fd);
+  const made: Made = { exchanged: false };
+  try {
+    made.link = folder.makeLink(adopting, place.path, owner);
+    folder.sync();
+    reached('announced');
+    made.copy = new MountedCopy(root, place, markOf(names, owner));
+    reached('reserved');
+    made.copy.fill(whole);
+    reached('copied');
+    made.copy.confirm(whole);
+    made.copy.giveTo(owner, folder.stat());
+    reached('settled');
+    refuseUsers(names.path, usersOf(folder, file, [process.pid]));
+    if (!folder.has(file, fd)) throw changed(names.path);
+    exchange(names);
+    made.exchanged = true;
+    reached('exchanged');
+    confirm(adoption, made.link, made.copy);
+    made.copy.complete();
+  } catch (error) {
     try {
-      takeBack(names, reserved ? mounted : undefined, made);
-    } catch {
+      undo(adoption, made);
+    } catch (fault) {
       // The mount may be gone; the next run finds the announcement.
+      if (!isOutsideFault(fault)) throw fault;
     }
-    if (error instanceof LiteFsError) throw error;
-    throw new LiteFsError('DISK', `cannot move ${file} to ${mounted}: ${errorText(error)}`, {
-      hint: 'Is the disk of data.dir full, or the node gone? The original is where it was.',
+    closeAll(made);
+    throw error;
+  }
+  const { position } = made.copy;
+  closeAll(made);
+  const original = putAway(names, keep);
+  reached('kept');
+  return { file: names.path, mounted: place.path, position, original, resumed: false };
+}
+
+interface Made {
+  link?: Held;
+  copy?: MountedCopy;
+  exchanged: boolean;
+}
+
+function exchange({ folder, file, adopting }: Names): void {
+  try {
+    folder.exchange(file, adopting);
+    folder.sync();
+  } catch (error) {
+    const text = `${folder.at(file)} and ${adopting} cannot change places: ${errorText(error)}`;
+    throw new LiteFsError('DISK', text, {
+      hint: 'The file system of the folder must be a local one.',
       cause: error,
     });
   }
-  reached('exchanged');
-  confirm(db, names, node, { mounted, position, made });
-  const original = putAway(names, keep);
-  reached('kept');
-  removeSideFiles(file);
-  return { file, mounted, position, original, resumed: false };
-}
-
-/** One transaction of SQLite's in the mount; on disk, and known to the node, when it returns. */
-async function copyInto(
-  db: Database.Database,
-  mounted: string,
-  owner: fs.Stats,
-  reached: (step: AdoptStep) => void,
-): Promise<string> {
-  await db.backup(mounted, { progress: () => ALL_PAGES });
-  reached('copied');
-  fs.chownSync(mounted, owner.uid, owner.gid);
-  fs.chmodSync(mounted, owner.mode & 0o7777);
-  syncFile(mounted);
-  const position = positionOf(mounted);
-  if (position === '') {
-    throw new LiteFsError('WRONG_STATE', `${mounted} would not be replicated`, {
-      hint: 'Its name fits none of lease.databases: add it there, or take another: --as NAME',
-    });
-  }
-  reached('settled');
-  return position;
 }
 
 /** Nobody may have opened the original in the last moment: such a one would go on with it. */
-function confirm(
-  db: Database.Database,
-  names: Names,
-  node: NodeReport,
-  copy: { mounted: string; position: string; made: readonly string[] },
-): void {
-  const users = usersOf(names.adopting, [process.pid]);
-  db.close();
-  const fd = fs.openSync(names.adopting, 'r');
-  const held = users.length === 0 && isHeld(fd);
-  fs.closeSync(fd);
-  if (users.length === 0 && !held) return;
-  exchange(names.file, names.adopting);
-  const untouched =
-    positionOf(copy.mounted) === copy.position &&
-    usersOf(copy.mounted, [process.pid, node.pid]).length === 0;
-  takeBack(names, untouched ? copy.mounted : undefined, copy.made);
-  refuseUsers(names.file, users);
-  throw new LiteFsError('WRONG_STATE', `${names.file} was opened meanwhile`, {
+function confirm({ names, fd, lock }: Adoption, link: Held, copy: MountedCopy): void {
+  const { folder, file, adopting } = names;
+  const isMeant = folder.has(file, link.fd) && folder.has(adopting, fd) && copy.isThere();
+  if (!isMeant || fs.fstatSync(fd).nlink !== 1) throw changed(names.path);
+  refuseUsers(names.path, usersOf(folder, adopting, [process.pid]));
+  lock.release();
+  if (!isHeld(fd)) return;
+  throw new LiteFsError('WRONG_STATE', `${names.path} was opened meanwhile`, {
     hint: 'Stop its application first. The original is where it was.',
   });
 }
 
-function putAway(names: Names, keep: boolean): string | undefined {
-  const folder = path.dirname(names.file);
-  if (keep) fs.renameSync(names.adopting, names.before);
-  else fs.rmSync(names.adopting);
-  syncDirectory(folder);
-  return keep ? names.before : undefined;
+/** What was made so far goes away, as far as it still is what was made, the announcement last. */
+function undo({ names, node, fd }: Adoption, { link, copy, exchanged }: Made): void {
+  const { folder, file, adopting } = names;
+  if (exchanged && folder.has(adopting, fd)) folder.exchange(file, adopting);
+  // After the exchange it was in use.
+  const isUnused = (own: MountedCopy) =>
+    own.isUntouched() && usersOf(own.folder, own.place.base, [process.pid, node.pid]).length === 0;
+  if (copy && (!exchanged || isUnused(copy))) copy.takeBack();
+  if (link && folder.has(adopting, link.fd)) folder.remove(adopting);
 }
 
-/** What was made so far goes away, the announcement last. */
-function takeBack(names: Names, mounted: string | undefined, made: readonly string[]): void {
-  if (mounted !== undefined) removeDatabase(mounted);
-  for (const dir of made.toReversed()) if (fs.readdirSync(dir).length === 0) fs.rmdirSync(dir);
-  fs.rmSync(names.adopting, { force: true });
+function closeAll({ link, copy }: Made): void {
+  if (link) fs.closeSync(link.fd);
+  copy?.close();
 }
 
-/** What a run that was cut off has left: finished when the link is in its place, else taken back. */
-function settleEarlierRun(names: Names, node: NodeReport, keep: boolean): Adopted | undefined {
-  const [file, adopting] = [kindOf(names.file), kindOf(names.adopting)];
-  if (file === 'file' && adopting === 'link') {
-    const mounted = fs.readlinkSync(names.adopting);
-    if (nameInMount(node, mounted) === undefined) {
-      throw new LiteFsError(
-        'WRONG_STATE',
-        `${names.adopting} leads to ${mounted}, which is not in ${node.path}`,
-        {
-          hint: 'Another node was to adopt it. Remove that link when it has not.',
-        },
-      );
-    }
-    refuseUsers(mounted, usersOf(mounted, [process.pid, node.pid]));
-    if (transactionsIn(mounted) > 1) {
-      throw new LiteFsError(
-        'WRONG_STATE',
-        `an earlier run was cut off, and ${mounted} was written since`,
-        {
-          hint: `Remove ${names.adopting} when that one is to stay, or ${mounted} when it is not.`,
-        },
-      );
-    }
-    takeBack(names, mounted, []);
-  }
-  if (file !== 'link' || adopting !== 'file') return undefined;
-  const mounted = fs.readlinkSync(names.file);
-  const position = positionOf(mounted);
-  if (nameInMount(node, mounted) === undefined || position === '') {
-    throw new LiteFsError('WRONG_STATE', `${names.file} leads to ${mounted}, which is not there`, {
-      hint: `The original is ${names.adopting}.`,
-    });
-  }
-  refuseUsers(names.adopting, usersOf(names.adopting, [process.pid]));
-  const original = putAway(names, keep);
-  removeSideFiles(names.file);
-  return { file: names.file, mounted, position, original, resumed: true };
-}
-
-/** A copy that nobody has used yet was one transaction; one that was cut off was none. */
-function transactionsIn(mounted: string): number {
-  return Number.parseInt(positionOf(mounted) || '0', 16);
-}
-
-function refuseWhatIsInTheWay({ file, adopting, before }: Names, node: NodeReport): void {
-  const kind = kindOf(file);
+function refuseWhatIsInTheWay(names: Names, node: NodeReport, root: Folder): void {
+  const { folder, file, adopting, before } = names;
+  const kind = kindOf(folder, file);
   if (kind === 'link') {
-    const target = fs.readlinkSync(file);
-    throw new LiteFsError('WRONG_STATE', `${file} is a link to ${target}`, {
+    const target = linkedFrom(folder, file)?.target ?? '';
+    throw new LiteFsError('WRONG_STATE', `${names.path} is a link to ${target}`, {
       hint: nameInMount(node, target)
         ? 'It is in the mount already. Back: litefs-lite release'
         : 'Name the database itself.',
     });
   }
   if (kind !== 'file') {
-    throw new LiteFsError('USAGE', `${file} is ${kind === 'absent' ? 'not there' : 'no file'}`);
+    const what = kind === 'absent' ? 'not there' : 'no file';
+    throw new LiteFsError('USAGE', `${names.path} is ${what}`);
   }
-  if (nameInMount(node, file) !== undefined) {
-    throw new LiteFsError('WRONG_STATE', `${file} is in the mount already`);
+  if (folder.stat().dev === root.stat().dev) {
+    throw new LiteFsError('WRONG_STATE', `${names.path} is in the mount already`);
   }
-  for (const name of [adopting, before]) {
-    if (kindOf(name) === 'absent') continue;
-    throw new LiteFsError('WRONG_STATE', `${name} is in the way`, {
+  for (const name of [adopting, before, ...SIDE_FILES.map((suffix) => before + suffix)]) {
+    if (kindOf(folder, name) === 'absent') continue;
+    throw new LiteFsError('WRONG_STATE', `${folder.at(name)} is in the way`, {
       hint: 'Move it away: the original would be kept under that name.',
     });
   }

@@ -1,17 +1,19 @@
-/** The names beside a database that adopt and release use, and how two of them change places. */
+/** The folder of a database, and the names in it that adopt and release use. */
 import fs from 'node:fs';
 import path from 'node:path';
-import { errorText, LiteFsError } from '../../errors.ts';
-import { checked, cString, rename } from '../../os/libc.ts';
-import { syncDirectory } from '../../store/log-files.ts';
+import { LiteFsError } from '../../errors.ts';
+import { type Folder, targetOf } from '../../os/folder.ts';
+import { openFolder } from '../../os/walk.ts';
 
 /** What SQLite keeps beside a database. */
 export const SIDE_FILES = ['-wal', '-shm', '-journal'] as const;
 
-const RENAME_EXCHANGE = 2;
-
 export interface Names {
-  /** Where its application opens the database: absolute, the folder without symbolic links. */
+  /** Open: whatever others do to its path, it stays this one. */
+  readonly folder: Folder;
+  /** The absolute path of the database, its folder without symbolic links. */
+  readonly path: string;
+  /** What its application opens. This and those that follow are names in the folder. */
   readonly file: string;
   /** While adopt is at work: the link that is to take the file's place; then, for a moment, the file. */
   readonly adopting: string;
@@ -21,16 +23,18 @@ export interface Names {
   readonly before: string;
 }
 
-/** Throws USAGE when there is no such folder. */
+/** Opens the folder. Throws USAGE when there is none, WRONG_STATE when a link on the way is another user's. */
 export function namesOf(given: string): Names {
-  let folder: string;
-  try {
-    folder = fs.realpathSync(path.dirname(path.resolve(given)));
-  } catch (error) {
-    throw new LiteFsError('USAGE', `cannot find ${given}: ${errorText(error)}`, { cause: error });
+  const whole = path.resolve(given);
+  const { folder } = openFolder(path.dirname(whole));
+  const file = path.basename(whole);
+  if (file === '') {
+    folder.close();
+    throw new LiteFsError('USAGE', `${given} is a directory, not a database`);
   }
-  const file = path.join(folder, path.basename(given));
   return {
+    folder,
+    path: folder.at(file),
     file,
     adopting: `${file}.adopting-litefs-lite`,
     releasing: `${file}.releasing-litefs-lite`,
@@ -41,32 +45,24 @@ export function namesOf(given: string): Names {
 export type Kind = 'absent' | 'link' | 'file' | 'other';
 
 /** What has a name, links not followed. */
-export function kindOf(name: string): Kind {
-  const stat = fs.lstatSync(name, { throwIfNoEntry: false });
+export function kindOf(folder: Folder, name: string): Kind {
+  const stat = folder.look(name);
   if (!stat) return 'absent';
   if (stat.isSymbolicLink()) return 'link';
   return stat.isFile() ? 'file' : 'other';
 }
 
-/** Two names change places at once: at no moment is there none. On disk when it returns. Throws DISK. */
-export function exchange(a: string, b: string): void {
+/** Where the link of that name leads; undefined when it is none. */
+export function linkedFrom(
+  folder: Folder,
+  name: string,
+): { target: string; uid: number } | undefined {
+  const held = folder.hold(name);
+  if (!held) return undefined;
   try {
-    checked('renameat2', rename(cString(a), cString(b), RENAME_EXCHANGE), a);
-    syncDirectory(path.dirname(a));
-  } catch (error) {
-    throw new LiteFsError('DISK', `${a} and ${b} cannot change places: ${errorText(error)}`, {
-      hint: 'The file system of the folder must be a local one.',
-      cause: error,
-    });
-  }
-}
-
-export function syncFile(file: string): void {
-  const fd = fs.openSync(file, 'r');
-  try {
-    fs.fsyncSync(fd);
+    if (!held.stat.isSymbolicLink()) return undefined;
+    return { target: targetOf(held), uid: held.stat.uid };
   } finally {
-    fs.closeSync(fd);
+    fs.closeSync(held.fd);
   }
-  syncDirectory(path.dirname(file));
 }

@@ -1,43 +1,55 @@
-/** A database outside of the mount: looked at, made whole, and kept from others while it is copied. */
+/** A database outside of the mount: looked at, kept from others while it is copied, and put away. It is never written. */
 import fs from 'node:fs';
-import Database from 'better-sqlite3';
 import { errorText, LiteFsError } from '../../errors.ts';
-import { isOpenElsewhere } from '../../os/locks.ts';
+import { type Folder, reopen } from '../../os/folder.ts';
+import { isOpenElsewhere, ofdLock } from '../../os/locks.ts';
 import { checkIntegrity } from '../../snapshots/integrity.ts';
 import { DB_HEADER_BYTES, parseDbHeader } from '../../sqlite/db-header.ts';
+import { PENDING_BYTE, SHARED_FIRST, SHARED_SIZE } from '../../sqlite/locks.ts';
 import { refuseUsers, usersOf } from './mounted.ts';
-import { SIDE_FILES } from './names.ts';
+import { type Names, SIDE_FILES } from './names.ts';
+import { copyParts, finish, type Whole } from './whole.ts';
 
-/** Throws USAGE when it is no database, or one that cannot be moved by its name; WRONG_STATE when it is in use. */
-export function inspect(file: string): fs.Stats {
-  const stat = fs.lstatSync(file);
-  const header = Buffer.alloc(DB_HEADER_BYTES);
-  const fd = fs.openSync(file, 'r');
+/**
+ * Opens it for reading. Throws USAGE when it is no database, or one that cannot be moved by its name; WRONG_STATE when it is
+ * in use.
+ */
+export function openOriginal({ folder, file, path }: Names): number {
+  const fd = folder.openFile(file);
+  if (fd === undefined) throw new LiteFsError('USAGE', `${path} is not there, or no file`);
   try {
-    fs.readSync(fd, header, 0, header.length, 0);
-    if (parseDbHeader(header) === undefined) {
-      throw new LiteFsError('USAGE', `${file} is not an SQLite database`, {
-        hint:
-          stat.size === 0
-            ? 'It is empty: let its application make it in the mount.'
-            : 'Other files may lie in the mount too, but are not replicated: move them by mv.',
-      });
-    }
-    if (stat.nlink > 1) {
-      throw new LiteFsError('USAGE', `${file} has ${stat.nlink - 1} more names (hard links)`, {
-        hint: 'Who opens it by another name would write to the old file. Remove those first.',
-      });
-    }
-    refuseUsers(file, usersOf(file, [process.pid]));
-    if (isHeld(fd)) {
-      throw new LiteFsError('WRONG_STATE', `${file} is in use by a process that cannot be seen`, {
-        hint: 'Is it one in a container, or another user’s? As root all are seen.',
-      });
-    }
-  } finally {
+    inspect(fd, folder, file);
+    return fd;
+  } catch (error) {
     fs.closeSync(fd);
+    throw error;
   }
-  return stat;
+}
+
+function inspect(fd: number, folder: Folder, file: string): void {
+  const where = folder.at(file);
+  const stat = fs.fstatSync(fd);
+  const header = Buffer.alloc(DB_HEADER_BYTES);
+  fs.readSync(fd, header, 0, header.length, 0);
+  if (parseDbHeader(header) === undefined) {
+    throw new LiteFsError('USAGE', `${where} is not an SQLite database`, {
+      hint:
+        stat.size === 0
+          ? 'It is empty: let its application make it in the mount.'
+          : 'Other files may lie in the mount too, but are not replicated: move them by mv.',
+    });
+  }
+  if (stat.nlink > 1) {
+    throw new LiteFsError('USAGE', `${where} has ${stat.nlink - 1} more names (hard links)`, {
+      hint: 'Who opens it by another name would write to the old file. Remove those first.',
+    });
+  }
+  refuseUsers(where, usersOf(folder, file, [process.pid]));
+  if (isHeld(fd)) {
+    throw new LiteFsError('WRONG_STATE', `${where} is in use by a process that cannot be seen`, {
+      hint: 'Is it one in a container, or another user’s? As root all are seen.',
+    });
+  }
 }
 
 /** Whether somebody has it open for writing; false where the file system cannot tell. */
@@ -50,43 +62,59 @@ export function isHeld(fd: number): boolean {
 }
 
 /**
- * Opens it so that nobody else can read or write until it is closed, with all that a -wal or a journal holds in the
- * file itself. Meanwhile this process must not open the file otherwise: closing that would drop SQLite's locks.
- * Throws DATABASE_CORRUPT, WRONG_STATE when it is locked.
+ * Locks it as an SQLite writer does, so that no other SQLite can read or write it until the descriptor that is returned is
+ * closed. Throws WRONG_STATE when it is locked.
  */
-export function seize(file: string): Database.Database {
-  recover(file);
-  const db = new Database(file, { fileMustExist: true, timeout: 0 });
+export function seize(fd: number, where: string): number {
+  const locked = reopen(fd, fs.constants.O_RDWR);
   try {
-    db.pragma('locking_mode = EXCLUSIVE');
-    db.exec('BEGIN EXCLUSIVE; COMMIT');
-    if (db.pragma('journal_mode', { simple: true }) === 'wal') {
-      const [{ busy }] = db.pragma('wal_checkpoint(TRUNCATE)') as { busy: number }[];
-      if (busy !== 0) throw new Database.SqliteError('database is locked', 'SQLITE_BUSY');
-    }
-    return db;
+    const length = SHARED_FIRST + SHARED_SIZE - PENDING_BYTE;
+    if (ofdLock(locked, 'write', PENDING_BYTE, length)) return locked;
   } catch (error) {
-    db.close();
-    if (!(error instanceof Database.SqliteError)) throw error;
-    throw new LiteFsError('WRONG_STATE', `${file} cannot be had alone: ${errorText(error)}`, {
-      hint: 'Stop its application first.',
-      cause: error,
-    });
+    fs.closeSync(locked);
+    throw cannot(where, error);
   }
+  fs.closeSync(locked);
+  throw cannot(where, new Error('database is locked'));
 }
 
-/** Brings in what a crash of the application has left, as the application would itself, and looks at all of it. */
-function recover(file: string): void {
-  checkIntegrity(file, {
-    of: file,
-    hint: `Repair it first: sqlite3 ${file} .recover | sqlite3 repaired.db`,
+function cannot(where: string, cause: unknown): LiteFsError {
+  return new LiteFsError('WRONG_STATE', `${where} cannot be had alone: ${errorText(cause)}`, {
+    hint: 'Stop its application first.',
+    cause,
   });
 }
 
-/** What SQLite left beside the name when it was closed: of no use to anybody, and by now empty. */
-export function removeSideFiles(file: string): void {
+/**
+ * A copy of it that is sound, with all that a crash of the application has left in a -wal or a journal. It must be seized.
+ * Throws DATABASE_CORRUPT, WRONG_STATE, DISK.
+ */
+export function copyOriginal({ folder, file, path }: Names, fd: number, to: string): Whole {
+  copyParts(folder, file, fd, to);
+  checkIntegrity(to, {
+    of: path,
+    hint: `Repair it first: sqlite3 ${path} .recover | sqlite3 repaired.db`,
+  });
+  return finish(to, path);
+}
+
+/**
+ * The last step: the original, which has the name `adopting`, is kept as it was found, or removed, and with it what SQLite
+ * has left beside it. All of that is of no use to what its old name leads to. Returns where it is.
+ */
+export function putAway(
+  { folder, file, adopting, before }: Names,
+  keep: boolean,
+): string | undefined {
   for (const suffix of SIDE_FILES) {
-    const stat = fs.lstatSync(file + suffix, { throwIfNoEntry: false });
-    if (stat && (stat.size === 0 || suffix === '-shm')) fs.rmSync(file + suffix);
+    const stat = folder.look(file + suffix);
+    if (!stat?.isFile()) continue;
+    const isPart = keep && suffix !== '-shm' && stat.size > 0;
+    if (isPart) folder.move(file + suffix, before + suffix);
+    else folder.remove(file + suffix);
   }
+  if (keep) folder.move(adopting, before);
+  else folder.remove(adopting);
+  folder.sync();
+  return keep ? folder.at(before) : undefined;
 }

@@ -4,6 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, describe, it } from 'node:test';
 import { loadConfig } from '../../../src/config/load.ts';
+import { createLayout, layoutOf } from '../../../src/store/layout.ts';
 
 describe('the snapshots section', () => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-test-'));
@@ -73,8 +74,6 @@ describe('the snapshots section', () => {
     ['{keep: {last: -1}}', /snapshots\.keep\.last/],
     ['{dir: /litefs/backups}', /snapshots\.dir lies in the mount \(\/litefs\)/],
     ['{dir: /litefs}', /snapshots\.dir lies in the mount \(\/litefs\)/],
-    // What is there is emptied at each start.
-    ['{dir: /var/lib/litefs/spool}', /snapshots\.dir has other files of data\.dir/],
     ['{dir: /var/lib/litefs/tree/backups}', /snapshots\.dir has other files of data\.dir/],
     ['{dir: /var/lib/litefs}', /snapshots\.dir has other files of data\.dir/],
   ] as const) {
@@ -82,4 +81,23 @@ describe('the snapshots section', () => {
       assert.throws(() => load(`snapshots: ${section}\n`), { message });
     });
   }
+
+  // On 25311ce `cuts` was taken, and emptied at each start with all archives in it.
+  it('lies in no folder that a node makes below data.dir, whichever these are', () => {
+    const data = path.join(folder, 'data');
+    createLayout(layoutOf(data));
+    const folders = fs.readdirSync(data);
+    assert(folders.includes('cuts') && folders.includes('tree'), folders.join());
+    for (const name of folders) {
+      for (const dir of [name, `${name}/backups`]) {
+        const config = `data: {dir: ${data}}\nsnapshots: {dir: ${path.join(data, dir)}}\n`;
+        const message = /snapshots\.dir has other files of data\.dir/;
+        assert.throws(() => load(config), { message }, dir);
+      }
+    }
+    assert.equal(
+      load(`data: {dir: ${data}}\nsnapshots: {dir: ${data}/backups}`)?.dir,
+      `${data}/backups`,
+    );
+  });
 });

@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { IDENTITY_FILE, openPlace } from '../../../src/snapshots/place.ts';
+import { createLayout, layoutOf } from '../../../src/store/layout.ts';
 import { withFolder } from '../os/folder.ts';
 
 describe('the directory of the archives', () => {
@@ -34,6 +35,28 @@ describe('the directory of the archives', () => {
       assert.match(id, /^[0-9a-f-]{36}$/);
       assert.equal(open(), id);
       assert.deepEqual(fs.readdirSync(dir), [IDENTITY_FILE]);
+    }));
+
+  // The config's text does not tell. On 25311ce archives were written to where the link leads, and emptied at each start.
+  it('is no folder of data.dir, nor below one, by a link either', () =>
+    withFolder((data) => {
+      createLayout(layoutOf(data));
+      const [link, outside] = [path.join(data, 'link'), path.join(data, 'backups')];
+      fs.mkdirSync(outside);
+      const open = (to: string) => {
+        fs.rmSync(link, { force: true });
+        fs.symlinkSync(to, link);
+        return () => openPlace(link, layoutOf(data).archives);
+      };
+      fs.mkdirSync(path.join(data, 'tree', 'deep'));
+      for (const name of ['.', 'spool', 'cuts', 'tree/deep']) {
+        assert.throws(
+          open(path.join(data, name)),
+          { code: 'CONFIG', message: /in data\.dir/ },
+          name,
+        );
+      }
+      assert.match(open(outside)(), /^[0-9a-f-]{36}$/);
     }));
 
   it('is not filled when it is missing, or what it is on, and taken again when it is back', () =>

@@ -45,14 +45,16 @@ test('a path that is too long for one name has none', () => {
   assert.equal(encodeName('/'.repeat(81)), undefined);
 });
 
-test('the folders are made, private, and the spool is emptied', () =>
+test('the folders are made, private, and those of one run are emptied', () =>
   withFolder((folder) => {
     const layout = layoutOf(path.join(folder, 'data'));
     createLayout(layout);
     assert.equal(fs.statSync(layout.root).mode & 0o777, 0o700);
     fs.writeFileSync(path.join(layout.spool, 'half a transfer'), '');
+    fs.writeFileSync(path.join(layout.cuts, 'half a cut'), '');
     fs.writeFileSync(path.join(layout.tree, 'app.db'), 'kept');
     createLayout(layout);
     assert.deepEqual(fs.readdirSync(layout.spool), []);
+    assert.deepEqual(fs.readdirSync(layout.cuts), []);
     assert.deepEqual(fs.readdirSync(layout.tree), ['app.db']);
   }));
