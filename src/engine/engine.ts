@@ -88,6 +88,7 @@ export class Engine {
       wallClockMs: () => Date.now(),
       clockMs: () => performance.now(),
       random32: () => randomInt(2 ** 32),
+      drainEvents: () => this.#events.drainWrites(),
       isDetached: () => this.#state === 'detached' || this.#state === 'stopped',
       emitEntry: (db, entry, bytes) => this.#emitEntry(db, entry, bytes),
       emitPosition: (db) => {
@@ -100,11 +101,8 @@ export class Engine {
     this.registry = new Registry(layout, this.#roots, options.databases, (message) =>
       this.ctx.log('warn', message),
     );
-    this.follower = new Follower(
-      this.ctx,
-      this.scheduler,
-      (db, status) => this.setStatus(db, status),
-      () => this.#events.drainWrites(),
+    this.follower = new Follower(this.ctx, this.scheduler, (db, status) =>
+      this.setStatus(db, status),
     );
     this.halts = new HaltWriter({
       ctx: this.ctx,
