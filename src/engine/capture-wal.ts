@@ -68,12 +68,14 @@ export function* captureWal(ctx: EngineContext, db: Database): Task<WalCaptureRe
       index,
       frameHeader: header ? readFrameHeader(db, followed.frame, header.pageSize) : '',
       isFirstGeneration: header !== undefined && mayBeFirst(ctx, db, header),
+      isEndHeld: db.wal.guard.holdsEnd,
     });
     switch (step.kind) {
       case 'nothing':
       case 'wait':
         return captured(0);
       case 'unknown':
+        db.wal.isUnsynced ||= step.isUnsynced;
         return lost(step.reason);
       case 'ended': {
         const result = yield* captureEnded(ctx, db, index);
@@ -81,6 +83,9 @@ export function* captureWal(ctx: EngineContext, db: Database): Task<WalCaptureRe
         break;
       }
       case 'frames': {
+        db.wal.isUnsynced ||=
+          step.generation.bytes !== followed.generation?.bytes &&
+          step.generation.bytes !== followed.announced;
         const result = yield* captureFrames(ctx, db, step, index);
         if (result !== 'moved') return result;
         break;
@@ -127,6 +132,7 @@ export function* endHeld(ctx: EngineContext, db: Database, operation: HeldOperat
     case 'truncate':
     case 'remove-wal':
       setFollowed(db, NOT_FOLLOWED);
+      if (operation === 'remove-wal') db.wal.isUnsynced = false;
       // What a checkpoint has written before this is not to count for what comes after it.
       ctx.drainEvents();
       db.writes.walEmptied();
@@ -411,6 +417,16 @@ export function setFollowed(db: Database, followed: WalFollowed): void {
   }
   const { pageSize, bigEndian, salt1, salt2 } = generation;
   wal.cursor = { pageSize, bigEndian, salt1, salt2, frame, checksum1, checksum2 };
+}
+
+/** What we have appended to the -wal ourselves, up to db.wal.cursor, is captured. */
+export function followAppended(db: Database): void {
+  const { cursor } = db.wal;
+  const generation = readWalFileHeader(db);
+  if (!cursor || !generation) return;
+  const { frame, checksum1, checksum2 } = cursor;
+  const frameHeader = readFrameHeader(db, frame, cursor.pageSize);
+  db.wal.followed = { ...atStart(generation), frame, frameHeader, checksum1, checksum2 };
 }
 
 /** Whether the events say that the -wal has had no other generation. Asked only when nothing else tells of its beginning. */

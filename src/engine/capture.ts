@@ -64,7 +64,15 @@ function* captureCommitted(
   let outcome: CaptureOutcome = writing ? 'writing' : 'done';
   if (reason !== undefined) outcome = yield* compare(ctx, db, accessUnder(db, held), reason);
   if (held) yield* endHeld(ctx, db, held);
+  guardWal(db, held);
   return outcome;
+}
+
+/** Where no sync of the -wal will be held back for us, what is in it is held until it is captured. */
+function guardWal(db: Database, held: HeldOperation | undefined): void {
+  const { guard, isUnsynced } = db.wal;
+  if (isUnsynced && (!held || held === 'header-sync')) guard.advance(db);
+  else guard.release(db);
 }
 
 /** Captures what the -wal tells. Returns why that is not enough; undefined when it is. */

@@ -15,6 +15,7 @@ import { DatabaseFiles, type Roots } from './files.ts';
 import type { Halt } from './halt.ts';
 import { Tally } from './tally.ts';
 import { NOT_FOLLOWED, type WalFollowed } from './wal-follow.ts';
+import { WalGuard } from './wal-guard.ts';
 import { ReplicaIndex } from './wal-index-writer.ts';
 
 /** What the outside is told of a database. */
@@ -29,6 +30,9 @@ export interface WalFollow {
   cursor: WalCursor | undefined;
   /** On a primary. */
   followed: WalFollowed;
+  /** On a primary: a generation began without a sync of its header, as under synchronous=OFF. */
+  isUnsynced: boolean;
+  readonly guard: WalGuard;
   /** The newest captured (on a replica: applied) frame of each page in this generation. */
   readonly frames: Map<number, number>;
   /** On a replica: the page of each frame, in order. */
@@ -80,6 +84,8 @@ export class Database {
   readonly wal: WalFollow = {
     cursor: undefined,
     followed: NOT_FOLLOWED,
+    isUnsynced: false,
+    guard: new WalGuard(),
     frames: new Map(),
     pages: [],
     backfilled: 0,

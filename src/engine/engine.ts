@@ -224,7 +224,10 @@ export class Engine {
     yield* endTasks(this, DETACH_MS_MAX);
     this.#watcher?.close();
     this.#watcher = undefined;
-    for (const db of this.registry) db.files.close();
+    for (const db of this.registry) {
+      db.wal.guard.release(db);
+      db.files.close();
+    }
   }
 
   /** After the unmount: leaves the markers of a clean stop. */

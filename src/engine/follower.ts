@@ -139,6 +139,7 @@ export class Follower {
   forget(db: Database): void {
     this.#watches.delete(db);
     db.writes = new FileWrites();
+    db.wal.guard.release(db);
     this.#setStatus(db, { state: 'ok' });
   }
 
@@ -230,6 +231,7 @@ export class Follower {
     if (!isOutsideFault(error)) throw error;
     const watch = this.#watch(db);
     db.suspect = true;
+    db.wal.guard.release(db);
     db.forgetWal();
     watch.nextMs = this.#ctx.clockMs() + BUSY_PATIENCE_MS;
     this.#degrade(db, errorText(error), 'error');

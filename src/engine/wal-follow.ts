@@ -43,6 +43,8 @@ export interface WalSight {
   readonly index: WalIndexView;
   /** The -wal was made since all was settled, and nothing was written to it after the database file was (file-writes.ts). */
   readonly isFirstGeneration: boolean;
+  /** Nothing comes between what was captured and the next generation (wal-guard.ts). */
+  readonly isEndHeld: boolean;
 }
 
 export type WalStep =
@@ -53,7 +55,8 @@ export type WalStep =
   | { readonly kind: 'frames'; readonly from: WalFollowed; readonly generation: WalFileHeader }
   /** The generation was ended by a restart that only the index tells of; its end may not be captured. */
   | { readonly kind: 'ended' }
-  | { readonly kind: 'unknown'; readonly reason: string };
+  /** isUnsynced: a generation began of which no sync has told. */
+  | { readonly kind: 'unknown'; readonly reason: string; readonly isUnsynced: boolean };
 
 export const NOT_FOLLOWED: WalFollowed = {
   generation: undefined,
@@ -95,13 +98,17 @@ export function begins(
 export function nextStep(before: WalFollowed, sight: WalSight): WalStep {
   const { header, index } = sight;
   if (!header) return index.mxFrame === 0 ? NOTHING : unknown('the -wal has no header');
-  const followed = begins(before, header, sight.isFirstGeneration) ? atStart(header) : before;
+  const isNew = before.generation !== undefined && before.generation.bytes !== header.bytes;
+  const isNext =
+    begins(before, header, sight.isFirstGeneration) ||
+    (isNew && sight.isEndHeld && index.mxFrame > 0);
+  const followed = isNext ? atStart(header) : before;
   const { generation } = followed;
   if (!generation) return unfollowed(followed, header, index);
   if (header.bytes !== generation.bytes) {
     return index.mxFrame === 0
       ? { kind: 'wait' }
-      : unknown('the -wal was started over before it was captured');
+      : unknown('the -wal was started over before it was captured', true);
   }
   if (index.mxFrame === 0) return followed.frame === 0 ? NOTHING : { kind: 'ended' };
   if (!sameSalts(index, generation)) return unknown('the -wal is not the one of its index');
@@ -121,7 +128,7 @@ export function nextStep(before: WalFollowed, sight: WalSight): WalStep {
 function unfollowed(followed: WalFollowed, header: WalFileHeader, index: WalIndexView): WalStep {
   // The file has what was settled already; the index, if anything, the restart that comes next.
   if (index.mxFrame === 0) return followed.settled?.bytes === header.bytes ? NOTHING : WAIT;
-  return unknown('a generation of the -wal began unseen');
+  return unknown('a generation of the -wal began unseen', true);
 }
 
 /**
@@ -154,6 +161,6 @@ export function sameSalts(
 const NOTHING: WalStep = { kind: 'nothing' };
 const WAIT: WalStep = { kind: 'wait' };
 
-function unknown(reason: string): WalStep {
-  return { kind: 'unknown', reason };
+function unknown(reason: string, isUnsynced = false): WalStep {
+  return { kind: 'unknown', reason, isUnsynced };
 }

@@ -18,6 +18,7 @@ function stand() {
     suspect: false,
     writes: new FileWrites(),
     forgetWal() {},
+    wal: { guard: { release() {} } },
   } as unknown as Database;
   const follower = new Follower(ctx, new Scheduler(clockMs), () => {});
   return { clock, db, follower };
