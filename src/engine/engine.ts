@@ -88,6 +88,7 @@ export class Engine {
       wallClockMs: () => Date.now(),
       clockMs: () => performance.now(),
       random32: () => randomInt(2 ** 32),
+      drainEvents: () => this.#events.drainWrites(),
       isDetached: () => this.#state === 'detached' || this.#state === 'stopped',
       emitEntry: (db, entry, bytes) => this.#emitEntry(db, entry, bytes),
       emitPosition: (db) => {
@@ -101,11 +102,8 @@ export class Engine {
     this.registry = new Registry(layout, this.#roots, options.databases, (message) =>
       this.ctx.log('warn', message),
     );
-    this.follower = new Follower(
-      this.ctx,
-      this.scheduler,
-      (db, status) => this.setStatus(db, status),
-      () => this.#events.drainWrites(),
+    this.follower = new Follower(this.ctx, this.scheduler, (db, status) =>
+      this.setStatus(db, status),
     );
     this.halts = new HaltWriter({
       ctx: this.ctx,
@@ -227,7 +225,10 @@ export class Engine {
     yield* endTasks(this, DETACH_MS_MAX);
     this.#watcher?.close();
     this.#watcher = undefined;
-    for (const db of this.registry) db.files.close();
+    for (const db of this.registry) {
+      db.wal.guard.release(db);
+      db.files.close();
+    }
   }
 
   /** After the unmount: leaves the markers of a clean stop. */

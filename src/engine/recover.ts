@@ -82,7 +82,7 @@ export function* recoverDatabase(
       database: db.name,
     });
   }
-  const result = yield* captureDifference(ctx, db, { locked: true });
+  const result = yield* captureDifference(ctx, db, 'file');
   if (result === 'not-a-database') throw notADatabase(db);
 }
 

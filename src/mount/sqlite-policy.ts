@@ -49,6 +49,7 @@ import type {
   VirtualFile,
 } from '../fuse/policy.ts';
 import { JOURNAL_MAGIC } from '../sqlite/journal-format.ts';
+import { WAL_HEADER_BYTES } from '../sqlite/wal.ts';
 import { treePath } from '../store/layout.ts';
 import { CutMarks, cutsPastTheEnd } from './cut-marks.ts';
 import { judgeWalWrite, overlay } from './halt-gate.ts';
@@ -65,7 +66,6 @@ const POSITION_BYTES = 34;
 /** What SQLite writes over the header of a journal to end it (journal_mode=PERSIST). */
 const ZEROED_HEADER_BYTES = 28;
 const LAG_NEVER_MS = 2147483647;
-const WAL_SALT_OFFSET = 16;
 
 export interface PolicyOptions {
   /** The backing tree, reachable whatever is mounted over it. */
@@ -84,13 +84,13 @@ export interface PolicyOptions {
 export class SqlitePolicy implements TreePolicy {
   readonly #options: PolicyOptions;
   readonly #shared: SharedState;
-  /** The salts of each -wal when its last fsync was seen. */
-  readonly #walSalts = new Map<string, string>();
+  /** The header of each -wal when its last fsync was seen: all of it, as the same salts may be written once more. */
+  readonly #walHeaders = new Map<string, string>();
   /** Journals that were made, and not written yet. */
   readonly #newJournals = new Set<string>();
   readonly #cutMarks: CutMarks;
   readonly #head = Buffer.alloc(DATABASE_MAGIC.length);
-  readonly #salts = Buffer.alloc(8);
+  readonly #walHeader = Buffer.alloc(WAL_HEADER_BYTES);
 
   constructor(options: PolicyOptions) {
     this.#options = options;
@@ -234,10 +234,11 @@ export class SqlitePolicy implements TreePolicy {
       return unseen && !this.#isExplained(path) ? EIO : 0;
     }
     if (fileRole(path).companion !== 'wal') return 0;
-    if (fs.readSync(backing, this.#salts, 0, 8, WAL_SALT_OFFSET) < 8) return 0;
-    const salts = this.#salts.toString('latin1');
-    if (this.#walSalts.get(path) === salts) return 0;
-    this.#walSalts.set(path, salts);
+    const read = fs.readSync(backing, this.#walHeader, 0, WAL_HEADER_BYTES, 0);
+    if (read < WAL_HEADER_BYTES) return 0;
+    const header = this.#walHeader.toString('latin1');
+    if (this.#walHeaders.get(path) === header) return 0;
+    this.#walHeaders.set(path, header);
     return 'defer';
   }
 
@@ -250,7 +251,7 @@ export class SqlitePolicy implements TreePolicy {
   }
 
   event(event: TreeEvent): void {
-    if (event.kind === 'removed') this.#walSalts.delete(event.path);
+    if (event.kind === 'removed') this.#walHeaders.delete(event.path);
     if (event.kind === 'truncated') this.#cutMarks.end();
     if (isOfJournal(event)) {
       if (event.kind === 'created') this.#newJournals.add(event.path);
