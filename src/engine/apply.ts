@@ -249,7 +249,7 @@ function* applyAlone(ctx: EngineContext, db: Database, pending: PendingApply): T
     pageCount: header.commit,
     *pages(write) {
       // The log is what the next start would finish it from.
-      if (db.lent) db.log.syncLast();
+      if (db.lent) db.log.sync();
       yield* withLtxInput(pending.input, function* (source): Task<void> {
         const decoder = new LtxDecoder(source);
         for (let page = decoder.next(), count = 1; page; page = decoder.next(), count++) {

@@ -6,6 +6,9 @@ import { decodeHeader, HEADER_BYTES, type LtxHeader } from '../ltx/header.ts';
 import type { Position } from '../ltx/position.ts';
 import { readPostChecksum } from '../ltx/tail.ts';
 
+/** Before each LTX file of a segment: its length, u32 big-endian. */
+export const SEGMENT_PREFIX_BYTES = 4;
+
 /** One LTX file of the log, and where its bytes are. */
 export interface StoredEntry {
   readonly minTxid: number;

@@ -6,7 +6,10 @@
  * - `<min>.seg`: many small ones, each a u32 big-endian length and an LTX file. One file per commit
  *   would be hundreds of thousands a day. Never renamed: others read them by path and offset.
  *
- * The entries in memory always form one chain: each begins where the one before ended.
+ * Invariants:
+ * - The entries in memory always form one chain: each begins where the one before ended.
+ * - What is on the disk for certain reaches at most TXIDS_AHEAD_MAX transactions less far than what was appended. So
+ *   whoever lost the end of the log with the power knows which numbers may have been given out.
  */
 import assert from 'node:assert';
 import fs from 'node:fs';
@@ -19,12 +22,15 @@ import {
   positionsOf,
   readLtxFile,
   readSegment,
+  SEGMENT_PREFIX_BYTES,
   type StoredEntry,
   syncDirectory,
 } from './log-files.ts';
 
 /** A segment is closed when it has grown to this, or when its owner finds it old enough. */
 const SEGMENT_BYTES_MAX = 4 << 20;
+/** How many transactions the log may be ahead of what the disk has for certain. */
+export const TXIDS_AHEAD_MAX = 1 << 16;
 
 export type LogSlice =
   | { readonly kind: 'entries'; readonly entries: readonly StoredEntry[] }
@@ -35,7 +41,6 @@ interface ActiveSegment {
   readonly path: string;
   readonly openedMs: number;
   bytes: number;
-  unsynced: boolean;
 }
 
 /** A run of whole files that may be merged into one. */
@@ -49,6 +54,12 @@ export class TransactionLog {
   #entries: StoredEntry[] = [];
   #active: ActiveSegment | undefined;
   #bytes = 0;
+  /** Files of which something is not on the disk yet. */
+  readonly #unsynced = new Set<string>();
+  /** A name in the directory may not be on the disk yet. */
+  #isDirectoryUnsynced = false;
+  /** The disk has everything up to here. */
+  #durableTxid = 0;
   readonly #warn: (message: string) => void;
 
   private constructor(dir: string, warn: (message: string) => void) {
@@ -85,6 +96,11 @@ export class TransactionLog {
     return this.#entries.length;
   }
 
+  /** Whether something is not on the disk yet. */
+  get isUnsynced(): boolean {
+    return this.#unsynced.size > 0 || this.#isDirectoryUnsynced;
+  }
+
   /** Whether there is a segment that grows. */
   get isOpen(): boolean {
     return this.#active !== undefined;
@@ -104,6 +120,7 @@ export class TransactionLog {
   /** Appends a small LTX file. Throws DISK when it cannot be written; the log is then as before. */
   append(bytes: Uint8Array, header: LtxHeader, post: Position, nowMs: number): StoredEntry {
     this.#assertNext(header);
+    this.#staysNear(header);
     const active = this.#openActive(header.minTxid, nowMs);
     const record = Buffer.allocUnsafe(4 + bytes.length);
     record.writeUInt32BE(bytes.length);
@@ -123,7 +140,7 @@ export class TransactionLog {
       length: bytes.length,
     };
     active.bytes += record.length;
-    active.unsynced = true;
+    this.#unsynced.add(active.path);
     this.#push(entry, entry.length);
     if (active.bytes >= SEGMENT_BYTES_MAX) this.#sealForNext();
     return this.#entries.at(-1) as StoredEntry;
@@ -132,6 +149,7 @@ export class TransactionLog {
   /** Takes over a finished LTX file (on the same file system). */
   appendFile(file: string, header: LtxHeader, post: Position): StoredEntry {
     this.#assertNext(header);
+    this.#staysNear(header);
     this.#sealForNext();
     const target = path.join(this.dir, ltxFileName(header.minTxid, header.maxTxid));
     try {
@@ -139,6 +157,8 @@ export class TransactionLog {
     } catch (error) {
       throw diskError(`could not move a transaction into the log in ${this.dir}`, error);
     }
+    this.#unsynced.add(target);
+    this.#isDirectoryUnsynced = true;
     const length = fs.statSync(target).size;
     this.#push({ ...positionsOf(header, post), path: target, offset: 0, length }, length);
     return this.#entries.at(-1) as StoredEntry;
@@ -169,7 +189,8 @@ export class TransactionLog {
     if (!active) return;
     this.#active = undefined;
     try {
-      if (active.unsynced) fs.fdatasyncSync(active.fd);
+      if (this.#unsynced.has(active.path)) fs.fdatasyncSync(active.fd);
+      this.#unsynced.delete(active.path);
     } finally {
       fs.closeSync(active.fd);
     }
@@ -191,24 +212,35 @@ export class TransactionLog {
     if (this.#active && nowMs - this.#active.openedMs >= ageMs) this.seal();
   }
 
-  /** Flushes what was appended to the disk. */
+  /** Has the disk have everything that was appended. Throws what the disk says. */
   sync(): void {
-    if (!this.#active?.unsynced) return;
-    fs.fdatasyncSync(this.#active.fd);
-    this.#active.unsynced = false;
+    for (const file of this.#unsynced) {
+      syncFile(file);
+      this.#unsynced.delete(file);
+    }
+    if (this.#isDirectoryUnsynced) syncDirectory(this.dir);
+    this.#isDirectoryUnsynced = false;
+    this.#durableTxid = this.last?.maxTxid ?? this.#durableTxid;
   }
 
-  /** Flushes the newest entry to the disk, also one that is a file. */
-  syncLast(): void {
-    const { last } = this;
-    if (!last) return;
-    const fd = fs.openSync(last.path, 'r');
-    try {
-      fs.fdatasyncSync(fd);
-    } finally {
-      fs.closeSync(fd);
+  /**
+   * Takes away what follows a transaction: it cannot be read. Segments are cut, whole files kept as `*.orphan`. Entries that
+   * begin before it stay.
+   */
+  cutAfter(txid: number): void {
+    this.seal();
+    const from = this.#entries.findIndex((entry) => entry.maxTxid > txid);
+    if (from < 0) return;
+    const cut = this.#entries.splice(from);
+    const kept = this.#entries.at(-1);
+    const [{ path: file, offset }] = cut;
+    if (kept?.path === file) {
+      fs.truncateSync(file, offset - SEGMENT_PREFIX_BYTES);
+      this.#unsynced.add(file);
     }
-    syncDirectory(this.dir);
+    orphan(cut.filter((entry) => entry.path !== kept?.path));
+    this.#isDirectoryUnsynced = true;
+    this.#bytes = this.#entries.reduce((sum, entry) => sum + entry.length, 0);
   }
 
   /** Forgets everything: the next entry may begin anywhere. */
@@ -217,16 +249,14 @@ export class TransactionLog {
     for (const file of new Set(this.#entries.map((entry) => entry.path))) {
       fs.rmSync(file, { force: true });
     }
-    this.#entries = [];
-    this.#bytes = 0;
+    this.#forgetFiles();
   }
 
   /** Forgets everything as reset() does, but keeps the files as `*.orphan`. */
   setAside(): void {
     this.seal();
     orphan(this.#entries);
-    this.#entries = [];
-    this.#bytes = 0;
+    this.#forgetFiles();
   }
 
   /**
@@ -247,6 +277,7 @@ export class TransactionLog {
       if (newest.maxTxid > keepAlwaysTxid) break;
       if (!tooLarge && (newest.timestampMs >= beforeMs || newest.maxTxid > keepAfterTxid)) break;
       fs.rmSync(file, { force: true });
+      this.#unsynced.delete(file);
       for (const entry of this.#entries.splice(0, count)) this.#bytes -= entry.length;
       removed++;
     }
@@ -321,13 +352,35 @@ export class TransactionLog {
     };
     for (const old of this.#entries.splice(first, job.entries.length, merged)) {
       this.#bytes -= old.length;
-      if (old.path !== target) fs.rmSync(old.path, { force: true });
+      if (old.path === target) continue;
+      fs.rmSync(old.path, { force: true });
+      this.#unsynced.delete(old.path);
     }
     this.#bytes += length;
   }
 
   close(): void {
     this.seal();
+  }
+
+  #forgetFiles(): void {
+    this.#entries = [];
+    this.#bytes = 0;
+    this.#unsynced.clear();
+    this.#isDirectoryUnsynced = true;
+  }
+
+  /** Before an entry is added: see TXIDS_AHEAD_MAX. Throws DISK. */
+  #staysNear({ minTxid, maxTxid }: LtxHeader): void {
+    // A gap, behind an unclean stop, is not a number of transactions.
+    if (this.#entries.length === 0) this.#durableTxid = minTxid - 1;
+    const ahead = Math.min(maxTxid, minTxid + TXIDS_AHEAD_MAX) - this.#durableTxid;
+    if (ahead <= TXIDS_AHEAD_MAX) return;
+    try {
+      this.sync();
+    } catch (error) {
+      throw diskError(`could not flush the log in ${this.dir}`, error);
+    }
   }
 
   #push(entry: StoredEntry, bytes: number): void {
@@ -371,7 +424,8 @@ export class TransactionLog {
       try {
         const file = path.join(this.dir, `${formatTxid(minTxid)}.seg`);
         const fd = fs.openSync(file, 'w', 0o600);
-        this.#active = { fd, path: file, openedMs: nowMs, bytes: 0, unsynced: false };
+        this.#active = { fd, path: file, openedMs: nowMs, bytes: 0 };
+        this.#isDirectoryUnsynced = true;
       } catch (error) {
         throw diskError(`could not open the log in ${this.dir}`, error);
       }
@@ -413,6 +467,16 @@ export class TransactionLog {
     }
     this.#entries = chain;
     this.#bytes = chain.reduce((sum, entry) => sum + entry.length, 0);
+    this.#durableTxid = chain.at(-1)?.maxTxid ?? 0;
+  }
+}
+
+function syncFile(file: string): void {
+  const fd = fs.openSync(file, 'r');
+  try {
+    fs.fdatasyncSync(fd);
+  } finally {
+    fs.closeSync(fd);
   }
 }
 
