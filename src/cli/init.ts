@@ -127,7 +127,7 @@ function write(file: string, text: string): void {
 }
 
 /** What was done, what the node does at its next start, and what to type for that. */
-export function story(
+function story(
   file: string,
   settings: InitialSettings,
   more: { kept: string | undefined; addresses: readonly string[]; holding: Holding },
