@@ -5,12 +5,12 @@
  */
 import { pageChecksum } from '../kernels/checksum.ts';
 import { parseDbHeader } from '../sqlite/db-header.ts';
-import { setFollowed } from './capture-wal.ts';
 import { beginConsistentRead, type ConsistentRead, type ReadAccess } from './consistent-read.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import type { Task } from './scheduler.ts';
 import { type EndEntry, finishEntry, writeDrop, writeTransaction } from './transaction-writer.ts';
+import { setFollowed } from './wal-entries.ts';
 
 /**
  * busy: db.obstacle says what it waits for; try again. incomplete: it is shorter than its header says,

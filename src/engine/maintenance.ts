@@ -9,7 +9,7 @@ import path from 'node:path';
 import { errorText, isOutsideFault } from '../errors.ts';
 import { compact } from '../ltx/compact.ts';
 import { fileSink, fileSource } from '../ltx/sources.ts';
-import type { CompactionJob } from '../store/log.ts';
+import type { CompactionJob } from '../store/log-merge.ts';
 import { savePageSums } from '../store/page-sums-file.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';

@@ -154,3 +154,20 @@ export function syncDirectory(dir: string | Buffer): void {
     fs.closeSync(fd);
   }
 }
+
+/** Has the disk have what was written to a file. */
+export function syncFile(file: string): void {
+  const fd = fs.openSync(file, 'r');
+  try {
+    fs.fdatasyncSync(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** Keeps files out of the log, as `*.orphan`. */
+export function orphan(entries: readonly StoredEntry[]): void {
+  for (const file of new Set(entries.map((entry) => entry.path))) {
+    fs.renameSync(file, `${file}.orphan`);
+  }
+}

@@ -19,13 +19,16 @@ import type { LtxHeader } from '../ltx/header.ts';
 import { ltxFileName } from '../ltx/names.ts';
 import { formatTxid, type Position } from '../ltx/position.ts';
 import {
+  orphan,
   positionsOf,
   readLtxFile,
   readSegment,
   SEGMENT_PREFIX_BYTES,
   type StoredEntry,
   syncDirectory,
+  syncFile,
 } from './log-files.ts';
+import { type CompactionJob, nextMerge } from './log-merge.ts';
 
 /** A segment is closed when it has grown to this, or when its owner finds it old enough. */
 const SEGMENT_BYTES_MAX = 4 << 20;
@@ -41,12 +44,6 @@ interface ActiveSegment {
   readonly path: string;
   readonly openedMs: number;
   bytes: number;
-}
-
-/** A run of whole files that may be merged into one. */
-export interface CompactionJob {
-  readonly entries: readonly StoredEntry[];
-  readonly bytes: number;
 }
 
 export class TransactionLog {
@@ -284,44 +281,14 @@ export class TransactionLog {
     return removed;
   }
 
-  /**
-   * The oldest run of neighbouring closed files that are worth merging: from `entriesMin` entries on, at most
-   * `entriesMax` (or one file) and `bytesMax`, with one page size and no drop among them.
-   */
+  /** The next run of closed files that are worth merging (log-merge.ts). */
   compactionJob(
     entriesMin: number,
     entriesMax: number,
     bytesMax: number,
   ): CompactionJob | undefined {
-    const active = this.#active?.path;
-    let run: StoredEntry[] = [];
-    let bytes = 0;
-    const finished = () => run.length >= entriesMin;
-    for (let i = 0; i < this.#entries.length; ) {
-      let end = i;
-      let size = 0;
-      const file = this.#entries[i].path;
-      while (end < this.#entries.length && this.#entries[end].path === file) {
-        size += this.#entries[end++].length;
-      }
-      const group = this.#entries.slice(i, end);
-      i = end;
-      const joins =
-        file !== active &&
-        size <= bytesMax &&
-        canMerge(group, run.at(-1)?.pageSize ?? group[0].pageSize);
-      const tooMuch =
-        run.length > 0 && (bytes + size > bytesMax || run.length + group.length > entriesMax);
-      if (!joins || tooMuch) {
-        if (finished()) break;
-        run = [];
-        bytes = 0;
-        if (!joins) continue;
-      }
-      run.push(...group);
-      bytes += size;
-    }
-    return finished() ? { entries: run, bytes } : undefined;
+    const limits = { entriesMin, entriesMax, bytesMax };
+    return nextMerge(this.#entries, this.#active?.path, limits);
   }
 
   /** Puts one merged LTX file in the place of the entries of a job. */
@@ -469,26 +436,6 @@ export class TransactionLog {
     this.#bytes = chain.reduce((sum, entry) => sum + entry.length, 0);
     this.#durableTxid = chain.at(-1)?.maxTxid ?? 0;
   }
-}
-
-function syncFile(file: string): void {
-  const fd = fs.openSync(file, 'r');
-  try {
-    fs.fdatasyncSync(fd);
-  } finally {
-    fs.closeSync(fd);
-  }
-}
-
-function orphan(entries: readonly StoredEntry[]): void {
-  for (const file of new Set(entries.map((entry) => entry.path))) {
-    fs.renameSync(file, `${file}.orphan`);
-  }
-}
-
-/** Neither a drop nor another page size among them. */
-function canMerge(entries: readonly StoredEntry[], pageSize: number): boolean {
-  return entries.every((entry) => entry.commit > 0 && entry.pageSize === pageSize);
 }
 
 function diskError(message: string, cause: unknown): LiteFsError {
