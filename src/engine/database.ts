@@ -74,11 +74,6 @@ export class Database {
   /** On a replica that had its halt lock: how its file looked when we had last written it (former-writers.ts). */
   look: FileLook | null | undefined;
   position: Position = ZERO_POSITION;
-  /**
-   * After an unclean stop: how many numbers behind the position may have been given out, and are lost with the end of the
-   * log. The next transaction made here takes all of them.
-   */
-  lostTxids = 0;
   /** What readers see, while transactions that the position has are not shown yet. */
   shown: Position | undefined;
   /** 0 while the database is empty or dropped. */
@@ -146,7 +141,7 @@ export class Database {
       pageSize: fields.pageSize,
       commit: fields.commit,
       minTxid: this.position.txid + 1,
-      maxTxid: this.position.txid + this.lostTxids + fields.transactions,
+      maxTxid: this.position.txid + fields.transactions,
       timestampMs: fields.timestampMs,
       preChecksum: this.position.checksum,
       walOffset: 0,

@@ -5,9 +5,6 @@
  * After a clean stop the marker says that nothing has changed since, and the page checksums are taken as they are.
  * Otherwise every page is compared with them: on a primary what differs becomes a transaction; on a
  * replica it is redone (redo.ts), or the database is set aside.
- *
- * Invariant: the number of a transaction is never used for another one. What the log has lost with the power may have been
- * sent: so after an unclean stop the next number lies behind all that can have been given out (Database.lostTxids).
  */
 import fs from 'node:fs';
 import { LiteFsError } from '../errors.ts';
@@ -21,7 +18,6 @@ import {
   isDatabaseHeader,
   parseDbHeader,
 } from '../sqlite/db-header.ts';
-import { TXIDS_AHEAD_MAX } from '../store/log.ts';
 import type { StoredEntry } from '../store/log-files.ts';
 import { lookAt, type Marker, sameLook, takeMarker } from '../store/marker.ts';
 import { PageSums } from '../store/page-sums.ts';
@@ -73,10 +69,16 @@ export function* recoverDatabase(
     return;
   }
   if (!fs.existsSync(file) && db.pageCount === 0) return;
-  if (role === 'primary') expectLoss(db);
   if (formerRole === 'replica') {
-    yield* redo(ctx, db, known);
-    return;
+    if (known || db.position.txid > 0 || !fs.existsSync(file)) {
+      yield* redo(ctx, db, known);
+      return;
+    }
+    // Nothing was ever known of it: it was put there while the node was down. Its primary may have no such database.
+    if (role === 'replica') {
+      yield* sumPages(db);
+      return;
+    }
   }
   if (db.files.size('db') >= ADOPT_BYTES_MIN && !known) {
     yield* adopt(ctx, db);
@@ -94,15 +96,8 @@ export function* recoverDatabase(
 /** Where a database stood whose pages cannot be used: the position alone. */
 export function restorePosition(ctx: EngineContext, db: Database): void {
   restoreSums(ctx, db);
-  expectLoss(db);
   db.sums = new PageSums();
   db.pageSize = 0;
-}
-
-/** The end of the log may be lost: the next number is one that cannot have been given out. Nothing is, before the first one. */
-function expectLoss(db: Database): void {
-  if (db.position.txid === 0) return;
-  db.lostTxids = Math.max(db.lostTxids, TXIDS_AHEAD_MAX);
 }
 
 /** After a clean stop: whether the table is that of the marker. A table that was lost is made from the file once more. */
@@ -164,12 +159,10 @@ function setAsideShortLog(ctx: EngineContext, db: Database, txid: number): void 
 
 /** Moves the table over the entries behind it. From one on that cannot be read, the log is cut off. */
 function replayAll(ctx: EngineContext, db: Database): void {
-  const end = db.log.last?.maxTxid ?? 0;
   let txid = db.position.txid;
   for (const entry of db.log.entriesAfter(txid)) {
     if (!replay(db, entry)) {
       db.log.cutAfter(txid);
-      db.lostTxids = end - txid + TXIDS_AHEAD_MAX;
       ctx.log(
         'warn',
         `${db.name}: its log cannot be read behind transaction ${txid}, and was cut off there`,
@@ -215,10 +208,7 @@ function* adopt(ctx: EngineContext, db: Database): Task<void> {
   fs.rmSync(db.sumsFile, { force: true });
   yield* sumPages(db);
   db.log.reset();
-  // Without any history there is nobody who could have got a number.
-  const lost = txid === 0 ? 0 : db.lostTxids;
-  db.position = { txid: txid + lost + 1, checksum: db.sums.checksum };
-  db.lostTxids = 0;
+  db.position = { txid: txid + 1, checksum: db.sums.checksum };
   savePageSums(db.sumsFile, db.sums, db.position, db.pageSize);
   db.sumsSavedTxid = db.position.txid;
 }

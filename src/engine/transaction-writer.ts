@@ -105,9 +105,8 @@ export class TransactionWriter {
       for (const listener of db.changeListeners) listener.changed(this.#pgnos[i]);
     }
     assert.equal(db.sums.checksum, post.checksum, `checksum of ${db.name} after ${post.txid}`);
-    db.tally.committed(maxTxid - db.position.txid - db.lostTxids, this.#pgnos.length);
+    db.tally.committed(maxTxid - db.position.txid, this.#pgnos.length);
     db.position = post;
-    db.lostTxids = 0;
     this.#ctx.emitEntry(db, entry, 'bytes' in stored ? stored.bytes : undefined);
     return post;
   }

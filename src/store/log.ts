@@ -6,10 +6,7 @@
  * - `<min>.seg`: many small ones, each a u32 big-endian length and an LTX file. One file per commit
  *   would be hundreds of thousands a day. Never renamed: others read them by path and offset.
  *
- * Invariants:
- * - The entries in memory always form one chain: each begins where the one before ended.
- * - What is on the disk for certain reaches at most TXIDS_AHEAD_MAX transactions less far than what was appended. So
- *   whoever lost the end of the log with the power knows which numbers may have been given out.
+ * The entries in memory always form one chain: each begins where the one before ended.
  */
 import assert from 'node:assert';
 import fs from 'node:fs';
@@ -32,8 +29,6 @@ import { type CompactionJob, nextMerge } from './log-merge.ts';
 
 /** A segment is closed when it has grown to this, or when its owner finds it old enough. */
 const SEGMENT_BYTES_MAX = 4 << 20;
-/** How many transactions the log may be ahead of what the disk has for certain. */
-export const TXIDS_AHEAD_MAX = 1 << 16;
 
 export type LogSlice =
   | { readonly kind: 'entries'; readonly entries: readonly StoredEntry[] }
@@ -55,8 +50,6 @@ export class TransactionLog {
   readonly #unsynced = new Set<string>();
   /** A name in the directory may not be on the disk yet. */
   #isDirectoryUnsynced = false;
-  /** The disk has everything up to here. */
-  #durableTxid = 0;
   readonly #warn: (message: string) => void;
 
   private constructor(dir: string, warn: (message: string) => void) {
@@ -117,7 +110,6 @@ export class TransactionLog {
   /** Appends a small LTX file. Throws DISK when it cannot be written; the log is then as before. */
   append(bytes: Uint8Array, header: LtxHeader, post: Position, nowMs: number): StoredEntry {
     this.#assertNext(header);
-    this.#staysNear(header);
     const active = this.#openActive(header.minTxid, nowMs);
     const record = Buffer.allocUnsafe(4 + bytes.length);
     record.writeUInt32BE(bytes.length);
@@ -146,7 +138,6 @@ export class TransactionLog {
   /** Takes over a finished LTX file (on the same file system). */
   appendFile(file: string, header: LtxHeader, post: Position): StoredEntry {
     this.#assertNext(header);
-    this.#staysNear(header);
     this.#sealForNext();
     const target = path.join(this.dir, ltxFileName(header.minTxid, header.maxTxid));
     try {
@@ -217,7 +208,6 @@ export class TransactionLog {
     }
     if (this.#isDirectoryUnsynced) syncDirectory(this.dir);
     this.#isDirectoryUnsynced = false;
-    this.#durableTxid = this.last?.maxTxid ?? this.#durableTxid;
   }
 
   /**
@@ -337,19 +327,6 @@ export class TransactionLog {
     this.#isDirectoryUnsynced = true;
   }
 
-  /** Before an entry is added: see TXIDS_AHEAD_MAX. Throws DISK. */
-  #staysNear({ minTxid, maxTxid }: LtxHeader): void {
-    // A gap, behind an unclean stop, is not a number of transactions.
-    if (this.#entries.length === 0) this.#durableTxid = minTxid - 1;
-    const ahead = Math.min(maxTxid, minTxid + TXIDS_AHEAD_MAX) - this.#durableTxid;
-    if (ahead <= TXIDS_AHEAD_MAX) return;
-    try {
-      this.sync();
-    } catch (error) {
-      throw diskError(`could not flush the log in ${this.dir}`, error);
-    }
-  }
-
   #push(entry: StoredEntry, bytes: number): void {
     this.#entries.push(entry);
     this.#bytes += bytes;
@@ -434,7 +411,6 @@ export class TransactionLog {
     }
     this.#entries = chain;
     this.#bytes = chain.reduce((sum, entry) => sum + entry.length, 0);
-    this.#durableTxid = chain.at(-1)?.maxTxid ?? 0;
   }
 }
 

@@ -4,8 +4,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { TransactionLog, TXIDS_AHEAD_MAX } from '../../../src/store/log.ts';
-import { LtxChain, writeMerged } from './ltx-chain.ts';
+import { TransactionLog } from '../../../src/store/log.ts';
+import { writeMerged } from './ltx-chain.ts';
 import { withLog } from './with-log.ts';
 
 const SEGMENT = '0000000000000001.seg';
@@ -130,25 +130,4 @@ test('what cannot be read is cut off: the entries before it stay, also over the 
     assert.equal(again.last?.maxTxid, 2);
     assert.deepEqual(again.last?.post, entries[1].post);
     again.close();
-  }));
-
-test('the log is flushed before it is so far ahead that lost numbers could be used again', () =>
-  withLog(({ log }) => {
-    const chain = new LtxChain();
-    const add = (transactions: number) => {
-      const { header, bytes, post } = chain.next({ transactions });
-      log.append(bytes, header, post, 0);
-    };
-    add(1);
-    assert(log.isUnsynced);
-    add(TXIDS_AHEAD_MAX - 1);
-    assert(log.isUnsynced, 'still near enough');
-    let syncs = 0;
-    const sync = log.sync.bind(log);
-    log.sync = () => {
-      syncs++;
-      sync();
-    };
-    add(1);
-    assert.equal(syncs, 1);
   }));

@@ -19,8 +19,6 @@ export interface TransactionFields {
   readonly commit?: number;
   readonly timestampMs?: number;
   readonly walOffset?: number;
-  /** How many it holds. */
-  readonly transactions?: number;
 }
 
 export class LtxChain {
@@ -32,15 +30,14 @@ export class LtxChain {
 
   next(fields: TransactionFields = {}): Transaction {
     const { pageSize = 512, commit = 1, timestampMs = 0, walOffset = 0 } = fields;
-    const { transactions = 1 } = fields;
     const before = this.#position;
-    const txid = before.txid + transactions;
+    const txid = before.txid + 1;
     const checksum = commit === 0 ? 0n : CHECKSUM_FLAG | BigInt(txid * 0x10001);
     const header: LtxHeader = {
       flags: 0,
       pageSize,
       commit,
-      minTxid: before.txid + 1,
+      minTxid: txid,
       maxTxid: txid,
       timestampMs,
       preChecksum: before.checksum,
