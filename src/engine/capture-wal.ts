@@ -66,7 +66,7 @@ export function* captureWal(ctx: EngineContext, db: Database): Task<WalCaptureRe
       header,
       index,
       frameHeader: header ? readFrameHeader(db, followed.frame, header.pageSize) : '',
-      isFirstGeneration: header !== undefined && mayBeFirst(ctx, db, header),
+      isFirstGeneration: header !== undefined && mayBeFirst(ctx, db),
       isEndHeld: db.wal.guard.holdsEnd,
     });
     switch (step.kind) {
@@ -82,9 +82,7 @@ export function* captureWal(ctx: EngineContext, db: Database): Task<WalCaptureRe
         break;
       }
       case 'frames': {
-        db.wal.isUnsynced ||=
-          step.generation.bytes !== followed.generation?.bytes &&
-          step.generation.bytes !== followed.announced;
+        db.wal.isUnsynced ||= step.generation.bytes !== followed.generation?.bytes;
         const result = yield* captureFrames(ctx, db, step, index);
         if (result !== 'moved') return result;
         break;
@@ -125,7 +123,7 @@ export function* endHeld(ctx: EngineContext, db: Database, operation: HeldOperat
       const isKnown = db.wal.followed.generation?.bytes === header?.bytes;
       if (!header || isKnown) return;
       if (yield* stableIndexSays(db, (index) => index.mxFrame > 0)) return;
-      setFollowed(db, settledAt(header, header.bytes));
+      setFollowed(db, atStart(header));
       return;
     }
     case 'truncate':
@@ -149,7 +147,7 @@ function* atHeaderSync(ctx: EngineContext, db: Database): Task<WalCaptureResult>
   if (!header) return captured(0);
   const { followed } = db.wal;
   const { generation, settled } = followed;
-  const isKnown = generation?.bytes === header.bytes || followed.announced === header.bytes;
+  const isKnown = generation?.bytes === header.bytes;
   // A sync of what has been written for long: the mount has not seen one before.
   if (isKnown || (index !== 'unused' && index.mxFrame > 0)) return yield* captureWal(ctx, db);
   if (generation ?? settled) {
@@ -157,7 +155,7 @@ function* atHeaderSync(ctx: EngineContext, db: Database): Task<WalCaptureResult>
     if (!isNextGeneration(followed, header, seen)) return lost('generations of the -wal went by');
     return generation ? yield* captureStill(ctx, db, generation) : captured(0);
   }
-  if (db.files.size('wal') === WAL_HEADER_BYTES || mayBeFirst(ctx, db, header)) return captured(0);
+  if (db.files.size('wal') === WAL_HEADER_BYTES || mayBeFirst(ctx, db)) return captured(0);
   return lost('generations of the -wal went by');
 }
 
@@ -196,7 +194,7 @@ function* captureRest(ctx: EngineContext, db: Database): Task<WalCaptureResult> 
   if (!header) {
     return followed.generation ? lost('the -wal was emptied before it was captured') : captured(0);
   }
-  if (begins(followed, header, mayBeFirst(ctx, db, header))) setFollowed(db, atStart(header));
+  if (begins(followed, mayBeFirst(ctx, db))) setFollowed(db, atStart(header));
   const { generation, settled } = db.wal.followed;
   if (generation?.bytes === header.bytes) return yield* captureStill(ctx, db, generation);
   if (!generation && settled?.bytes === header.bytes) return captured(0);
@@ -251,8 +249,7 @@ function* captureChain(ctx: EngineContext, db: Database): Task<WalCaptureResult>
   const header = readWalFileHeader(db);
   const { generation, settled } = db.wal.followed;
   if (!header) return generation ? lost('the -wal went away uncaptured') : captured(0);
-  if (begins(db.wal.followed, header, mayBeFirst(ctx, db, header)))
-    setFollowed(db, atStart(header));
+  if (begins(db.wal.followed, mayBeFirst(ctx, db))) setFollowed(db, atStart(header));
   const { followed } = db.wal;
   if (followed.generation?.bytes !== header.bytes) {
     if (!generation && settled?.bytes === header.bytes) return captured(0);
@@ -301,9 +298,9 @@ export function followAppended(db: Database): void {
 }
 
 /** Whether the events say that the -wal has had no other generation. Asked only when nothing else tells of its beginning. */
-function mayBeFirst(ctx: EngineContext, db: Database, header: WalFileHeader): boolean {
-  const { generation, settled, announced } = db.wal.followed;
-  if (generation || settled || announced === header.bytes) return false;
+function mayBeFirst(ctx: EngineContext, db: Database): boolean {
+  const { generation, settled } = db.wal.followed;
+  if (generation || settled) return false;
   // Drained now: what was written until we read the header is among the events.
   ctx.drainEvents();
   return db.writes.isFirstGeneration;

@@ -135,11 +135,9 @@ function* partsOf(db: Database, fd: number, read: WalRead): Task<ViewParts | und
   const file = readWalFileHeader(db);
   const isCurrent = file !== undefined && sameSalts(file, index);
   let frames: ReadonlyMap<number, number> = new Map();
-  let followed = settledAt(
-    file,
-    db.wal.followed.announced === file?.bytes ? file?.bytes : undefined,
-  );
-  if (isCurrent && mxFrame === 0) followed = atStart(file);
+  // A writer that never followed the -wal draws salts of its own, of which the index does not know before a commit.
+  const isBegun = file !== undefined && db.wal.followed.generation?.bytes === file.bytes;
+  let followed = file && (isCurrent || isBegun) ? atStart(file) : settledAt(file);
   if (mxFrame > 0) {
     if (!isCurrent) return undefined;
     // Through slot 0 all is in the file, and a writer may start the -wal over at any time.

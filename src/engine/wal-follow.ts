@@ -30,8 +30,6 @@ export interface WalFollowed {
   readonly isChained: boolean;
   /** Without a generation: the header that the -wal had when all of it was settled; its frames are of no interest. */
   readonly settled: WalFileHeader | undefined;
-  /** The header whose first fsync was held back until the generation before it was captured. */
-  readonly announced: string | undefined;
 }
 
 /** What there is to see. */
@@ -66,7 +64,6 @@ export const NOT_FOLLOWED: WalFollowed = {
   checksum2: 0,
   isChained: false,
   settled: undefined,
-  announced: undefined,
 };
 
 /** The beginning of a generation of which nothing is captured. */
@@ -76,22 +73,13 @@ export function atStart(generation: WalFileHeader): WalFollowed {
 }
 
 /** All that was committed is in the database file and captured; `header` is what the -wal begins with. */
-export function settledAt(
-  header: WalFileHeader | undefined,
-  announced: string | undefined = undefined,
-): WalFollowed {
-  return { ...NOT_FOLLOWED, settled: header, announced };
+export function settledAt(header: WalFileHeader | undefined): WalFollowed {
+  return { ...NOT_FOLLOWED, settled: header };
 }
 
-/** Whether the generation in the file is one that nothing uncaptured comes before. */
-export function begins(
-  followed: WalFollowed,
-  header: WalFileHeader,
-  isFirstGeneration: boolean,
-): boolean {
-  if (followed.generation) return false;
-  if (followed.announced === header.bytes) return true;
-  return isFirstGeneration && followed.settled === undefined;
+/** Whether the generation in the file, of which no sync has told, is one that nothing uncaptured comes before. */
+export function begins(followed: WalFollowed, isFirstGeneration: boolean): boolean {
+  return isFirstGeneration && !followed.generation && !followed.settled;
 }
 
 /** What is to be done, while a connection uses the wal-index. */
@@ -100,8 +88,7 @@ export function nextStep(before: WalFollowed, sight: WalSight): WalStep {
   if (!header) return index.mxFrame === 0 ? NOTHING : unknown('the -wal has no header');
   const isNew = before.generation !== undefined && before.generation.bytes !== header.bytes;
   const isNext =
-    begins(before, header, sight.isFirstGeneration) ||
-    (isNew && sight.isEndHeld && index.mxFrame > 0);
+    begins(before, sight.isFirstGeneration) || (isNew && sight.isEndHeld && index.mxFrame > 0);
   const followed = isNext ? atStart(header) : before;
   const { generation } = followed;
   if (!generation) return unfollowed(followed, header, index);
@@ -124,7 +111,7 @@ export function nextStep(before: WalFollowed, sight: WalSight): WalStep {
   return same ? NOTHING : unknown('the end of the -wal was written over');
 }
 
-/** Nothing is followed, and the generation in the file was not announced. */
+/** Nothing is followed, and no sync has told of the generation in the file. */
 function unfollowed(followed: WalFollowed, header: WalFileHeader, index: WalIndexView): WalStep {
   // The file has what was settled already; the index, if anything, the restart that comes next.
   if (index.mxFrame === 0) return followed.settled?.bytes === header.bytes ? NOTHING : WAIT;
