@@ -273,6 +273,7 @@ function* captureChain(ctx: EngineContext, db: Database): Task<WalCaptureResult>
   for (const [pgno, at] of chain.frames) if (at <= followed.frame) chain.frames.delete(pgno);
   const scanned: ScannedFrames = {
     frames: chain.frames,
+    after: followed.frame,
     last: cursor.frame,
     commits: chain.commits,
     commit: chain.commit,

@@ -113,11 +113,10 @@ function beginEntry(
   ctx: EngineContext,
   db: Database,
   generation: WalFileHeader,
-  { last, commits }: ScannedFrames,
+  { after, last, commits }: ScannedFrames,
   commit: number,
 ): TransactionWriter {
   const { pageSize, salt1, salt2 } = generation;
-  const { frame } = db.wal.followed;
   return new TransactionWriter(ctx, db, {
     ...db.nextHeader({
       pageSize,
@@ -126,8 +125,8 @@ function beginEntry(
       timestampMs: ctx.wallClockMs(),
       nodeId: ctx.nodeId,
     }),
-    walOffset: frameOffset(frame + 1, pageSize),
-    walSize: (last - frame) * (pageSize + WAL_FRAME_HEADER_BYTES),
+    walOffset: frameOffset(after + 1, pageSize),
+    walSize: (last - after) * (pageSize + WAL_FRAME_HEADER_BYTES),
     walSalt1: salt1,
     walSalt2: salt2,
   });

@@ -39,6 +39,8 @@ export function readFrameHeader(db: Database, frame: number, pageSize: number): 
 export interface ScannedFrames {
   /** The newest frame of each page. */
   readonly frames: Map<number, number>;
+  /** The frame before them. */
+  readonly after: number;
   /** The last frame that belongs to it. */
   readonly last: number;
   /** Frames that end a transaction. */
@@ -93,7 +95,7 @@ export function* scanFrames(
   }
   const length = (last - after) * frameBytes;
   const bytes = chunks === 1 ? chunk.subarray(0, length) : undefined;
-  return { frames, last, commits, commit, endsWithCommit, bytes };
+  return { frames, after, last, commits, commit, endsWithCommit, bytes };
 }
 
 /** How far the chain of checksums goes: what SQLite's own recovery would take for committed. */
