@@ -23,7 +23,6 @@ import {
   WAL_WRITE_SLOT,
 } from '../sqlite/locks.ts';
 import { frameOffset } from '../sqlite/wal.ts';
-import { BACKFILL_OFFSET } from '../sqlite/wal-index.ts';
 import { treePath } from '../store/layout.ts';
 import { lookAt, sameLook } from '../store/marker.ts';
 import { tryLeaveWalMode, tryLockExclusive } from './apply-rollback.ts';
@@ -285,9 +284,8 @@ export class HaltWriter {
       if (cursor && !db.index.isAt(cursor)) {
         db.index.rebuild(cursor, db.wal.pages, db.pageCount);
       }
-      const backfilled = Buffer.alloc(4);
-      db.files.read('shm', backfilled, BACKFILL_OFFSET);
-      db.wal.backfilled = backfilled.readUInt32LE(0);
+      // What applications say they have copied is copied once more.
+      db.wal.backfilled = 0;
       return true;
     } finally {
       lock('unlock');

@@ -121,7 +121,7 @@ export class WalAppender {
     this.write();
     const db = this.#db;
     const before = db.wal.cursor as WalCursor;
-    db.index.publish(before.frame + 1, this.#pgnos, this.#cursor, pageCount);
+    db.index.publish(db.wal.pages, this.#pgnos, this.#cursor, pageCount);
     for (let i = 0; i < this.#pgnos.length; i++) {
       db.wal.frames.set(this.#pgnos[i], before.frame + 1 + i);
       db.wal.pages.push(this.#pgnos[i]);
