@@ -9,6 +9,7 @@
  * | create, chmod of a database or its companions | as is | EROFS, but for -shm |
  * | unlink, truncate of -wal | after capture | EROFS |
  * | unlink of -shm | after capture | EROFS |
+ * | truncate of -shm | as is | said to be done (see below) |
  * | first fsync of a -wal that was started over | after capture | as is |
  * | end of a -journal: unlink, truncate, header zeroed | after capture | EROFS |
  * | header of a -journal that was there before | marked (see below) | EROFS |
@@ -21,6 +22,9 @@
  * A journal explains what is written to its database from its beginning on. The engine hears of all writes by inotify,
  * in order; so the beginning must be among that. A journal that is made is. For one that is used again
  * (journal_mode=PERSIST, TRUNCATE, locking_mode=EXCLUSIVE) its times are set, which is seen as a change of attributes.
+ *
+ * On a replica we make the wal-index, and it is complete before readers can see it. A SQLite connection that comes first cuts
+ * the -shm and makes the index once more; one that comes second meanwhile is told SQLITE_BUSY. So that cut is left out.
  *
  * On a replica the -wal is not passed through, so that nobody writes it past this; nor is what is no database. A database of which it holds the halt
  * lock may be written there:
@@ -73,6 +77,8 @@ export interface PolicyOptions {
   /** For the marks of cuts (cut-marks.ts). */
   readonly cutsDir: string;
   readonly shared: SharedState;
+  /** Whether the engine takes care of a database of that name. */
+  replicates(database: string): boolean;
   /** Tells the engine. */
   send(
     message:
@@ -188,8 +194,9 @@ export class SqlitePolicy implements TreePolicy {
     return data.every((byte) => byte === 0) ? 'defer' : 0;
   }
 
-  truncate(path: string, size: number, caller: Caller): Verdict {
+  truncate(path: string, size: number, caller: Caller): Verdict | 'keep' {
     if (this.#isOurs(caller)) return 0;
+    if (this.#isReadersIndex(path)) return 'keep';
     if (this.#halt(path) !== 'none') {
       const { companion } = fileRole(path);
       return companion === 'wal' || (companion === 'journal' && size === 0) ? 'defer' : 0;
@@ -281,6 +288,13 @@ export class SqlitePolicy implements TreePolicy {
    */
   #keepsName(path: string): boolean {
     return this.#shared.role === 'replica' && this.#isDatabase(fileRole(path).database);
+  }
+
+  /** Whether it is the -shm of a replica's database, whose size is ours to say. */
+  #isReadersIndex(path: string): boolean {
+    const { database, companion } = fileRole(path);
+    if (companion !== 'shm' || this.#shared.role !== 'replica') return false;
+    return this.#options.replicates(database) && this.#isDatabase(database);
   }
 
   /** Whether this node, a replica, holds the halt lock of the database that a file belongs to. */
