@@ -12,6 +12,7 @@ const USAGE = `usage: npm run torture -- states [options]
   --rounds N           how many (2000)
   --minutes N          begins no round after that time
   --seed N             of the first round; the others have the next ones (at random, or $LITEFS_LITE_SEED)
+  --only WORDS         rounds with all of these in their plan, such as "savepoints, wal"
   --transactions N     of each writer in a round (60)
   --readers N          on the replica (2)
   --passthrough WHAT   of the nodes: auto, off, or one after the other (both)
@@ -19,6 +20,7 @@ const USAGE = `usage: npm run torture -- states [options]
   --keep-going         does not end at the first round that fails
   --quiet              says nothing of rounds that are well`;
 
+const KIND_CHARS = 90;
 const ALL = ['auto', 'off'] as const;
 const ROOT = path.resolve(import.meta.dirname, '../..');
 
@@ -30,6 +32,7 @@ export async function states(args: string[]): Promise<boolean> {
       rounds: { type: 'string', default: '2000' },
       minutes: { type: 'string' },
       seed: { type: 'string', default: process.env.LITEFS_LITE_SEED },
+      only: { type: 'string', default: '' },
       transactions: { type: 'string', default: '60' },
       readers: { type: 'string', default: '2' },
       passthrough: { type: 'string', default: 'both' },
@@ -46,10 +49,12 @@ export async function states(args: string[]): Promise<boolean> {
   process.env.LITEFS_LITE_EXECUTABLE ??= makeShipped(ROOT);
   const startedMs = performance.now();
   const untilMs = values.minutes === undefined ? Infinity : Number(values.minutes) * 60_000;
+  const words = values.only.split(',').map((word) => word.trim());
   let failures = 0;
   const summary = await checkStates({
     rounds: Number(values.rounds),
     seed: Number(values.seed ?? Math.floor(Math.random() * 2 ** 30)),
+    isWanted: (plan) => words.every((word) => plan.includes(word)),
     transactions: Number(values.transactions),
     readers: Number(values.readers),
     passthroughs: ALL.filter((one) => values.passthrough === 'both' || values.passthrough === one),
@@ -67,6 +72,18 @@ export async function states(args: string[]): Promise<boolean> {
     },
   });
   for (const missing of summary.missing) console.log(`not built: ${missing}`);
+  for (const [kind, count] of kindsOf(summary.faults)) console.log(`${count} times: ${kind}`);
   console.log(`${failures} of ${summary.rounds} rounds failed. ${countsOf(summary)}.`);
   return failures === 0;
+}
+
+/** How often each was said, whatever the numbers in it. */
+function kindsOf(faults: readonly string[]): [string, number][] {
+  const kinds = new Map<string, number>();
+  for (const fault of faults) {
+    const text = fault.slice(fault.indexOf('] ') + 2).split('\n')[0];
+    const kind = text.replaceAll(/[0-9a-f]{16}|s?\d+/g, '#').slice(0, KIND_CHARS);
+    kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
+  }
+  return [...kinds].sort((a, b) => b[1] - a[1]);
 }

@@ -10,6 +10,8 @@ import { type TestNode, until } from './cluster.ts';
 const PTRACE_DETACH = 17;
 const PTRACE_SEIZE = 0x4206;
 const PTRACE_INTERRUPT = 0x4207;
+/** What is held back waits so long at most. */
+const STANDS_MS_MAX = 5000;
 /** Also for threads that are not ours, without waiting. */
 const WALL_NOHANG = 0x40000001;
 
@@ -37,7 +39,7 @@ export async function pauseThread(node: TestNode, name: 'engine' | 'mount'): Pro
 export async function whileEngineStands<T>(
   node: TestNode,
   action: () => Promise<T>,
-  msMax = 1000,
+  msMax = STANDS_MS_MAX,
 ): Promise<T> {
   const resume = await pauseThread(node, 'engine');
   const timer = setTimeout(resume, msMax);

@@ -16,8 +16,10 @@ const CONFIG = {
 
 export interface CheckOptions {
   readonly rounds: number;
-  /** Of the first round; each further one has the next. */
+  /** Of the first round; each further one has the next that `isWanted` agrees to. */
   readonly seed: number;
+  /** Asked of the plan in words. */
+  readonly isWanted?: (plan: string) => boolean;
   /** Of each writer of a round. */
   readonly transactions: number;
   readonly readers: number;
@@ -44,7 +46,15 @@ export async function checkStates(options: CheckOptions): Promise<CheckSummary> 
   const reports: RoundReport[] = [];
   const faults: string[] = [];
   if (programs.size === 0) return summary(reports, faults, missing);
-  const { passthroughs } = options;
+  const { passthroughs, transactions } = options;
+  const choices = { sqlites: [...programs.keys()].sort() as SqliteName[], transactions };
+  let { seed } = options;
+  const nextPlan = () => {
+    for (;;) {
+      const plan = planOf(seed++, choices);
+      if (options.isWanted?.(describePlan(plan)) !== false) return plan;
+    }
+  };
   const roundsEach = Math.ceil(options.rounds / passthroughs.length);
   const isDone = () => reports.length >= options.rounds || options.isEnough?.() === true;
   for (let clusters = 0; !isDone(); clusters++) {
@@ -52,9 +62,7 @@ export async function checkStates(options: CheckOptions): Promise<CheckSummary> 
     const { cluster, primary, replica } = await startCluster(passthrough, { config: CONFIG });
     try {
       for (let i = 0; i < Math.min(roundsEach, ROUNDS_A_CLUSTER) && !isDone(); i++) {
-        const seed = options.seed + reports.length;
-        const sqlites = [...programs.keys()].sort() as SqliteName[];
-        const plan = planOf(seed, { sqlites, transactions: options.transactions });
+        const plan = nextPlan();
         const title = `${describePlan(plan)}, passthrough ${passthrough}`;
         const startedMs = performance.now();
         const { readers, isBusyFault } = options;

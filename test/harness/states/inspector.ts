@@ -42,8 +42,7 @@ export class Inspector {
       this.#views.push(view);
       await this.#isFollowed(view.position);
       this.#judgeCommits(view.published, fault);
-      const theirs = imageOf(replica.file(name), { readonly: true });
-      const differs = difference(view.image, theirs);
+      const differs = difference(view.image, imageOf(replica.file(name), { readonly: true }));
       if (differs !== undefined) fault(`${replica.name} is not ${primary.name}: ${differs}`);
     } catch (error) {
       fault((error as Error).message);

@@ -90,6 +90,7 @@ class Round {
     await Promise.all(this.#writers.map((writer) => writer.run()));
     this.#isOver = true;
     await pausing;
+    await Promise.all(this.#writers.map((writer) => writer.settle()));
     await this.#inspector.compare('while its writers have it open');
     await Promise.all(this.#writers.map((writer) => writer.end()));
     await this.#inspector.compare('when its writers have gone');

@@ -6,11 +6,12 @@ import { inSync, until } from '../cluster.ts';
 import type { Pair } from '../replicated.ts';
 import { SqlDriver, type SqlResult } from '../sql-driver.ts';
 import { buildSqlites } from '../sqlite-builds.ts';
-import { creation, recorded } from './bank.ts';
+import { creation, HISTORY, recorded } from './bank.ts';
 import { Inspector } from './inspector.ts';
 import { Ledger } from './ledger.ts';
 
 const CREATION_TIMES = 20;
+const MX_FRAME_OFFSET = 16;
 /** fsync, fdatasync, ftruncate: what takes no time unless it is held. */
 const HELD_CALLS = process.arch === 'arm64' ? ['82', '83', '46'] : ['74', '75', '77'];
 
@@ -118,6 +119,17 @@ export class Scene {
     });
     await until('it is held back', () => isDone || isInHeldCall(driver.pid));
     return { done };
+  }
+
+  /** A process is killed, and another has come in its place: what SQLite's recovery has not found is lost. */
+  async recovered(driver: SqlDriver): Promise<void> {
+    const [listed] = await driver.mustRun([HISTORY]);
+    this.ledger.recovered(listed.split(',').map(Number), [...this.ledger.committed]);
+  }
+
+  /** The last committed frame of the -wal, as the wal-index has it. */
+  lastFrame(): number {
+    return fs.readFileSync(`${this.file}-shm`).readUInt32LE(MX_FRAME_OFFSET);
   }
 
   /** Has the engine of the primary look at what is there. */

@@ -12,6 +12,8 @@ const VERSION_OFFSETS = [18, 19];
 export function imageOf(file: string, options: { readonly: boolean }): Buffer {
   const db = new Sqlite(file, { ...options, timeout: 10_000 });
   try {
+    // Says what is wrong with one that cannot be read, which serialize() does not.
+    db.prepare('SELECT count(*) FROM sqlite_schema').get();
     return db.serialize();
   } finally {
     db.close();

@@ -96,6 +96,11 @@ export class Writer {
     }
   }
 
+  /** Gives back a lock that keeps readers out, if it has one. */
+  async settle(): Promise<void> {
+    await this.#run(['PRAGMA locking_mode=normal', 'SELECT count(*) FROM sqlite_master']);
+  }
+
   /** Lets it close the database, or leaves that to its end. */
   async end(): Promise<void> {
     await this.#driver?.end();
@@ -103,22 +108,6 @@ export class Writer {
 
   async kill(): Promise<void> {
     await this.#driver?.kill();
-  }
-
-  /** Dies in the middle of a transaction, in a mode in which that ends the database: for the very last of a round. */
-  async dieWithoutJournal(): Promise<boolean> {
-    const mode = await this.#mode();
-    if (mode !== 'memory' && mode !== 'off') return false;
-    const driver = this.#driver as SqlDriver;
-    await driver.run(['PRAGMA cache_size=10']);
-    await driver.die({ when: 'after', call: 'write', count: 5, file: '.db' });
-    const token = this.#parts.ledger.take();
-    const result = await this.#run([
-      'BEGIN IMMEDIATE',
-      rewritten(token, this.#bulkTimes()),
-      'COMMIT',
-    ]);
-    return result.ok === undefined;
   }
 
   async #open(): Promise<void> {
