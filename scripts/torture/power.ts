@@ -10,12 +10,7 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { FINDINGS, type FindingKind } from '../../test/harness/power/checks.ts';
 import { keepExample, replayExample } from '../../test/harness/power/examples.ts';
-import {
-  type Counts,
-  type CutReport,
-  NO_COUNTS,
-  powerRound,
-} from '../../test/harness/power/rounds.ts';
+import { type CutReport, noCounts, powerRound } from '../../test/harness/power/rounds.ts';
 import { SeededRandom } from '../../test/harness/random.ts';
 import { makeShipped } from '../build/shipped.ts';
 
@@ -69,7 +64,7 @@ export async function power(args: string[]): Promise<boolean> {
     const told = (report: CutReport) => run.told(seed, report);
     const [events, cuts] = [Number(values.events), Number(values['per-life'])];
     try {
-      run.add(await powerRound({ seed, events, cuts, told }));
+      await powerRound({ seed, events, cuts, told }, run.counts);
     } catch (error) {
       run.failed(seed, error as Error);
     }
@@ -79,7 +74,7 @@ export async function power(args: string[]): Promise<boolean> {
 }
 
 class Run {
-  counts: Counts = NO_COUNTS;
+  readonly counts = noCounts();
   clusters = 0;
   #failures = 0;
   readonly #keep: string | undefined;
@@ -99,13 +94,6 @@ class Run {
   failed(seed: number, error: Error): void {
     console.log(`  seed ${seed}: ${error.stack}`);
     this.#failures++;
-  }
-
-  add(counts: Counts): void {
-    const keys = Object.keys(counts) as (keyof Counts)[];
-    this.counts = Object.fromEntries(
-      keys.map((key) => [key, this.counts[key] + counts[key]]),
-    ) as unknown as Counts;
   }
 
   told(seed: number, report: CutReport): void {

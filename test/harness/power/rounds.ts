@@ -50,31 +50,31 @@ export interface Counts {
   older: number;
 }
 
-export const NO_COUNTS: Counts = {
-  lives: 0,
-  commits: 0,
-  records: 0,
-  cuts: 0,
-  images: 0,
-  soundAlone: 0,
-  unsoundAlone: 0,
-  reused: 0,
-  older: 0,
-};
+export function noCounts(): Counts {
+  return {
+    lives: 0,
+    commits: 0,
+    records: 0,
+    cuts: 0,
+    images: 0,
+    soundAlone: 0,
+    unsoundAlone: 0,
+    reused: 0,
+    older: 0,
+  };
+}
 
-/** A life with its cuts, and one that goes on from what a cut of it has left. */
-export async function powerRound(options: RoundOptions): Promise<Counts> {
+/** A life with its cuts, and one that goes on from what a cut of it has left. Counts as it goes. */
+export async function powerRound(options: RoundOptions, counts = noCounts()): Promise<void> {
   const random = new SeededRandom(options.seed);
   const dir = scratchFolder();
   const probe = new Probe();
-  const counts = { ...NO_COUNTS };
   try {
     const settings = chooseLife(random);
     const first = await oneLife(path.join(dir, 'first'), settings, options, random, probe, counts);
-    if (options.isShort) return counts;
+    if (options.isShort) return;
     const begin = await goOn(first, path.join(dir, 'cut'), random, probe);
     await oneLife(path.join(dir, 'second'), begin, options, random, probe, counts);
-    return counts;
   } finally {
     probe.close();
     sweep(dir);

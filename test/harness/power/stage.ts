@@ -22,6 +22,9 @@ import { type Life, type LifeNote, type LifeSettings, type NodeRole, ROLES } fro
 const WRITE_BACK = path.resolve(import.meta.dirname, 'write-back.ts');
 /** Between two transactions of the application. */
 const PAUSE_MS_MAX = 6;
+/** Each thread is stopped, waits in the kernel, or has just ended; or the first does, which does all that an application does. */
+const STILL = /^[TDZX]*$/;
+const APP_STILL = /^[TDZX]/;
 
 export class Stage {
   readonly nodes: Record<NodeRole, TestNode>;
@@ -183,12 +186,18 @@ export class Stage {
   /** Both nodes as they are in memory, at one moment. */
   async copySurvivors(): Promise<void> {
     const { primary, replica } = this.nodes;
-    const pids = [primary.pid, replica.pid];
-    if (this.#app?.isRunning) pids.unshift(this.#app.pid);
+    const nodes = [primary.pid, replica.pid];
+    const apps = this.#app?.isRunning ? [this.#app.pid] : [];
+    const pids = [...apps, ...nodes];
     const folder = path.join(this.#dir, `survivors-${this.#survivors.length}`);
     for (const pid of pids) process.kill(pid, 'SIGSTOP');
     try {
-      await until('the nodes stand still', () => pids.every(standsStill));
+      await until(
+        () => `all stand still: ${pids.map(threadStates).join(' ')}`,
+        () =>
+          nodes.every((pid) => STILL.test(threadStates(pid))) &&
+          apps.every((pid) => APP_STILL.test(threadStates(pid))),
+      );
       for (const role of ROLES) {
         const from = path.join(this.#dir, role, 'data');
         const to = path.join(folder, role, 'data');
@@ -262,10 +271,11 @@ export class Stage {
   }
 }
 
-/** Whether each thread of a process is stopped, waits for a node that is, or has just ended. */
-function standsStill(pid: number): boolean {
-  return fs.readdirSync(`/proc/${pid}/task`).every((thread) => {
+/** The states of a process's threads, a letter each, as proc(5) has them. */
+function threadStates(pid: number): string {
+  const letters = fs.readdirSync(`/proc/${pid}/task`).map((thread) => {
     const stat = fs.readFileSync(`/proc/${pid}/task/${thread}/stat`, 'latin1');
-    return 'TDZX'.includes(stat.slice(stat.lastIndexOf(')') + 2)[0]);
+    return stat.slice(stat.lastIndexOf(')') + 2)[0];
   });
+  return letters.join('');
 }
