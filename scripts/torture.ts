@@ -2,6 +2,10 @@
  * `npm run torture -- WHAT`: the long forms of the checks that the engine's promises rest on, for hours where the suite has
  * seconds. Each prints its counts, and the seed of whatever has failed; `-- WHAT --help` says what it takes.
  */
+import { power } from './torture/power.ts';
+
+/** Resolves with whether all was well. */
+const CHECKS: Record<string, (args: string[]) => Promise<boolean>> = { power };
 import { states } from './torture/states.ts';
 
 /** Resolves with whether all was well. */
