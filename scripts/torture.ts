@@ -3,13 +3,10 @@
  * seconds. Each prints its counts, and the seed of whatever has failed; `-- WHAT --help` says what it takes.
  */
 import { power } from './torture/power.ts';
-
-/** Resolves with whether all was well. */
-const CHECKS: Record<string, (args: string[]) => Promise<boolean>> = { power };
 import { states } from './torture/states.ts';
 
 /** Resolves with whether all was well. */
-const CHECKS: Record<string, (args: string[]) => Promise<boolean>> = { states };
+const CHECKS: Record<string, (args: string[]) => Promise<boolean>> = { power, states };
 
 const [name, ...args] = process.argv.slice(2);
 const check = Object.hasOwn(CHECKS, name ?? '') ? CHECKS[name] : undefined;
