@@ -74,7 +74,8 @@ export function* recoverDatabase(
       yield* redo(ctx, db, known);
       return;
     }
-    // Nothing was ever known of it: it was put there while the node was down. Its primary may have no such database.
+    // Nothing is known of it: it was put there while the node was down, or a resync was interrupted.
+    if (isRedone) finishSqliteRecovery(db);
     if (role === 'replica') {
       yield* sumPages(db);
       return;
