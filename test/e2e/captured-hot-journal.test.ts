@@ -19,7 +19,6 @@ describePair('a hot journal', (pair) => {
   for (const mode of ['delete', 'truncate', 'persist']) {
     test(`keeps what it takes back from being captured, journal_mode=${mode}`, {
       skip,
-      todo: true,
     }, async (t) => {
       const name = `hot-${mode}.db`;
       const scene = await Scene.make(t, pair, program, { name, mode, synchronous: 'normal' });

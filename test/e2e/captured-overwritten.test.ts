@@ -20,7 +20,6 @@ const SOME = 'WHERE id < 64';
 describePair('the end of a -wal that is overwritten at synchronous=OFF', (pair) => {
   test('is not forgotten when frames without salts are in its place', {
     skip,
-    todo: true,
   }, async (t) => {
     const name = 'overwritten.db';
     const scene = await Scene.make(t, pair, program, { name, mode: 'wal', synchronous: 'off' });

@@ -20,7 +20,7 @@ const { program, skip } = await debianDriver();
 
 describePair('a -wal whose header is written twice with the same salts', (pair) => {
   for (const synchronous of ['off', 'normal', 'full']) {
-    test(`is captured, synchronous=${synchronous}`, { skip, todo: true }, async (t) => {
+    test(`is captured, synchronous=${synchronous}`, { skip }, async (t) => {
       const name = `twice-${synchronous}.db`;
       const scene = await Scene.make(t, pair, program, { name, mode: 'wal', synchronous });
       const [a, b] = [await scene.connect(), await scene.connect()];

@@ -38,7 +38,7 @@ describePair('a savepoint that was rolled back after a spill', (pair) => {
   describe("in Debian's sqlite3", () => {
     for (const cacheSize of [20, 60]) {
       for (const turn of [1, 2]) {
-        test(`is captured, cache_size=${cacheSize}, ${turn}`, { todo: true }, async () => {
+        test(`is captured, cache_size=${cacheSize}, ${turn}`, async () => {
           const name = `savepoint-${cacheSize}-${turn}.db`;
           const { primary, replica } = pair;
           await shellOutput(
@@ -74,7 +74,6 @@ describePair('a savepoint that was rolled back after a spill', (pair) => {
     ]) {
       test(`is captured, synchronous=${synchronous}, then ${last}`, {
         skip,
-        todo: true,
       }, async (t) => {
         const name = `savepoint-${synchronous}-${last.length}.db`;
         const scene = await Scene.make(t, pair, program, { name, mode: 'wal', synchronous });
@@ -99,7 +98,7 @@ describePair('a savepoint that was rolled back after a spill', (pair) => {
   };
   for (const [what, next] of Object.entries(followers)) {
     const isSameKind = next === savepoint;
-    const options = { skip, todo: isSameKind };
+    const options = { skip };
     test(`is taken back when recovery does not find it, and ${what} follow`, options, async (t) => {
       const name = `lost-${what.length}.db`;
       const scene = await Scene.make(t, pair, program, {

@@ -168,7 +168,7 @@ for (const passthrough of ['auto', 'off'] as const) {
       await loop.ready;
       const from = replica.log.length;
       damageLastFrame(replica, name);
-      await fetch(`http://127.0.0.1:${replica.httpPort}/verify?name=${name}`);
+      await replica.api(`/verify?name=${name}`);
       await replica.logged(/resync\.db is in sync again/, from);
       await loop.end();
       assertUsable(replica, name, 20);

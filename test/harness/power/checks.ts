@@ -137,7 +137,7 @@ async function checkVerify(
   found: Found,
   probe: Probe,
 ): Promise<void> {
-  const response = await fetch(`http://127.0.0.1:${node.httpPort}/verify?name=${name}`);
+  const response = await node.api(`/verify?name=${name}`);
   if (response.status !== 200) return;
   const { ok, position } = (await response.json()) as { ok: boolean; position: string };
   const { checksum } = await probe.look(node.file(name));
