@@ -218,6 +218,7 @@ async function startAndServe(
     cutsDir: dataDir.layout.cuts,
     passthrough: config.fuse.passthrough,
     debug: config.fuse.debug,
+    databases: config.lease.databases,
   });
   running.mount = mount;
   const { passthrough } = await mount.started;

@@ -129,7 +129,7 @@ export interface MountThread {
 /** Starts serving a mounted device. */
 export function startMount(
   engine: EngineThread,
-  options: Pick<MountWorkerData, 'device' | 'treeRoot' | 'cutsDir' | 'passthrough' | 'debug'>,
+  options: Omit<MountWorkerData, 'stop' | 'shared' | 'engine' | 'engineEventFd'>,
 ): MountThread {
   const stop = createEventFd();
   const workerData: MountWorkerData = {

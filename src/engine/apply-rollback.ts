@@ -2,13 +2,13 @@
  * Writing a replica's database file itself, under SQLite's locks: the rollback-journal modes, and what
  * cannot be appended to a -wal. There is no journal: the entry is in the log already, and is redone from there.
  */
-import { parseDbHeader } from '../sqlite/db-header.ts';
 import { PENDING_BYTE, SHARED_FIRST, SHARED_SIZE } from '../sqlite/locks.ts';
 import { checkpointAll } from './checkpoint.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import { looksStrange, noteLook } from './former-writers.ts';
 import { insist } from './insist.ts';
+import { asksForWal, type DatabaseShape, letReadersUseWal } from './readers-wal.ts';
 import { rest, untilRemovable, whenLookedUp } from './rest.ts';
 import type { Task } from './scheduler.ts';
 
@@ -29,23 +29,27 @@ const FILE_MODE = 0o644;
 /** After this long with readers in the way, the log says so. */
 const PATIENCE_MS = 5000;
 
-/** Writes pages under an EXCLUSIVE lock, which waits for readers to end. Tells what page 1 says then. */
-export function* writePages(
-  ctx: EngineContext,
-  db: Database,
-  writes: PageWrites,
-): Task<{ walMode: boolean }> {
+/**
+ * Writes pages under an EXCLUSIVE lock, which waits for readers to end. A -wal goes, once all of it is in the file; when page 1
+ * asks for one, whatever became of it all, there is one before readers come again.
+ */
+export function* writePages(ctx: EngineContext, db: Database, writes: PageWrites): Task<void> {
   yield* whenLookedUp(ctx, () => db.files.create('db', FILE_MODE));
+  if (db.wal.cursor) yield* untilRemovable(ctx, db.files);
   const unlock = yield* lockExclusive(ctx, db);
   try {
-    const isStrange = looksStrange(db);
-    writes.beforeWriting();
-    // A half-written file would be worse than readers who wait.
-    yield* insist(ctx, db, () => writeOver(db, writes));
-    if (db.look !== undefined && !isStrange) noteLook(db);
-    const head = Buffer.alloc(100);
-    db.files.read('db', head, 0);
-    return { walMode: parseDbHeader(head)?.writeVersion === 2 };
+    let shape: DatabaseShape = { pageSize: db.pageSize, pageCount: db.pageCount };
+    try {
+      if (db.wal.cursor) yield* removeWal(db);
+      const isStrange = looksStrange(db);
+      writes.beforeWriting();
+      shape = writes;
+      // A half-written file would be worse than readers who wait.
+      yield* insist(ctx, db, () => writeOver(db, writes));
+      if (db.look !== undefined && !isStrange) noteLook(db);
+    } finally {
+      if (asksForWal(db)) yield* insist(ctx, db, () => letReadersUseWal(ctx, db, shape));
+    }
   } finally {
     unlock();
   }
@@ -92,20 +96,9 @@ export function tryLockExclusive(db: Database): (() => void) | undefined {
 }
 
 /**
- * Moves everything from the -wal into the file and removes -wal and -shm. Waits until nobody
- * reads: a reader in WAL mode holds a shared lock on the file.
+ * Moves everything from the -wal into the file and removes -wal and -shm. Unless somebody reads just now, who holds a shared
+ * lock on the file, or it must wait: then the -wal stays in use until the next try.
  */
-export function* leaveWalMode(ctx: EngineContext, db: Database): Task<void> {
-  yield* untilRemovable(ctx, db.files);
-  const unlock = yield* lockExclusive(ctx, db);
-  try {
-    yield* removeWal(db);
-  } finally {
-    unlock();
-  }
-}
-
-/** The same, unless somebody reads just now, or it must wait: then the -wal stays in use until the next try. */
 export function* tryLeaveWalMode(db: Database): Task<void> {
   if (db.files.removesLater) return;
   if (!db.files.lock('db', 'write', PENDING_BYTE, LOCK_BYTES)) return;
@@ -116,13 +109,14 @@ export function* tryLeaveWalMode(db: Database): Task<void> {
   }
 }
 
+/** The caller holds EXCLUSIVE. */
 function* removeWal(db: Database): Task<void> {
   yield* checkpointAll(db);
+  db.files.unlink('shm');
+  db.files.unlink('wal');
   db.forgetWal();
   db.leavesWal = false;
   db.versionBefore = undefined;
-  db.files.unlink('shm');
-  db.files.unlink('wal');
 }
 
 /**

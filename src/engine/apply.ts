@@ -12,7 +12,7 @@ import { LtxDecoder } from '../ltx/decoder.ts';
 import { decodeHeader, HEADER_BYTES } from '../ltx/header.ts';
 import type { Position } from '../ltx/position.ts';
 import { type ReadAt, readPostChecksum } from '../ltx/tail.ts';
-import { dropFiles, leaveWalMode, tryLeaveWalMode, writePages } from './apply-rollback.ts';
+import { dropFiles, tryLeaveWalMode, writePages } from './apply-rollback.ts';
 import { checkpointIfLarge } from './checkpoint.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
@@ -25,7 +25,7 @@ import { asTask, type Task } from './scheduler.ts';
 import { forgetUnfinished, noteUnfinished } from './unfinished.ts';
 import { goOverToWal, isNoticed, mayLeaveWal } from './unseen.ts';
 import { verifyStrictly } from './verify.ts';
-import { ensureWal, WalAppender } from './wal-appender.ts';
+import { WalAppender } from './wal-appender.ts';
 
 export interface PendingApply {
   readonly input: LtxInput;
@@ -168,9 +168,9 @@ function* appendBatch(
       yield* applyDrop(ctx, db, batch[0], stoppedBy);
       return 1;
     }
-    // A new page size: that is for the file itself, see applyAlone.
-    yield* leaveWalMode(ctx, db);
-    return 0;
+    // A new page size: that is for the file itself.
+    yield* applyAlone(ctx, db, batch[0]);
+    return 1;
   }
   yield* checkpointIfLarge(ctx, db);
   if (taken.some(({ checked }) => checked.pgnos[0] === 1)) db.leavesWal = mayLeaveWal(db);
@@ -191,7 +191,7 @@ function* check(db: Database, input: LtxInput): Task<CheckedEntry> {
 
 function* beginAppend(ctx: EngineContext, db: Database): Task<WalAppender> {
   for (;;) {
-    const appender = WalAppender.begin(ctx, db, db.pageSize);
+    const appender = WalAppender.begin(ctx, db);
     if (appender) return appender;
     yield* rest(ctx, LOCK_REST_MS);
   }
@@ -244,12 +244,12 @@ function* applyAlone(ctx: EngineContext, db: Database, pending: PendingApply): T
   }
   yield* keepUnknown(ctx, db, checked.post);
   let emit = () => {};
-  const input = yield* writePages(ctx, db, {
+  yield* writePages(ctx, db, {
     pageSize: header.pageSize,
     pageCount: header.commit,
     *pages(write) {
       // The log is what the next start would finish it from.
-      if (db.lent) db.log.syncLast();
+      if (db.lent) db.log.sync();
       yield* withLtxInput(pending.input, function* (source): Task<void> {
         const decoder = new LtxDecoder(source);
         for (let page = decoder.next(), count = 1; page; page = decoder.next(), count++) {
@@ -272,9 +272,6 @@ function* applyAlone(ctx: EngineContext, db: Database, pending: PendingApply): T
     },
   });
   if (db.lent) yield* insist(ctx, db, () => asTask(() => forgetUnfinished(db)));
-  if (input.walMode) {
-    yield* insist(ctx, db, () => whenLookedUp(ctx, () => ensureWal(ctx, db, header.pageSize)));
-  }
   db.shown = undefined;
   emit();
   yield* verifyStrictly(ctx, db);

@@ -1,109 +1,315 @@
 /**
- * Capture of a database in WAL mode: follows the -wal from commit to commit.
+ * Capture of a database in WAL mode: follows the -wal from commit to commit, as its readers see them.
  *
- * What is committed is what the wal-index says: mxFrame of its header. (A valid commit frame past it is
- * not a commit yet: its writer may die before publishing it, and the next writer overwrites it.)
- * Without a wal-index (locking_mode=EXCLUSIVE keeps it in the app's memory) the last valid commit frame counts.
+ * What is committed is what the wal-index says (wal-follow.ts). Without one (locking_mode=EXCLUSIVE keeps it in the
+ * memory of the application) the chain of checksums counts, as for SQLite's own recovery.
  *
- * A writer may start the -wal over at its beginning when everything in it is in the database file. Nothing of
- * the old generation is lost then:
- * - under synchronous=NORMAL and FULL the writer syncs the new -wal header before it writes a frame; that
- *   fsync is held back (see mount/sqlite-policy.ts) until the old generation is captured;
- * - under synchronous=OFF the frames past the captured ones stay in the file until the new generation
- *   has grown over them, and are read from there, and compared with the database file;
- * - should even that fail, `lost` is returned and the caller compares every page (diff.ts).
- *
- * Generations may come and go between two looks (synchronous=OFF, small wal_autocheckpoint). That none was missed
- * is told by the salts: each generation's first salt is one more than the last one's, and nextSalt1 remembers
- * it while no generation is followed. A -wal that was made anew has salts at random but sequence number 0;
- * nothing comes before it that was not captured, since we hold back the end of its predecessor.
+ * A writer starts the -wal over only when all of it is in the database file. Around that there are moments at which the
+ * database file is the whole truth, and is not written: the first fsync of the new header, the cut of the -wal, and the removal
+ * of -wal and -shm, which the mount holds back until we have looked. What is captured then is the content of the file, in
+ * the pages that the uncaptured rest of the -wal names.
  */
-import { pageChecksum } from '../kernels/checksum.ts';
-import {
-  frameOffset,
-  parseWalHeader,
-  readFrames,
-  WAL_FRAME_HEADER_BYTES,
-  WAL_HEADER_BYTES,
-  type WalCursor,
-  type WalHeader,
-  walCursorAtStart,
-} from '../sqlite/wal.ts';
+import { SHARED_FIRST, SHARED_SIZE } from '../sqlite/locks.ts';
+import { WAL_HEADER_BYTES } from '../sqlite/wal.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
+import { OpenWouldBlock } from './files.ts';
 import type { Task } from './scheduler.ts';
-import { TransactionWriter } from './transaction-writer.ts';
+import {
+  captured,
+  captureFile,
+  captureScanned,
+  lost,
+  setFollowed,
+  type WalCaptureResult,
+} from './wal-entries.ts';
+import {
+  atStart,
+  begins,
+  isNextGeneration,
+  NOT_FOLLOWED,
+  nextStep,
+  settledAt,
+  type WalFileHeader,
+  type WalFollowed,
+} from './wal-follow.ts';
 import { readWalIndex, type WalIndexView } from './wal-index-file.ts';
+import {
+  readFrameHeader,
+  readWalFileHeader,
+  type ScannedFrames,
+  scanChain,
+  scanFrames,
+} from './wal-scan.ts';
 
-/** captured: how many commits; lost: the chain is broken and only a comparison helps. */
-export type WalCaptureResult =
-  | { readonly kind: 'captured'; readonly commits: number }
-  | { readonly kind: 'lost'; readonly reason: string };
+/** An operation of an application that is held back until what it ends is captured. */
+export type HeldOperation = 'header-sync' | 'truncate' | 'remove-shm' | 'remove-wal';
 
-const OVERWRITTEN: WalCaptureResult = {
-  kind: 'lost',
-  reason: 'the -wal was overwritten before it was captured',
-};
-
-/** Bytes of the -wal read at once: also what a task does between two yields. */
-const CHUNK_BYTES = 1 << 20;
 const RETRIES = 8;
 /** A writer that the system stops between the two copies of the header goes on when it gets a processor again. */
 const UNSTABLE_REST_MS = 1;
 const UNSTABLE_RESTS_MAX = 200;
 
-const chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES + 65536 + WAL_FRAME_HEADER_BYTES);
-const headerBytes = Buffer.alloc(WAL_HEADER_BYTES);
-
 /**
  * Captures everything that is committed when it begins, and maybe more: not until nothing comes any more, since a busy
- * writer never lets that happen. One entry for each generation.
+ * writer never lets that happen.
  */
 export function* captureWal(ctx: EngineContext, db: Database): Task<WalCaptureResult> {
-  let commits = 0;
   for (let attempt = 0; attempt < RETRIES; attempt++) {
-    // The index first: a -wal that is empty after that had not begun the generation that it announces.
+    // The index first: a header that is read after it is not older.
     const index = yield* stableIndex(db);
     if (index === 'unstable') break;
-    const walHeader = readWalHeader(db);
-    if (!walHeader) {
-      forgetGeneration(db, index?.salt1);
-      return { kind: 'captured', commits };
-    }
-    if (!db.wal.cursor) {
-      const first = firstLook(db, walHeader, index);
-      if (first === 'nothing') return { kind: 'captured', commits };
-      if (first === 'lost') return { kind: 'lost', reason: 'a -wal came and went unseen' };
-      if (first === 'retry') {
-        db.files.close('wal');
-        yield;
-        continue;
+    if (index === 'unused') return yield* captureChain(ctx, db);
+    const { followed } = db.wal;
+    const header = readWalFileHeader(db);
+    const step = nextStep(followed, {
+      header,
+      index,
+      frameHeader: header ? readFrameHeader(db, followed.frame, header.pageSize) : '',
+      isFirstGeneration: header !== undefined && mayBeFirst(ctx, db),
+      isEndHeld: db.wal.guard.holdsEnd,
+    });
+    switch (step.kind) {
+      case 'nothing':
+      case 'wait':
+        return captured(0);
+      case 'unknown':
+        db.wal.isUnsynced ||= step.isUnsynced;
+        return lost(step.reason);
+      case 'ended': {
+        const result = yield* captureEnded(ctx, db, index);
+        if (result !== 'moved') return result;
+        break;
       }
-      db.wal.cursor = first;
+      case 'frames': {
+        db.wal.isUnsynced ||= step.generation.bytes !== followed.generation?.bytes;
+        const result = yield* captureFrames(ctx, db, step, index);
+        if (result !== 'moved') return result;
+        break;
+      }
     }
-    const { cursor } = db.wal;
-    const salts = index ?? walHeader;
-    if (!sameSalts(cursor, salts)) {
-      const tail = yield* captureOldGeneration(ctx, db, cursor, salts);
-      if (tail.kind === 'lost') return tail;
-      commits += tail.commits;
-      continue;
-    }
-    if (index && index.mxFrame === cursor.frame) return { kind: 'captured', commits };
-    if (index && index.mxFrame < cursor.frame) {
-      return { kind: 'lost', reason: 'the -wal is shorter than what was captured from it' };
-    }
-    const batch = yield* readBatch(db, cursor, index);
-    if (!batch) {
-      if (!index) return { kind: 'captured', commits };
-      yield;
-      continue;
-    }
-    const written = yield* writeBatch(ctx, db, batch);
-    if (written === 'overwritten') return OVERWRITTEN;
-    return { kind: 'captured', commits: commits + written };
+    yield;
   }
-  return { kind: 'lost', reason: 'the -wal does not agree with its index' };
+  return lost('the -wal does not agree with its index');
+}
+
+/**
+ * The same while an operation is held back that ends the life of what is in the -wal. endHeld() comes afterwards, whatever
+ * became of it.
+ */
+export function* captureHeld(
+  ctx: EngineContext,
+  db: Database,
+  operation: HeldOperation,
+): Task<WalCaptureResult> {
+  switch (operation) {
+    case 'header-sync':
+      return yield* atHeaderSync(ctx, db);
+    case 'truncate':
+      // A checkpoint cuts the -wal when the index says already that nothing is in it.
+      return (yield* stableIndexSays(db, (index) => index.mxFrame > 0))
+        ? yield* captureWal(ctx, db)
+        : yield* captureRest(ctx, db);
+    default:
+      return yield* atRemoval(ctx, db);
+  }
+}
+
+/** All that was committed before the held operation is captured, or will be by a comparison: where the -wal stands then. */
+export function* endHeld(ctx: EngineContext, db: Database, operation: HeldOperation): Task<void> {
+  const header = readWalFileHeader(db);
+  switch (operation) {
+    case 'header-sync': {
+      const isKnown = db.wal.followed.generation?.bytes === header?.bytes;
+      if (!header || isKnown) return;
+      if (yield* stableIndexSays(db, (index) => index.mxFrame > 0)) return;
+      setFollowed(db, atStart(header));
+      return;
+    }
+    case 'truncate':
+    case 'remove-wal':
+      setFollowed(db, NOT_FOLLOWED);
+      if (operation === 'remove-wal') db.wal.isUnsynced = false;
+      // What a checkpoint has written before this is not to count for what comes after it.
+      ctx.drainEvents();
+      db.writes.walEmptied();
+      return;
+    case 'remove-shm':
+      setFollowed(db, settledAt(header));
+  }
+}
+
+/** A -wal was started over, and its header is about to be synced: nothing was committed behind it. */
+function* atHeaderSync(ctx: EngineContext, db: Database): Task<WalCaptureResult> {
+  const index = yield* stableIndex(db);
+  if (index === 'unstable') return lost('the wal-index is not whole');
+  const header = readWalFileHeader(db);
+  if (!header) return captured(0);
+  const { followed } = db.wal;
+  const { generation, settled } = followed;
+  const isKnown = generation?.bytes === header.bytes;
+  // A sync of what has been written for long: the mount has not seen one before.
+  if (isKnown || (index !== 'unused' && index.mxFrame > 0)) return yield* captureWal(ctx, db);
+  if (generation ?? settled) {
+    const seen = index === 'unused' ? undefined : index;
+    if (!isNextGeneration(followed, header, seen)) return lost('generations of the -wal went by');
+    return generation ? yield* captureStill(ctx, db, generation) : captured(0);
+  }
+  if (db.files.size('wal') === WAL_HEADER_BYTES || mayBeFirst(ctx, db)) return captured(0);
+  return lost('generations of the -wal went by');
+}
+
+/** The last connection closes, and has checkpointed everything under an EXCLUSIVE lock. */
+function* atRemoval(ctx: EngineContext, db: Database): Task<WalCaptureResult> {
+  const isExclusive = isHeldExclusively(db);
+  // Not by SQLite: what its connections see can still be told, what comes of it cannot.
+  if (isExclusive !== true) db.suspect = true;
+  return isExclusive === false ? yield* captureWal(ctx, db) : yield* captureRest(ctx, db);
+}
+
+/** Whether a connection has the database file to itself; undefined when that cannot be told, as the file is not open. */
+export function isHeldExclusively(db: Database): boolean | undefined {
+  try {
+    return !db.files.couldLock('db', 'read', SHARED_FIRST, SHARED_SIZE);
+  } catch (error) {
+    if (error instanceof OpenWouldBlock) return undefined;
+    throw error;
+  }
+}
+
+/** The database file has everything of a generation, and is not written as long as the operation is held back. */
+function* captureStill(
+  ctx: EngineContext,
+  db: Database,
+  generation: WalFileHeader,
+): Task<WalCaptureResult> {
+  const result = yield* captureFile(ctx, db, generation, () => true);
+  return result === 'moved' ? lost('the -wal was started over') : result;
+}
+
+/** All that is in the -wal is in the database file, which nobody writes now. */
+function* captureRest(ctx: EngineContext, db: Database): Task<WalCaptureResult> {
+  const { followed } = db.wal;
+  const header = readWalFileHeader(db);
+  if (!header) {
+    return followed.generation ? lost('the -wal was emptied before it was captured') : captured(0);
+  }
+  if (begins(followed, mayBeFirst(ctx, db))) setFollowed(db, atStart(header));
+  const { generation, settled } = db.wal.followed;
+  if (generation?.bytes === header.bytes) return yield* captureStill(ctx, db, generation);
+  if (!generation && settled?.bytes === header.bytes) return captured(0);
+  return lost('the -wal was started over before it was captured');
+}
+
+/**
+ * The index says that the -wal is to be started over, which nobody has done yet. As long as it does, the database file is
+ * not written.
+ */
+function* captureEnded(
+  ctx: EngineContext,
+  db: Database,
+  index: WalIndexView,
+): Task<WalCaptureResult | 'moved'> {
+  const { generation } = db.wal.followed;
+  if (!generation) return 'moved';
+  const result = yield* captureFile(ctx, db, generation, () => {
+    const now = readWalIndex(db.files);
+    const isStill = typeof now === 'object' && now.mxFrame === 0 && now.salt1 === index.salt1;
+    return isStill && readWalFileHeader(db)?.bytes === generation.bytes;
+  });
+  if (result === 'moved' || result.kind === 'lost') return result;
+  setFollowed(db, settledAt(generation));
+  return result;
+}
+
+/** Committed frames that the index tells of. */
+function* captureFrames(
+  ctx: EngineContext,
+  db: Database,
+  { from, generation }: { from: WalFollowed; generation: WalFileHeader },
+  index: WalIndexView,
+): Task<WalCaptureResult | 'moved'> {
+  const scanned = yield* scanFrames(db, generation, from.frame, index.mxFrame);
+  const isWhole =
+    scanned.last === index.mxFrame && scanned.endsWithCommit && scanned.commit === index.pageCount;
+  if (!isWhole) return 'moved';
+  const { frameChecksum1, frameChecksum2 } = index;
+  return yield* captureScanned(ctx, db, from, generation, scanned, {
+    checksum1: frameChecksum1,
+    checksum2: frameChecksum2,
+    isChained: false,
+  });
+}
+
+/**
+ * Nobody uses the -shm: the application keeps the index in its memory, or has died. What is committed is what the next one to
+ * open the database would find.
+ */
+function* captureChain(ctx: EngineContext, db: Database): Task<WalCaptureResult> {
+  const header = readWalFileHeader(db);
+  const { generation, settled } = db.wal.followed;
+  if (!header) return generation ? lost('the -wal went away uncaptured') : captured(0);
+  if (begins(db.wal.followed, mayBeFirst(ctx, db))) setFollowed(db, atStart(header));
+  const { followed } = db.wal;
+  if (followed.generation?.bytes !== header.bytes) {
+    if (!generation && settled?.bytes === header.bytes) return captured(0);
+    return lost('a generation of the -wal began unseen');
+  }
+  // What was captured by the index says nothing of the chain, which may be shorter.
+  const start = followed.isChained ? followed : atStart(header);
+  const { bigEndian, pageSize, salt1, salt2 } = header;
+  const { frame, checksum1, checksum2 } = start;
+  const chain = yield* scanChain(db, {
+    ...{ bigEndian, pageSize, salt1, salt2 },
+    ...{ frame, checksum1, checksum2 },
+  });
+  const { cursor } = chain;
+  if (cursor.frame < followed.frame) return lost('the -wal is shorter than what was captured');
+  if (cursor.frame === followed.frame) {
+    const isSame =
+      cursor.checksum1 === followed.checksum1 && cursor.checksum2 === followed.checksum2;
+    return isSame ? captured(0) : lost('the end of the -wal was written over');
+  }
+  for (const [pgno, at] of chain.frames) if (at <= followed.frame) chain.frames.delete(pgno);
+  const scanned: ScannedFrames = {
+    frames: chain.frames,
+    after: followed.frame,
+    last: cursor.frame,
+    commits: chain.commits,
+    commit: chain.commit,
+    endsWithCommit: true,
+    bytes: undefined,
+  };
+  const result = yield* captureScanned(ctx, db, followed, header, scanned, {
+    checksum1: cursor.checksum1,
+    checksum2: cursor.checksum2,
+    isChained: true,
+  });
+  return result === 'moved' ? lost('the -wal was written over while it was read') : result;
+}
+
+/** What we have appended to the -wal ourselves, up to db.wal.cursor, is captured. */
+export function followAppended(db: Database): void {
+  const { cursor } = db.wal;
+  const generation = readWalFileHeader(db);
+  if (!cursor || !generation) return;
+  const { frame, checksum1, checksum2 } = cursor;
+  const frameHeader = readFrameHeader(db, frame, cursor.pageSize);
+  db.wal.followed = { ...atStart(generation), frame, frameHeader, checksum1, checksum2 };
+}
+
+/** Whether the events say that the -wal has had no other generation. Asked only when nothing else tells of its beginning. */
+function mayBeFirst(ctx: EngineContext, db: Database): boolean {
+  const { generation, settled } = db.wal.followed;
+  if (generation || settled) return false;
+  // Drained now: what was written until we read the header is among the events.
+  ctx.drainEvents();
+  return db.writes.isFirstGeneration;
+}
+
+function* stableIndexSays(db: Database, what: (index: WalIndexView) => boolean): Task<boolean> {
+  const index = yield* stableIndex(db);
+  return typeof index === 'object' && what(index);
 }
 
 /** The wal-index as a writer leaves it; 'unstable' for one that does not get there: most likely it has died. */
@@ -114,307 +320,4 @@ function* stableIndex(db: Database): Task<ReturnType<typeof readWalIndex>> {
     yield UNSTABLE_REST_MS;
   }
   return readWalIndex(db.files);
-}
-
-/**
- * No generation is followed: where to begin with the one in the -wal. nothing: there is no new one yet;
- * retry: it is newer than the header that we have read; lost: there were others before it.
- */
-function firstLook(
-  db: Database,
-  header: WalHeader,
-  index: WalIndexView | undefined,
-): WalCursor | 'nothing' | 'retry' | 'lost' {
-  const { nextSalt1 } = db.wal;
-  if (index && !sameSalts(header, index)) {
-    if (index.mxFrame > 0) return 'retry';
-    // Announced, but not written: what is in the -wal has been captured.
-    if (index.salt1 === nextSalt1) return 'nothing';
-    if (index.salt1 !== nextSalt(header)) {
-      // Either a first generation that its writer has not published yet, or a riddle.
-      return header.checkpointSequence === 0 ? 'nothing' : 'lost';
-    }
-  }
-  const follows = header.checkpointSequence === 0 || header.salt1 === nextSalt1;
-  return follows ? walCursorAtStart(header) : 'lost';
-}
-
-/** All of the generation is captured. `announced`: the first salt of the next one, where an index tells. */
-function forgetGeneration(db: Database, announced: number | undefined): void {
-  const { cursor, nextSalt1 } = db.wal;
-  const next = announced ?? (cursor ? nextSalt(cursor) : nextSalt1);
-  db.forgetWal();
-  db.wal.nextSalt1 = next;
-}
-
-interface Salts {
-  readonly salt1: number;
-  readonly salt2: number;
-}
-
-function sameSalts(a: Salts, b: Salts): boolean {
-  return a.salt1 === b.salt1 && a.salt2 === b.salt2;
-}
-
-function nextSalt({ salt1 }: Salts): number {
-  return (salt1 + 1) >>> 0;
-}
-
-interface Batch {
-  /** Cursor behind the last frame of the batch. */
-  readonly end: WalCursor;
-  readonly start: WalCursor;
-  /** The newest frame of each page. */
-  readonly frames: Map<number, number>;
-  readonly commits: number;
-  /** Size of the database after it, in pages. */
-  readonly commit: number;
-  /** The frames, when they fit in one chunk; frame numbers count from start.frame + 1. */
-  readonly bytes: Uint8Array | undefined;
-}
-
-/**
- * Reads and verifies the frames from a cursor to mxFrame, or without an index to the last valid commit.
- * undefined when there is nothing to commit, or when the frames are not (yet, any more) what the index says.
- */
-function* readBatch(
-  db: Database,
-  from: WalCursor,
-  index: WalIndexView | undefined,
-): Task<Batch | undefined> {
-  const frameBytes = from.pageSize + WAL_FRAME_HEADER_BYTES;
-  const perChunk = Math.max(1, Math.floor(CHUNK_BYTES / frameBytes));
-  const mxFrame = index ? index.mxFrame : Number.MAX_SAFE_INTEGER;
-  let cursor = from;
-  const frames = new Map<number, number>();
-  /** Pages of the frames since the last commit frame: only a commit makes them count. */
-  const open: number[] = [];
-  let end: WalCursor | undefined;
-  let commits = 0;
-  let commit = 0;
-  let chunks = 0;
-  while (cursor.frame < mxFrame) {
-    const count = Math.min(perChunk, mxFrame - cursor.frame);
-    const into = chunk.subarray(0, count * frameBytes);
-    const bytes = db.files.read('wal', into, frameOffset(cursor.frame + 1, cursor.pageSize));
-    const whole = Math.floor(bytes / frameBytes) * frameBytes;
-    chunks++;
-    const before = cursor.frame;
-    let committedAt = 0;
-    const next = { ...cursor };
-    const valid = readFrames(next, into.subarray(0, whole), (frame, pgno, commitPages) => {
-      open.push(pgno);
-      if (commitPages === 0) return;
-      const first = frame - open.length + 1;
-      for (let i = 0; i < open.length; i++) frames.set(open[i], first + i);
-      open.length = 0;
-      commits++;
-      commit = commitPages;
-      committedAt = frame;
-    });
-    cursor = next;
-    if (committedAt === cursor.frame && committedAt > before) end = cursor;
-    else if (committedAt > before) {
-      // Without an index the cursor must stand behind a commit: verify up to there once more.
-      const upTo = { ...cursor, frame: before, ...checksumsBefore(db, before, from) };
-      readFrames(upTo, into.subarray(0, (committedAt - before) * frameBytes), () => {});
-      end = upTo;
-    }
-    if (valid < count) break;
-    if (cursor.frame < mxFrame) yield;
-  }
-  if (!end || commits === 0) return undefined;
-  if (index) {
-    const agrees =
-      end.frame === index.mxFrame &&
-      end.checksum1 === index.frameChecksum1 &&
-      end.checksum2 === index.frameChecksum2;
-    if (!agrees) return undefined;
-  }
-  for (const page of frames.keys()) if (page > commit) frames.delete(page);
-  return {
-    start: from,
-    end,
-    frames,
-    commits,
-    commit,
-    bytes: chunks === 1 ? chunk.subarray(0, (end.frame - from.frame) * frameBytes) : undefined,
-  };
-}
-
-/** The running checksum behind a frame: it is in that frame's header. */
-function checksumsBefore(
-  db: Database,
-  frame: number,
-  from: WalCursor,
-): { checksum1: number; checksum2: number } {
-  if (frame === from.frame) return { checksum1: from.checksum1, checksum2: from.checksum2 };
-  const header = Buffer.alloc(WAL_FRAME_HEADER_BYTES);
-  db.files.read('wal', header, frameOffset(frame, from.pageSize));
-  return { checksum1: header.readUInt32BE(16), checksum2: header.readUInt32BE(20) };
-}
-
-/**
- * Writes a batch as one entry and moves the cursor behind it. Returns the number of commits. What is read from the
- * -wal here, and not for the first time, must still be there: under synchronous=OFF a new generation may have begun.
- */
-function* writeBatch(ctx: EngineContext, db: Database, batch: Batch): Task<number | 'overwritten'> {
-  const { start, end } = batch;
-  const { pageSize } = start;
-  const frameBytes = pageSize + WAL_FRAME_HEADER_BYTES;
-  const header = {
-    ...db.nextHeader({
-      pageSize,
-      commit: batch.commit,
-      transactions: batch.commits,
-      timestampMs: ctx.wallClockMs(),
-      nodeId: ctx.nodeId,
-    }),
-    walOffset: frameOffset(start.frame + 1, pageSize),
-    walSize: (end.frame - start.frame) * frameBytes,
-    walSalt1: end.salt1,
-    walSalt2: end.salt2,
-  };
-  const writer = new TransactionWriter(ctx, db, header);
-  const page = batch.bytes ? undefined : Buffer.allocUnsafeSlow(pageSize);
-  let readsAgain = page !== undefined;
-  let seen = 0;
-  try {
-    for (const pgno of pagesToWrite(db, batch)) {
-      const frame = batch.frames.get(pgno);
-      if (frame !== undefined && batch.bytes) {
-        const at = (frame - start.frame - 1) * frameBytes + WAL_FRAME_HEADER_BYTES;
-        writePage(db, writer, pgno, batch.bytes.subarray(at, at + pageSize));
-        continue;
-      }
-      const data = page ?? Buffer.allocUnsafe(pageSize);
-      if (frame === undefined) {
-        readUnwrittenPage(db, pgno, data);
-        readsAgain = true;
-      } else {
-        db.files.read('wal', data, frameOffset(frame, pageSize) + WAL_FRAME_HEADER_BYTES);
-      }
-      writePage(db, writer, pgno, data);
-      if (page && ++seen % 256 === 0) yield;
-    }
-    if (readsAgain && !isStillThere(db, start)) {
-      writer.abort();
-      return 'overwritten';
-    }
-    writer.finish();
-  } catch (error) {
-    writer.abort();
-    throw error;
-  }
-  if (start.frame === 0) db.wal.frames.clear();
-  for (const [pgno, frame] of batch.frames) db.wal.frames.set(pgno, frame);
-  db.wal.cursor = end;
-  return batch.commits;
-}
-
-/** Leaves out a page that is what it was, as most are when a copy is restored over a database; never the first one. */
-export function writePage(
-  db: Database,
-  writer: TransactionWriter,
-  pgno: number,
-  data: Uint8Array,
-): void {
-  const sum = pageChecksum(pgno, data);
-  const isKnown = db.pageSize === data.length && pgno <= db.pageCount;
-  if (isKnown && writer.pageCount > 0 && sum === db.sums.get(pgno)) return;
-  writer.page(pgno, data, sum);
-}
-
-/**
- * The page numbers of a batch, ascending. Pages that the database has grown by and that no frame holds
- * (allocated and freed in one transaction) belong to it too.
- */
-export function pagesToWrite(
-  db: Database,
-  batch: Pick<Batch, 'frames' | 'commit'> & { readonly start: { readonly pageSize: number } },
-): number[] {
-  const pages = [...batch.frames.keys()];
-  const grownFrom = db.pageSize === batch.start.pageSize ? db.pageCount : 0;
-  for (let pgno = grownFrom + 1; pgno <= batch.commit; pgno++) {
-    if (!batch.frames.has(pgno)) pages.push(pgno);
-  }
-  return pages.sort((a, b) => a - b);
-}
-
-/** What a reader sees in a page that the batch did not write: an older frame, the file, or zeros. */
-export function readUnwrittenPage(db: Database, pgno: number, into: Buffer): void {
-  into.fill(0);
-  const frame = db.wal.frames.get(pgno);
-  if (frame !== undefined) {
-    db.files.read('wal', into, frameOffset(frame, into.length) + WAL_FRAME_HEADER_BYTES);
-  } else {
-    db.files.read('db', into, (pgno - 1) * into.length);
-  }
-}
-
-/**
- * The -wal has been started over (or is about to be): captures what the old generation still holds past the
- * cursor, then forgets it.
- */
-function* captureOldGeneration(
-  ctx: EngineContext,
-  db: Database,
-  cursor: WalCursor,
-  now: Salts,
-): Task<WalCaptureResult> {
-  if (now.salt1 !== nextSalt(cursor)) {
-    return { kind: 'lost', reason: 'the -wal was started over more than once' };
-  }
-  const tail = yield* readBatch(db, cursor, undefined);
-  if (!isIntact(db, cursor)) return OVERWRITTEN;
-  let commits = 0;
-  if (tail) {
-    if (!isInDatabase(db, tail)) {
-      return { kind: 'lost', reason: 'the end of the -wal is not what the database holds' };
-    }
-    const written = yield* writeBatch(ctx, db, tail);
-    if (written === 'overwritten') return OVERWRITTEN;
-    commits = written;
-  }
-  forgetGeneration(db, now.salt1);
-  return { kind: 'captured', commits };
-}
-
-/** Whether the frame behind the cursor has not been overwritten by the new generation. */
-function isIntact(db: Database, cursor: WalCursor): boolean {
-  const header = readWalHeader(db);
-  if (header && sameSalts(header, cursor)) return true;
-  const frame = Buffer.alloc(WAL_FRAME_HEADER_BYTES);
-  const read = db.files.read('wal', frame, frameOffset(cursor.frame + 1, cursor.pageSize));
-  if (read < WAL_FRAME_HEADER_BYTES || !header) return true;
-  return frame.readUInt32BE(8) !== header.salt1 || frame.readUInt32BE(12) !== header.salt2;
-}
-
-/** Whether nothing of the cursor's generation was overwritten: a new one writes over the first frame first. */
-function isStillThere(db: Database, cursor: WalCursor): boolean {
-  const frame = Buffer.alloc(WAL_FRAME_HEADER_BYTES);
-  const read = db.files.read('wal', frame, frameOffset(1, cursor.pageSize));
-  if (read < WAL_FRAME_HEADER_BYTES) return false;
-  return sameSalts(cursor, { salt1: frame.readUInt32BE(8), salt2: frame.readUInt32BE(12) });
-}
-
-/**
- * A -wal is started over only when all of it is in the database file. So a tail that is not there was never
- * committed (its writer died before publishing it).
- */
-function isInDatabase(db: Database, tail: Batch): boolean {
-  const { pageSize } = tail.start;
-  const page = Buffer.allocUnsafe(pageSize);
-  const inFile = Buffer.allocUnsafe(pageSize);
-  for (const [pgno, frame] of tail.frames) {
-    db.files.read('wal', page, frameOffset(frame, pageSize) + WAL_FRAME_HEADER_BYTES);
-    if (db.files.read('db', inFile, (pgno - 1) * pageSize) < pageSize) return false;
-    if (pageChecksum(pgno, page) !== pageChecksum(pgno, inFile)) return false;
-  }
-  return true;
-}
-
-function readWalHeader(db: Database) {
-  if (db.files.read('wal', headerBytes, 0) < WAL_HEADER_BYTES) return undefined;
-  return parseWalHeader(headerBytes);
 }

@@ -6,7 +6,14 @@ import fs from 'node:fs';
 import { DB_HEADER_BYTES, parseDbHeader } from '../sqlite/db-header.ts';
 import { treePath } from '../store/layout.ts';
 import { captureJournal } from './capture-journal.ts';
-import { captureWal } from './capture-wal.ts';
+import {
+  captureHeld,
+  captureWal,
+  endHeld,
+  type HeldOperation,
+  isHeldExclusively,
+} from './capture-wal.ts';
+import type { ReadAccess } from './consistent-read.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import { captureDifference } from './diff.ts';
@@ -19,15 +26,13 @@ import { isBeingWritten } from './wal-index-file.ts';
  */
 export type CaptureOutcome = 'done' | 'writing' | 'busy' | 'damaged';
 
-/**
- * `locked`: the caller knows that nobody can write the database file now (its writer waits for us).
- */
+/** `held`: an operation that is held back until everything is captured that it would end. */
 export function capture(
   ctx: EngineContext,
   db: Database,
-  options: { locked: boolean },
+  held?: HeldOperation,
 ): Task<CaptureOutcome> {
-  return timed(ctx, db, captureCommitted(ctx, db, options));
+  return timed(ctx, db, captureCommitted(ctx, db, held));
 }
 
 /** The end of a journal: to be called while that operation is held back. */
@@ -50,25 +55,53 @@ function* timed(
 function* captureCommitted(
   ctx: EngineContext,
   db: Database,
-  options: { locked: boolean },
+  held: HeldOperation | undefined,
 ): Task<CaptureOutcome> {
   db.files.closeReplaced();
-  if (db.suspect) return yield* compare(ctx, db, options, 'it was changed past its journal');
   // Asked first: who holds the lock now may have published before we read the index.
-  const writing = isBeingWritten(db.files);
-  const result = yield* captureWal(ctx, db);
-  if (result.kind === 'lost') return yield* compare(ctx, db, options, result.reason);
-  if (db.position.txid === 0 && db.files.size('db') > 0) {
-    return yield* compare(ctx, db, options, 'it is new');
+  const writing = !held && isBeingWritten(db.files);
+  const reason = yield* reasonToCompare(ctx, db, held);
+  let outcome: CaptureOutcome = writing ? 'writing' : 'done';
+  if (reason !== undefined) outcome = yield* compare(ctx, db, accessUnder(db, held), reason);
+  if (held) yield* endHeld(ctx, db, held);
+  guardWal(db, held);
+  return outcome;
+}
+
+/** Where no sync of the -wal will be held back for us, what is in it is held until it is captured. */
+function guardWal(db: Database, held: HeldOperation | undefined): void {
+  const { guard, isUnsynced } = db.wal;
+  if (isUnsynced && (!held || held === 'header-sync')) guard.advance(db);
+  else guard.release(db);
+}
+
+/** Captures what the -wal tells. Returns why that is not enough; undefined when it is. */
+function* reasonToCompare(
+  ctx: EngineContext,
+  db: Database,
+  held: HeldOperation | undefined,
+): Task<string | undefined> {
+  if (db.suspect) return 'it was changed past its journal';
+  const result = yield* held ? captureHeld(ctx, db, held) : captureWal(ctx, db);
+  if (result.kind === 'lost') {
+    db.suspect = true;
+    return result.reason;
   }
-  return writing ? 'writing' : 'done';
+  if (db.position.txid === 0 && db.files.size('db') > 0) return 'it is new';
+  return undefined;
+}
+
+/** The last connection that closes has brought everything into the file, and has that to itself. */
+function accessUnder(db: Database, held: HeldOperation | undefined): ReadAccess {
+  const isRemoval = held === 'remove-shm' || held === 'remove-wal';
+  return isRemoval && isHeldExclusively(db) !== false ? 'file' : 'shared';
 }
 
 function* captureJournaled(ctx: EngineContext, db: Database): Task<CaptureOutcome> {
   db.files.closeReplaced();
   const result = db.suspect ? 'compare' : yield* captureJournal(ctx, db);
   if (result !== 'compare') return 'done';
-  return yield* compare(ctx, db, { locked: true }, 'its journal does not tell what changed');
+  return yield* compare(ctx, db, 'file', 'its journal does not tell what changed');
 }
 
 /**
@@ -109,13 +142,17 @@ function hasJournal(ctx: EngineContext, db: Database): boolean {
 function* compare(
   ctx: EngineContext,
   db: Database,
-  options: { locked: boolean },
+  access: ReadAccess,
   reason: string,
 ): Task<CaptureOutcome> {
   const before = db.position.txid;
-  const result = yield* captureDifference(ctx, db, options);
-  if (result === 'captured' && before > 0) {
-    ctx.log('debug', `compared every page of ${db.name}: ${reason}`, { database: db.name });
+  const result = yield* captureDifference(ctx, db, access);
+  if ((result === 'captured' || result === 'unchanged') && before > 0) {
+    db.tally.comparisons++;
+    const found = result === 'captured' ? 'some differ' : 'none differs';
+    ctx.log('debug', `compared every page of ${db.name}, of which ${found}: ${reason}`, {
+      database: db.name,
+    });
   }
   if (result === 'not-a-database' || result === 'incomplete') return 'damaged';
   return result === 'busy' ? 'busy' : 'done';

@@ -14,11 +14,7 @@ import {
   WAL_HEADER_BYTES,
   walCursorAtStart,
 } from '../sqlite/wal.ts';
-import {
-  BACKFILL_OFFSET,
-  parseWalIndexHeader,
-  WAL_INDEX_HEADER_BYTES,
-} from '../sqlite/wal-index.ts';
+import { BACKFILL_OFFSET } from '../sqlite/wal-index.ts';
 import { checkpointLimit, tryRestart } from '../sqlite/wal-locks.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
@@ -41,32 +37,24 @@ export function* checkpointIfLarge(ctx: EngineContext, db: Database): Task<void>
   if (complete) restartWal(ctx, db);
 }
 
-/** Copies all of the -wal; the caller holds EXCLUSIVE on the database, so there are no readers. */
+/** Copies all of the -wal; the caller holds EXCLUSIVE on the database: no reader is there, whatever the wal-index says. */
 export function* checkpointAll(db: Database): Task<void> {
-  if (!db.wal.cursor || db.wal.cursor.frame === 0) return;
-  const complete = yield* checkpoint(db);
-  assert(complete, `${db.name}: a checkpoint without readers was not complete`);
+  const { cursor } = db.wal;
+  if (cursor) yield* copyUpTo(db, cursor.frame);
 }
 
-/** As far as readers allow; whether that was all. */
+/** As far as readers allow; whether that was all. Of the wal-index, which they may write, their marks and locks count alone. */
 export function* checkpoint(db: Database): Task<boolean> {
+  const { cursor } = db.wal;
   const shm = shmAccess(db.files);
-  if (!shm.lock(WAL_CKPT_SLOT, 1, 'exclusive')) return false;
+  if (!cursor || !shm.lock(WAL_CKPT_SLOT, 1, 'exclusive')) return false;
   try {
-    const bytes = shm.readShm(0, WAL_INDEX_HEADER_BYTES);
-    const { header, checkpoint: done, consistent } = parseWalIndexHeader(bytes);
-    if (!consistent) return false;
-    const limit = checkpointLimit(shm, header);
-    if (limit > done.backfill) {
+    if (!db.index.isAt(cursor)) return false;
+    const limit = checkpointLimit(shm, db.index.headerAt(cursor, db.pageCount));
+    if (limit > db.wal.backfilled) {
       if (!shm.lock(WAL_READ_SLOT(0), 1, 'exclusive')) return false;
       try {
-        db.files.sync('wal');
-        yield* backfill(db, done.backfill, limit, header.pageCount);
-        if (limit === header.mxFrame) {
-          const size = header.pageCount * header.pageSize;
-          if (db.files.size('db') > size) db.files.truncate('db', size);
-        }
-        db.files.sync('db');
+        yield* copyUpTo(db, limit);
         const value = Buffer.alloc(4);
         value.writeUInt32LE(limit);
         shm.writeShm(BACKFILL_OFFSET, value);
@@ -74,16 +62,27 @@ export function* checkpoint(db: Database): Task<boolean> {
         shm.unlock(WAL_READ_SLOT(0), 1);
       }
     }
-    db.wal.backfilled = limit;
-    return limit === header.mxFrame;
+    return limit === cursor.frame;
   } finally {
     shm.unlock(WAL_CKPT_SLOT, 1);
   }
 }
 
-/** Copies the newest image of each page in frames from+1 … limit, in the order of pages. */
-function* backfill(db: Database, from: number, limit: number, pageCount: number): Task<void> {
-  const { pageSize } = db;
+/** Copies what is not in the file yet, for good; what comes after the last page is cut off with the last frame. */
+function* copyUpTo(db: Database, limit: number): Task<void> {
+  if (limit <= db.wal.backfilled) return;
+  db.files.sync('wal');
+  yield* backfill(db, limit);
+  const size = db.pageCount * db.pageSize;
+  if (limit === db.wal.cursor?.frame && db.files.size('db') > size) db.files.truncate('db', size);
+  db.files.sync('db');
+  db.wal.backfilled = limit;
+}
+
+/** The newest image of each page in the frames that are not in the file, up to the limit, in the order of pages. */
+function* backfill(db: Database, limit: number): Task<void> {
+  const { pageSize, pageCount } = db;
+  const from = db.wal.backfilled;
   const newest = limit === db.wal.cursor?.frame ? db.wal.frames : newestFrames(db, limit);
   const pgnos = new Uint32Array(newest.size);
   let count = 0;
@@ -114,9 +113,9 @@ function restartWal(ctx: EngineContext, db: Database): void {
   const shm = shmAccess(db.files);
   if (!shm.lock(WAL_WRITE_SLOT, 1, 'exclusive')) return;
   try {
-    const bytes = shm.readShm(0, WAL_INDEX_HEADER_BYTES);
-    const { header, consistent } = parseWalIndexHeader(bytes);
-    if (!consistent) return;
+    const { cursor } = db.wal;
+    if (!cursor || !db.index.isAt(cursor)) return;
+    const header = db.index.headerAt(cursor, db.pageCount);
     const restarted = tryRestart(shm, header, ctx.random32());
     if (!restarted) return;
     const before = Buffer.alloc(WAL_HEADER_BYTES);

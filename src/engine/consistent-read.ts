@@ -1,25 +1,33 @@
 /**
- * A consistent view of all pages of a database, as a SQLite reader would have it.
+ * A SQLite reader: all pages of a database as one state that was committed, without ever being in the way of an application.
  *
- * WAL mode: a shared lock on a read slot, whose mark keeps checkpoints and resets away from the frames up
- * to it. Rollback mode: SHARED on the database file. Without a wal-index (the node is not
- * mounted yet, or the app keeps it in its own memory) the view rests on nobody writing, or is refused.
+ * - While connections use the wal-index: a read mark, by SQLite's protocol. It holds no lock on the database file, so that
+ *   an application that is alone can still change the journal mode or close.
+ * - A -wal whose index nobody uses: the chain of checksums, as SQLite's recovery reads it.
+ * - Rollback-journal modes: no lock at all.
+ * Where no lock keeps writers out, holds() says at the end whether one has been there, by locks, journals and the events of
+ * the tree. Three answers: a view, none because it is no database, or an obstacle to wait for.
  */
-import { databasePageCount, isPageCountValid, parseDbHeader } from '../sqlite/db-header.ts';
-import { PENDING_BYTE, SHARED_FIRST, SHARED_SIZE } from '../sqlite/locks.ts';
+import fs from 'node:fs';
 import {
-  frameOffset,
-  parseWalHeader,
-  readFrames,
-  WAL_FRAME_HEADER_BYTES,
-  WAL_HEADER_BYTES,
-  type WalCursor,
-  walCursorAtStart,
-} from '../sqlite/wal.ts';
-import type { WalIndexHeader } from '../sqlite/wal-index.ts';
-import { beginRead, endRead } from '../sqlite/wal-locks.ts';
+  DB_HEADER_BYTES,
+  databasePageCount,
+  isPageCountValid,
+  parseDbHeader,
+} from '../sqlite/db-header.ts';
+import { PENDING_BYTE, RESERVED_BYTE } from '../sqlite/locks.ts';
+import { frameOffset, WAL_FRAME_HEADER_BYTES } from '../sqlite/wal.ts';
+import { beginRead, endRead, type WalRead } from '../sqlite/wal-locks.ts';
+import { withJournal } from './capture-journal.ts';
+import { isHeldExclusively } from './capture-wal.ts';
+import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
+import { OpenWouldBlock } from './files.ts';
+import type { Task } from './scheduler.ts';
 import { shmAccess } from './shm-access.ts';
+import { atStart, NOT_FOLLOWED, sameSalts, settledAt, type WalFollowed } from './wal-follow.ts';
+import { readWalIndex } from './wal-index-file.ts';
+import { readFrameHeader, readWalFileHeader, scanChain, scanFrames } from './wal-scan.ts';
 
 export interface ConsistentRead {
   readonly pageSize: number;
@@ -27,198 +35,229 @@ export interface ConsistentRead {
   /** Whether the file holds as many pages as its header says: not, while it is being copied. */
   readonly isWhole: boolean;
   /** Where the -wal stands in this view. */
-  readonly wal:
-    | { readonly cursor: WalCursor; readonly frames: ReadonlyMap<number, number> }
-    | undefined;
-  /** Without frames of a -wal in the view: the first salt of the generation that comes next, if known. */
-  readonly nextSalt1: number | undefined;
+  readonly followed: WalFollowed;
+  readonly frames: ReadonlyMap<number, number>;
   /** Fills `into` with a page; zeros past the end of the file. */
   page(pgno: number, into: Buffer): void;
-  /** Whether nobody has begun to write meanwhile in a way that our locks did not keep out. */
-  isUndisturbed(): boolean;
+  /** Whether what was read until now is one committed state. */
+  holds(): boolean;
   end(): void;
 }
 
-const CHUNK_BYTES = 1 << 20;
-const BEGIN_ATTEMPTS = 100;
+/** Why there is no view: no database, or what must go away first. */
+export type ReadRefusal =
+  | { readonly cannot: 'not-a-database' }
+  | { readonly cannot: 'wait'; readonly reason: string };
 
-/** 'busy' when a lock is in the way. `locked`: the caller knows that nobody can write. */
-export function beginConsistentRead(
+/**
+ * shared: others may write. file: the caller knows that the database file has everything, and that nobody writes it: at
+ * the end of a journal or the removal of a -wal, and before the mount.
+ */
+export type ReadAccess = 'shared' | 'file';
+
+const BEGIN_ATTEMPTS = 100;
+const EXCLUSIVE =
+  'a process holds a lock that keeps readers out (locking_mode=EXCLUSIVE with journal_mode=MEMORY or OFF?)';
+const HOT_JOURNAL =
+  'a writer died in the middle of a transaction: open the database with SQLite, which rolls it back';
+
+/** Begins to read. end() must be called, whatever happens in between. */
+export function* beginConsistentRead(
+  ctx: EngineContext,
   db: Database,
-  options: { locked: boolean },
-): ConsistentRead | 'busy' | 'not-a-database' {
-  const unlock = lockForReading(db, options.locked);
-  if (unlock === 'busy') return 'busy';
+  access: ReadAccess,
+): Task<ConsistentRead | ReadRefusal> {
+  if (access === 'file') return openView(db, FILE_ALONE);
   try {
-    const wal = unlock.wal === 'scan' ? scanWal(db, unlock.mxFrame) : unlock.wal;
-    const view = openView(db, wal, unlock);
-    if (view === 'not-a-database') unlock.release();
-    return view;
+    return yield* beginShared(ctx, db);
   } catch (error) {
-    unlock.release();
+    if (error instanceof OpenWouldBlock) return wait('a directory of the mount is locked');
     throw error;
   }
 }
 
-interface ReadLock {
-  /** Frames up to here belong to the view; undefined: all that are valid. */
-  readonly mxFrame: number | undefined;
-  /** scan: the frames are to be read. Else what is known of the -wal: all of it is in the database file. */
-  readonly wal: WalView | 'scan' | undefined;
-  readonly nextSalt1: number | undefined;
-  release(): void;
+/** What a view is made of. */
+interface ViewParts {
+  /** undefined: as the database file says. */
+  readonly pageCount: number | undefined;
+  readonly frames: ReadonlyMap<number, number>;
+  readonly followed: WalFollowed;
+  readonly holds: (view: { bytes: number }) => boolean;
+  readonly end: () => void;
 }
 
-function lockForReading(db: Database, locked: boolean): ReadLock | 'busy' {
-  if (locked) return { mxFrame: undefined, wal: 'scan', nextSalt1: firstSalt(db), release() {} };
-  if (!lockShared(db)) return 'busy';
-  const releaseShared = () => {
-    db.files.lock('db', 'unlock', SHARED_FIRST, SHARED_SIZE);
-  };
-  if (db.files.size('wal') === 0 || db.files.size('shm') === 0) {
-    const nextSalt1 = firstSalt(db);
-    return { mxFrame: undefined, wal: 'scan', nextSalt1, release: releaseShared };
+const FILE_ALONE: ViewParts = {
+  pageCount: undefined,
+  frames: new Map(),
+  followed: NOT_FOLLOWED,
+  holds: () => true,
+  end() {},
+};
+
+function* beginShared(ctx: EngineContext, db: Database): Task<ConsistentRead | ReadRefusal> {
+  const index = readWalIndex(db.files);
+  if (index === 'unstable') return wait('its wal-index is being made');
+  if (index !== 'unused') return yield* beginIndexed(db);
+  return readWalFileHeader(db) ? yield* beginChained(ctx, db) : beginUnlogged(ctx, db);
+}
+
+function* beginIndexed(db: Database): Task<ConsistentRead | ReadRefusal> {
+  // With locks of its own: others of ours, through another descriptor, come and go meanwhile.
+  const fd = db.files.openAgain('shm', 'r+');
+  if (fd === undefined) return wait('its wal-index is being removed');
+  try {
+    const read = takeMark(db, fd);
+    if (!read) return wait('its wal-index is being recovered');
+    const parts = yield* partsOf(db, fd, read);
+    const view = parts ? openView(db, parts) : wait('its -wal is not what the index says');
+    if ('cannot' in view) fs.closeSync(fd);
+    return view;
+  } catch (error) {
+    fs.closeSync(fd);
+    throw error;
   }
-  const shm = shmAccess(db.files);
+}
+
+function takeMark(db: Database, fd: number): WalRead | undefined {
+  const shm = shmAccess(db.files, fd);
   for (let attempt = 0; attempt < BEGIN_ATTEMPTS; attempt++) {
     const read = beginRead(shm);
-    if (read === 'busy') break;
-    if (read === 'retry') continue;
-    const { header } = read;
-    return {
-      mxFrame: header.mxFrame,
-      // Through slot 0 a writer may start the -wal over at any time: nothing of it may be read.
-      wal: read.slot === 0 ? backfilledView(header) : 'scan',
-      nextSalt1: header.salt1,
-      release() {
-        endRead(shm, read);
-        releaseShared();
-      },
-    };
+    if (read === 'busy') return undefined;
+    if (read !== 'retry') return read;
   }
-  releaseShared();
-  return 'busy';
+  return undefined;
 }
 
-/** The first salt of the generation whose header is in the -wal. */
-function firstSalt(db: Database): number | undefined {
-  const bytes = Buffer.alloc(WAL_HEADER_BYTES);
-  if (db.files.read('wal', bytes, 0) < WAL_HEADER_BYTES) return undefined;
-  return parseWalHeader(bytes)?.salt1;
-}
-
-/** SHARED, as SQLite takes it: through PENDING, so that a waiting writer keeps us out. */
-function lockShared(db: Database): boolean {
-  if (!db.files.lock('db', 'read', PENDING_BYTE, 1)) return false;
-  const shared = db.files.lock('db', 'read', SHARED_FIRST, SHARED_SIZE);
-  db.files.lock('db', 'unlock', PENDING_BYTE, 1);
-  return shared;
-}
-
-interface WalView {
-  readonly cursor: WalCursor;
-  readonly frames: Map<number, number>;
-  readonly commit: number;
-}
-
-/** A -wal of which everything is in the database file. */
-function backfilledView(header: WalIndexHeader): WalView | undefined {
-  if (header.mxFrame === 0) return undefined;
+/** undefined when the -wal does not hold what the index says. */
+function* partsOf(db: Database, fd: number, read: WalRead): Task<ViewParts | undefined> {
+  const { header: index, slot } = read;
+  const { mxFrame } = index;
+  const file = readWalFileHeader(db);
+  const isCurrent = file !== undefined && sameSalts(file, index);
+  let frames: ReadonlyMap<number, number> = new Map();
+  // A writer that never followed the -wal draws salts of its own, of which the index does not know before a commit.
+  const isBegun = file !== undefined && db.wal.followed.generation?.bytes === file.bytes;
+  let followed = file && (isCurrent || isBegun) ? atStart(file) : settledAt(file);
+  if (mxFrame > 0) {
+    if (!isCurrent) return undefined;
+    // Through slot 0 all is in the file, and a writer may start the -wal over at any time.
+    if (slot > 0) {
+      const scanned = yield* scanFrames(db, file, 0, mxFrame);
+      if (scanned.last !== mxFrame || scanned.commit !== index.pageCount) return undefined;
+      frames = scanned.frames;
+    }
+    const { frameChecksum1: checksum1, frameChecksum2: checksum2 } = index;
+    const frameHeader = readFrameHeader(db, mxFrame, file.pageSize);
+    followed = { ...atStart(file), frame: mxFrame, frameHeader, checksum1, checksum2 };
+    followed = { ...followed, isChained: false };
+  }
   return {
-    cursor: {
-      pageSize: header.pageSize,
-      bigEndian: header.bigEndian,
-      salt1: header.salt1,
-      salt2: header.salt2,
-      frame: header.mxFrame,
-      checksum1: header.frameChecksum1,
-      checksum2: header.frameChecksum2,
+    pageCount: mxFrame > 0 ? index.pageCount : undefined,
+    frames,
+    followed,
+    // Not even the last connection, which heeds no marks, has checkpointed what is not in the view.
+    holds() {
+      const now = readWalIndex(db.files);
+      if (typeof now === 'string') return false;
+      if (sameSalts(now, index)) return now.backfillAttempted <= mxFrame;
+      return slot === 0 && now.backfillAttempted === 0;
     },
-    frames: new Map(),
-    commit: header.pageCount,
+    end() {
+      endRead(shmAccess(db.files, fd), read);
+      fs.closeSync(fd);
+    },
   };
 }
 
-/** Which frames of the -wal belong to the view. undefined when none does. */
-export function scanWal(db: Database, mxFrame: number | undefined): WalView | undefined {
-  const headerBytes = Buffer.alloc(WAL_HEADER_BYTES);
-  if (mxFrame === 0 || db.files.read('wal', headerBytes, 0) < WAL_HEADER_BYTES) return undefined;
-  const header = parseWalHeader(headerBytes);
-  if (!header) return undefined;
-  const frameBytes = header.pageSize + WAL_FRAME_HEADER_BYTES;
-  const perChunk = Math.max(1, Math.floor(CHUNK_BYTES / frameBytes));
-  const chunk = Buffer.allocUnsafeSlow(perChunk * frameBytes);
-  const frames = new Map<number, number>();
-  let cursor = walCursorAtStart(header);
-  let committed: WalView | undefined;
-  const open: number[] = [];
-  const limit = mxFrame ?? Number.MAX_SAFE_INTEGER;
-  while (cursor.frame < limit) {
-    const count = Math.min(perChunk, limit - cursor.frame);
-    const offset = frameOffset(cursor.frame + 1, header.pageSize);
-    const read = db.files.read('wal', chunk.subarray(0, count * frameBytes), offset);
-    const whole = Math.floor(read / frameBytes);
-    let valid = 0;
-    // One frame at a time: the cursor must be known at each commit.
-    for (; valid < whole; valid++) {
-      const next = { ...cursor };
-      let commit = 0;
-      let last = 0;
-      const frame = chunk.subarray(valid * frameBytes, (valid + 1) * frameBytes);
-      const ok = readFrames(next, frame, (number, pgno, commitPages) => {
-        open.push(pgno);
-        last = number;
-        commit = commitPages;
-      });
-      if (ok === 0) break;
-      cursor = next;
-      if (commit === 0) continue;
-      for (let i = 0; i < open.length; i++) frames.set(open[i], last - open.length + 1 + i);
-      open.length = 0;
-      committed = { cursor: { ...cursor }, frames, commit };
-    }
-    if (valid < count) break;
-  }
-  return committed;
+function* beginChained(ctx: EngineContext, db: Database): Task<ConsistentRead | ReadRefusal> {
+  const file = readWalFileHeader(db);
+  if (!file) return wait('its -wal is being removed');
+  const { pageSize, bigEndian, salt1, salt2, checksum1, checksum2 } = file;
+  const start = { pageSize, bigEndian, salt1, salt2, frame: 0, checksum1, checksum2 };
+  ctx.drainEvents();
+  const { count } = db.writes;
+  const { cursor, commit, frames } = yield* scanChain(db, start);
+  const frameHeader = readFrameHeader(db, cursor.frame, pageSize);
+  const { frame } = cursor;
+  return openView(db, {
+    pageCount: frame > 0 ? commit : undefined,
+    frames,
+    followed: {
+      ...atStart(file),
+      ...{ frame, frameHeader, checksum1: cursor.checksum1, checksum2: cursor.checksum2 },
+    },
+    holds() {
+      const isStill =
+        readWalFileHeader(db)?.bytes === file.bytes &&
+        readFrameHeader(db, frame, pageSize) === frameHeader &&
+        readWalIndex(db.files) === 'unused';
+      ctx.drainEvents();
+      return isStill && db.writes.count === count;
+    },
+    end() {},
+  });
 }
 
-function openView(
-  db: Database,
-  wal: WalView | undefined,
-  lock: ReadLock,
-): ConsistentRead | 'not-a-database' {
-  const head = Buffer.alloc(100);
-  const firstFrame = wal?.frames.get(1);
-  if (wal && firstFrame !== undefined) {
-    const at = frameOffset(firstFrame, wal.cursor.pageSize) + WAL_FRAME_HEADER_BYTES;
-    db.files.read('wal', head, at);
-  } else {
-    db.files.read('db', head, 0);
-  }
+/** Without a -wal: by the rules of the rollback journal, but without SHARED, which would be in a writer's way. */
+function beginUnlogged(ctx: EngineContext, db: Database): ConsistentRead | ReadRefusal {
+  ctx.drainEvents();
+  const { count } = db.writes;
+  const obstacle = obstacleOf(ctx, db);
+  if (obstacle !== undefined) return wait(obstacle);
+  return openView(db, {
+    ...FILE_ALONE,
+    holds({ bytes }) {
+      // In this order: a writer has told of all that it wrote when it lets go of its lock.
+      if (obstacleOf(ctx, db) !== undefined) return false;
+      ctx.drainEvents();
+      return (
+        db.writes.count === count && db.files.size('db') === bytes && db.files.size('wal') === 0
+      );
+    },
+  });
+}
+
+/** What keeps the database file from being one committed state; undefined when nothing does. */
+function obstacleOf(ctx: EngineContext, db: Database): string | undefined {
+  if (!db.files.couldLock('db', 'read', PENDING_BYTE, 1)) return EXCLUSIVE;
+  if (isHeldExclusively(db) !== false) return EXCLUSIVE;
+  const isReserved = !db.files.couldLock('db', 'read', RESERVED_BYTE, 1);
+  const first = withJournal(ctx, db, (file) => file.read(0, 1)[0]);
+  // With its writer alive, what the journal tells of is not written yet: that takes EXCLUSIVE.
+  return (first ?? 0) !== 0 && !isReserved ? HOT_JOURNAL : undefined;
+}
+
+function openView(db: Database, parts: ViewParts): ConsistentRead | ReadRefusal {
+  const { frames, followed, pageCount } = parts;
+  const head = Buffer.alloc(DB_HEADER_BYTES);
+  const first = frames.get(1);
+  const walPageSize = followed.generation?.pageSize ?? 0;
+  if (first === undefined) db.files.read('db', head, 0);
+  else db.files.read('wal', head, frameOffset(first, walPageSize) + WAL_FRAME_HEADER_BYTES);
   const header = parseDbHeader(head);
-  if (!header) return 'not-a-database';
+  if (!header) return { cannot: 'not-a-database' };
   const { pageSize } = header;
-  const sizeBefore = db.files.size('db');
-  const pageCount = wal ? wal.commit : databasePageCount(header, sizeBefore);
+  const bytes = db.files.size('db');
+  const count = pageCount ?? databasePageCount(header, bytes);
   return {
     pageSize,
-    pageCount,
-    isWhole: wal !== undefined || !isPageCountValid(header) || header.pageCount === pageCount,
-    wal,
-    nextSalt1: wal ? undefined : lock.nextSalt1,
+    pageCount: count,
+    isWhole: pageCount !== undefined || !isPageCountValid(header) || header.pageCount === count,
+    followed,
+    frames,
     page(pgno, into) {
-      const frame = wal?.frames.get(pgno);
+      const frame = frames.get(pgno);
       const read =
         frame === undefined
           ? db.files.read('db', into, (pgno - 1) * pageSize)
           : db.files.read('wal', into, frameOffset(frame, pageSize) + WAL_FRAME_HEADER_BYTES);
       if (read < into.length) into.fill(0, read);
     },
-    isUndisturbed() {
-      // A read mark keeps checkpoints out, also one of no frames.
-      if (wal !== undefined || lock.mxFrame !== undefined) return true;
-      return db.files.size('db') === sizeBefore && db.files.size('wal') === 0;
-    },
-    end: lock.release,
+    holds: () => parts.holds({ bytes }),
+    end: parts.end,
   };
+}
+
+function wait(reason: string): ReadRefusal {
+  return { cannot: 'wait', reason };
 }

@@ -19,6 +19,8 @@ export interface EngineContext {
   random32(): number;
   /** Whether the mount is being left: nothing may be opened in it any more. */
   isDetached(): boolean;
+  /** Has all events told that have happened until now. */
+  drainEvents(): void;
   /** A captured or applied entry; `bytes` when it is small. */
   emitEntry(database: Database, entry: StoredEntry, bytes: Uint8Array | undefined): void;
   /** The position moved without an entry: after a resync, or at start. */

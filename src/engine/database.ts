@@ -10,9 +10,12 @@ import type { Layout } from '../store/layout.ts';
 import { TransactionLog } from '../store/log.ts';
 import type { FileLook } from '../store/marker.ts';
 import { PageSums } from '../store/page-sums.ts';
+import { FileWrites } from './file-writes.ts';
 import { DatabaseFiles, type Roots } from './files.ts';
 import type { Halt } from './halt.ts';
 import { Tally } from './tally.ts';
+import { NOT_FOLLOWED, type WalFollowed } from './wal-follow.ts';
+import { WalGuard } from './wal-guard.ts';
 import { ReplicaIndex } from './wal-index-writer.ts';
 
 /** What the outside is told of a database. */
@@ -25,8 +28,11 @@ export type DatabaseStatus =
 export interface WalFollow {
   /** undefined: no generation of the -wal has been seen since the last checkpoint of everything. */
   cursor: WalCursor | undefined;
-  /** On a primary without a cursor: the first salt of the next generation, when it is known. */
-  nextSalt1: number | undefined;
+  /** On a primary. */
+  followed: WalFollowed;
+  /** On a primary: a generation began without a sync of its header, as under synchronous=OFF. */
+  isUnsynced: boolean;
+  readonly guard: WalGuard;
   /** The newest captured (on a replica: applied) frame of each page in this generation. */
   readonly frames: Map<number, number>;
   /** On a replica: the page of each frame, in order. */
@@ -51,6 +57,10 @@ export class Database {
   readonly index: ReplicaIndex;
   /** Something may have changed that no journal and no -wal told of: only a comparison helps. */
   suspect = false;
+  /** Why the last look at it found a lock or a journal in its way. */
+  obstacle = '';
+  /** On a primary: what was written to it, by the events. */
+  writes = new FileWrites();
   /** On a primary: why its files are in quarantine/. Replicas keep what they have until another file takes the name. */
   aside: string | undefined;
   /** On a primary: its write lock is held for another node, and not to be let go with a transaction. */
@@ -73,7 +83,9 @@ export class Database {
   statusSinceMs = 0;
   readonly wal: WalFollow = {
     cursor: undefined,
-    nextSalt1: undefined,
+    followed: NOT_FOLLOWED,
+    isUnsynced: false,
+    guard: new WalGuard(),
     frames: new Map(),
     pages: [],
     backfilled: 0,
@@ -110,7 +122,7 @@ export class Database {
   /** Forgets the generation of the -wal: everything in it has been captured and is in the database. */
   forgetWal(): void {
     this.wal.cursor = undefined;
-    this.wal.nextSalt1 = undefined;
+    this.wal.followed = NOT_FOLLOWED;
     this.wal.frames.clear();
     this.wal.pages = [];
     this.wal.backfilled = 0;

@@ -1,34 +1,30 @@
 /**
  * The net under the capture: compares every page of a database with its known checksum and captures
- * what differs as one transaction. Used whenever the chain of commits could not be followed.
- *
- * The read is consistent by SQLite's own rules: in WAL mode as a reader that holds a read mark, in
- * rollback mode under a SHARED lock.
+ * what differs as one transaction. Used whenever the chain of commits could not be followed. What cannot be read as one
+ * committed state (consistent-read.ts) is waited for.
  */
 import { pageChecksum } from '../kernels/checksum.ts';
 import { parseDbHeader } from '../sqlite/db-header.ts';
-import { beginConsistentRead, type ConsistentRead } from './consistent-read.ts';
+import { beginConsistentRead, type ConsistentRead, type ReadAccess } from './consistent-read.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import type { Task } from './scheduler.ts';
 import { type EndEntry, finishEntry, writeDrop, writeTransaction } from './transaction-writer.ts';
+import { setFollowed } from './wal-entries.ts';
 
 /**
- * busy: somebody holds a lock that keeps readers out; try again. incomplete: it is shorter than its header says,
+ * busy: db.obstacle says what it waits for; try again. incomplete: it is shorter than its header says,
  * most likely because it is being copied.
  */
 export type DiffResult = 'captured' | 'unchanged' | 'busy' | 'incomplete' | 'not-a-database';
 
 const PAGES_PER_STEP = 256;
+const WRITTEN_MEANWHILE = 'it is written all the time';
 
-/**
- * `locked`: the caller knows that nobody can write now (the database's writer waits for us, or the
- * node is not mounted yet), so no lock is taken.
- */
 export function* captureDifference(
   ctx: EngineContext,
   db: Database,
-  options: { locked: boolean },
+  access: ReadAccess,
   end: EndEntry = finishEntry,
 ): Task<DiffResult> {
   if (db.files.size('db') === 0 && db.files.size('wal') === 0) {
@@ -38,11 +34,15 @@ export function* captureDifference(
     writeDrop(ctx, db);
     return 'captured';
   }
-  const read = beginConsistentRead(db, options);
-  if (read === 'busy' || read === 'not-a-database') return read;
+  const read = yield* beginConsistentRead(ctx, db, access);
+  if ('cannot' in read) {
+    if (read.cannot === 'not-a-database') return 'not-a-database';
+    db.obstacle = read.reason;
+    return 'busy';
+  }
   try {
-    if (!options.locked && !read.isWhole) return 'incomplete';
-    return yield* compareAll(ctx, db, read, options, end);
+    if (access === 'shared' && !read.isWhole) return 'incomplete';
+    return yield* compareAll(ctx, db, read, end);
   } finally {
     read.end();
   }
@@ -52,7 +52,6 @@ function* compareAll(
   ctx: EngineContext,
   db: Database,
   read: ConsistentRead,
-  options: { locked: boolean },
   end: EndEntry,
 ): Task<DiffResult> {
   const { pageSize, pageCount } = read;
@@ -68,20 +67,18 @@ function* compareAll(
       }
       if (pgno % PAGES_PER_STEP === 0) yield;
     }
-    if (!options.locked && !read.isUndisturbed()) {
+    read.page(1, page);
+    if (!read.holds()) {
       writer.abort();
+      db.obstacle = WRITTEN_MEANWHILE;
       return 'busy';
     }
     const same = comparable && writer.pageCount === 0 && pageCount === db.pageCount;
     if (same) writer.abort();
     else yield* end(writer);
     db.forgetWal();
-    db.wal.nextSalt1 = read.nextSalt1;
-    if (read.wal) {
-      db.wal.cursor = read.wal.cursor;
-      for (const [pgno, frame] of read.wal.frames) db.wal.frames.set(pgno, frame);
-    }
-    read.page(1, page);
+    setFollowed(db, read.followed);
+    for (const [pgno, frame] of read.frames) db.wal.frames.set(pgno, frame);
     db.suspect = false;
     db.changeCounter = parseDbHeader(page)?.changeCounter ?? 0;
     return same ? 'unchanged' : 'captured';

@@ -10,7 +10,6 @@ import { type Position, ZERO_POSITION } from '../ltx/position.ts';
 import { resumeName } from '../mount/names.ts';
 import { SharedState } from '../mount/shared-state.ts';
 import { getxattrExists } from '../os/xattr.ts';
-import { parseDbHeader } from '../sqlite/db-header.ts';
 import { decodeName, layoutOf } from '../store/layout.ts';
 import { type StoredEntry, syncDirectory } from '../store/log-files.ts';
 import { applyQueue, isKnown, type PendingApply } from './apply.ts';
@@ -27,13 +26,13 @@ import { type Look, lookAtAll, lookAtFiles, writeMarkers } from './markers.ts';
 import { MountEvents } from './mount-events.ts';
 import type { EngineNews, EngineOptions, EngineRequest, MountMessage } from './protocol.ts';
 import { endQuarantine, recoverOrQuarantine } from './quarantine.ts';
+import { attachForReaders, prepareForReaders } from './readers-wal.ts';
 import { Registry } from './registry.ts';
 import { type Handlers, requestHandlers } from './requests.ts';
 import { asTask, Scheduler, type Task } from './scheduler.ts';
 import { leaveSuperJournal, removeSuperJournal } from './super-journal.ts';
 import { emptySpool } from './transaction-writer.ts';
 import { scanTree } from './tree-scan.ts';
-import { ensureWal } from './wal-appender.ts';
 import { TreeWatcher } from './watcher.ts';
 import { wireEntry } from './wire-entry.ts';
 
@@ -88,6 +87,7 @@ export class Engine {
       wallClockMs: () => Date.now(),
       clockMs: () => performance.now(),
       random32: () => randomInt(2 ** 32),
+      drainEvents: () => this.#events.drainWrites(),
       isDetached: () => this.#state === 'detached' || this.#state === 'stopped',
       emitEntry: (db, entry, bytes) => this.#emitEntry(db, entry, bytes),
       emitPosition: (db) => {
@@ -101,11 +101,8 @@ export class Engine {
     this.registry = new Registry(layout, this.#roots, options.databases, (message) =>
       this.ctx.log('warn', message),
     );
-    this.follower = new Follower(
-      this.ctx,
-      this.scheduler,
-      (db, status) => this.setStatus(db, status),
-      () => this.#events.drainWrites(),
+    this.follower = new Follower(this.ctx, this.scheduler, (db, status) =>
+      this.setStatus(db, status),
     );
     this.halts = new HaltWriter({
       ctx: this.ctx,
@@ -166,6 +163,7 @@ export class Engine {
         const superJournal = leaveSuperJournal(tree, name);
         if (superJournal !== undefined) superJournals.add(superJournal);
         isKnown = recoverOrQuarantine(this.ctx, db, this.options);
+        if (isKnown && this.role === 'replica') prepareForReaders(this.ctx, db);
       } catch (error) {
         throw asStartFault(name, error);
       }
@@ -206,13 +204,7 @@ export class Engine {
       this.#watcher = watcher;
       return;
     }
-    for (const db of this.registry) {
-      if (db.pageCount === 0) continue;
-      const head = Buffer.alloc(100);
-      db.files.read('db', head, 0);
-      if (parseDbHeader(head)?.writeVersion === 2) ensureWal(this.ctx, db, db.pageSize);
-      yield;
-    }
+    yield* attachForReaders(this.ctx, this.registry);
   }
 
   /** Captures the last of it and closes all that is open in the mount. */
@@ -227,7 +219,10 @@ export class Engine {
     yield* endTasks(this, DETACH_MS_MAX);
     this.#watcher?.close();
     this.#watcher = undefined;
-    for (const db of this.registry) db.files.close();
+    for (const db of this.registry) {
+      db.wal.guard.release(db);
+      db.files.close();
+    }
   }
 
   /** After the unmount: leaves the markers of a clean stop. */

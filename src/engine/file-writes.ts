@@ -11,7 +11,14 @@
 const CUT_MS_MAX = 1000;
 
 export class FileWrites {
+  /** How often it was written, as far as events tell: they are merged, but not across a look. */
+  count = 0;
   #any = false;
+  /**
+   * Of the -wal: made, and maybe written; then the database was written, as by a checkpoint. What is written to the -wal after
+   * that may be another generation.
+   */
+  #wal: 'unknown' | 'made' | 'checkpointed' = 'unknown';
   #hasJournalBegun = false;
   /** Some of it was written while there was no journal. */
   #areSomeOutside = false;
@@ -24,6 +31,8 @@ export class FileWrites {
 
   /** The file was written. */
   written(): void {
+    this.count++;
+    if (this.#wal === 'made') this.#wal = 'checkpointed';
     this.#any = true;
     if (!this.#hasJournalBegun) this.#areSomeOutside = true;
   }
@@ -34,7 +43,28 @@ export class FileWrites {
 
   /** A -wal was made: before the one that was there is removed, what it tells of is settled. */
   walMade(): void {
+    this.#wal = 'made';
     if (this.#areSomeOutside) this.#areSomeUnexplained = true;
+  }
+
+  /** The -wal is empty or absent from now on, and what it told of is settled. */
+  walEmptied(): void {
+    this.#wal = 'made';
+  }
+
+  /** Events of the -wal are missing. */
+  walEventsLost(): void {
+    this.#wal = 'unknown';
+  }
+
+  /** The -wal was written. */
+  walWritten(): void {
+    if (this.#wal === 'checkpointed') this.#wal = 'unknown';
+  }
+
+  /** Whether the -wal cannot have been started over since it was made. */
+  get isFirstGeneration(): boolean {
+    return this.#wal !== 'unknown';
   }
 
   /** It is about to be cut to the size that its header says. */
@@ -65,6 +95,8 @@ export class FileWrites {
 
   /** Events are missing: it may have been written, whatever has begun and ended since. */
   eventsLost(): void {
+    this.count++;
+    this.#wal = 'unknown';
     this.#any = true;
     this.#areSomeUnexplained = true;
     this.#cut = undefined;

@@ -16,6 +16,13 @@ import { treePath } from '../store/layout.ts';
 
 export type FileKind = 'db' | 'wal' | 'shm';
 
+export interface Ownership {
+  readonly uid: number;
+  readonly gid: number;
+  /** Permission bits. */
+  readonly mode: number;
+}
+
 /** Where the files are; both the same while the node is not mounted. */
 export interface Roots {
   readonly mount: string;
@@ -54,6 +61,8 @@ export class DatabaseFiles {
   readonly #fds = new Map<FileKind, number>();
   /** Descriptors of the backing tree, for reading. */
   readonly #backing = new Map<FileKind, number>();
+  /** What own() has given, of those that are open. */
+  readonly #owned = new Map<FileKind, string>();
   /** Roots.names when all that is open was known to stand for its name. */
   #names: number | undefined;
 
@@ -161,6 +170,18 @@ export class DatabaseFiles {
     }
   }
 
+  /** Gives a file owner and permissions. Costs nothing when they are what it was given since it was opened. */
+  own(kind: FileKind, { uid, gid, mode }: Ownership): void {
+    const fd = this.fd(kind);
+    const wanted = `${uid} ${gid} ${mode}`;
+    if (fd === undefined || this.#owned.get(kind) === wanted) return;
+    const now = fs.lstatSync(this.backingPath(kind));
+    // In the mount, so that the kernel goes by them from now on.
+    if (now.uid !== uid || now.gid !== gid) fs.fchownSync(fd, uid, gid);
+    if ((now.mode & 0o7777) !== mode) fs.fchmodSync(fd, mode);
+    this.#owned.set(kind, wanted);
+  }
+
   sync(kind: FileKind): void {
     const fd = this.fd(kind);
     if (fd !== undefined) fs.fdatasyncSync(fd);
@@ -213,6 +234,8 @@ export class DatabaseFiles {
 
   /** Drops the locks held through the descriptors with them. */
   close(kind?: FileKind): void {
+    if (kind === undefined) this.#owned.clear();
+    else this.#owned.delete(kind);
     for (const fds of [this.#fds, this.#backing]) {
       for (const [open, fd] of fds) {
         if (kind !== undefined && kind !== open) continue;

@@ -5,6 +5,7 @@
  */
 import { errorText, isOutsideFault } from '../errors.ts';
 import { type CaptureOutcome, capture, explanationOfWrites, isInWalMode } from './capture.ts';
+import type { HeldOperation } from './capture-wal.ts';
 import type { EngineContext } from './context.ts';
 import type { Database, DatabaseStatus } from './database.ts';
 import { FileWrites } from './file-writes.ts';
@@ -40,28 +41,24 @@ interface Watch {
   touched: boolean;
   /** How often readers could not be told the size of the database since something happened to it. */
   sizeTries: number;
-  /** To the database file itself. */
-  readonly writes: FileWrites;
+  /** When to try that again, in ms of the clock. */
+  sizeMs: number | undefined;
 }
 
 export class Follower {
   readonly #ctx: EngineContext;
   readonly #scheduler: Scheduler;
   readonly #setStatus: (db: Database, status: DatabaseStatus) => void;
-  readonly #drainEvents: () => void;
   readonly #watches = new Map<Database, Watch>();
 
-  /** `drainEvents`: has all be told here that has happened until now. */
   constructor(
     ctx: EngineContext,
     scheduler: Scheduler,
     setStatus: (db: Database, status: DatabaseStatus) => void,
-    drainEvents: () => void = () => {},
   ) {
     this.#ctx = ctx;
     this.#scheduler = scheduler;
     this.#setStatus = setStatus;
-    this.#drainEvents = drainEvents;
   }
 
   /**
@@ -69,67 +66,80 @@ export class Follower {
    * since its capture has failed, must not keep us from the others.
    */
   get isHot(): boolean {
-    const nextMs = this.nextInMs();
-    return nextMs !== undefined && nextMs <= HOT_MS;
+    const untilMs = this.#ctx.clockMs() + HOT_MS;
+    for (const { nextMs, queued } of this.#watches.values()) {
+      if (!queued && nextMs !== undefined && nextMs <= untilMs) return true;
+    }
+    return false;
   }
 
   /** Something happened to its -wal or -shm. */
   touched(db: Database): void {
     const watch = this.#watch(db);
     watch.sizeTries = 0;
+    watch.sizeMs = undefined;
     watch.touched = true;
     if (watch.nextMs === undefined && !watch.queued) this.#enqueue(db, watch);
+  }
+
+  /** Its -wal was written. */
+  walWritten(db: Database): void {
+    db.writes.walWritten();
+    this.touched(db);
   }
 
   /** The database file was written: a commit without a journal, a copy, or a checkpoint. */
   fileWritten(db: Database): void {
     const watch = this.#watch(db);
-    watch.writes.written();
+    db.writes.written();
     watch.nextMs = this.#ctx.clockMs() + QUIET_MS;
   }
 
   /** Anything may have happened to it. In WAL mode the -wal tells. */
   eventsLost(db: Database): void {
     this.touched(db);
+    db.writes.walEventsLost();
     if (isInWalMode(db)) return;
     const watch = this.#watch(db);
-    watch.writes.eventsLost();
+    db.writes.eventsLost();
     watch.nextMs = this.#ctx.clockMs() + QUIET_MS;
   }
 
   /** A transaction with a rollback journal has begun. */
   journalBegun(db: Database): void {
-    this.#watch(db).writes.journalBegun();
+    db.writes.journalBegun();
   }
 
   /** The database goes into WAL mode, or somebody opens it anew in that. */
   walMade(db: Database): void {
-    this.#watch(db).writes.walMade();
+    db.writes.walMade();
   }
 
   /** The file is about to be cut to the size that its header says. */
   cutBegun(db: Database, mark: number): void {
-    this.#watch(db).writes.cutBegun(mark, this.#ctx.clockMs());
+    db.writes.cutBegun(mark, this.#ctx.clockMs());
   }
 
   /** It was: that is no commit. */
   cutEnded(db: Database, mark: number): void {
-    this.#watch(db).writes.cutEnded(mark);
+    db.writes.cutEnded(mark);
   }
 
   /** Before what a journal tells of is captured, at its end. What was written before it began is not among that. */
   journalEnds(db: Database): void {
-    if (!this.#watch(db).writes.journalEnded()) db.suspect = true;
+    if (!db.writes.journalEnded()) db.suspect = true;
   }
 
   /** What was written has been captured by other means. */
   explained(db: Database): void {
-    this.#watches.get(db)?.writes.explained();
+    db.writes.explained();
   }
 
   /** It is gone, and with it whatever was wrong with it. */
   forget(db: Database): void {
     this.#watches.delete(db);
+    db.writes = new FileWrites();
+    db.wal.guard.release(db);
     this.#setStatus(db, { state: 'ok' });
   }
 
@@ -137,9 +147,8 @@ export class Follower {
   poll(): void {
     const now = this.#ctx.clockMs();
     for (const [db, watch] of this.#watches) {
-      if (watch.nextMs !== undefined && watch.nextMs <= now && !watch.queued) {
-        this.#enqueue(db, watch);
-      }
+      const dueMs = dueAt(watch);
+      if (dueMs !== undefined && dueMs <= now && !watch.queued) this.#enqueue(db, watch);
     }
   }
 
@@ -147,17 +156,18 @@ export class Follower {
   nextInMs(): number | undefined {
     const now = this.#ctx.clockMs();
     let next: number | undefined;
-    for (const { nextMs, queued } of this.#watches.values()) {
+    for (const watch of this.#watches.values()) {
+      const dueMs = dueAt(watch);
       // One that is queued waits in the scheduler, which says when.
-      if (nextMs === undefined || queued) continue;
-      const wait = Math.max(0, nextMs - now);
+      if (dueMs === undefined || watch.queued) continue;
+      const wait = Math.max(0, dueMs - now);
       if (next === undefined || wait < next) next = wait;
     }
     return next;
   }
 
-  /** Captures now, as a step of another task of the same lane. */
-  *flush(db: Database, options: { locked: boolean }): Task<CaptureOutcome> {
+  /** Captures now, as a step of another task of the same lane. `held`: an operation that waits for it. */
+  *flush(db: Database, held?: HeldOperation): Task<CaptureOutcome> {
     // Too late: it would open files of the mount anew.
     if (this.#ctx.isDetached()) return 'busy';
     // Half of a transaction of the node with its halt lock: we hold the locks ourselves, and nobody else can commit.
@@ -169,11 +179,11 @@ export class Follower {
     }
     const watch = this.#watch(db);
     watch.touched = false;
-    const { writes } = watch;
+    const { writes } = db;
     if (writes.any && !writes.isBeingCut(this.#ctx.clockMs())) {
       const explanation = explanationOfWrites(this.#ctx, db);
       // Its beginning is among the events by now.
-      this.#drainEvents();
+      this.#ctx.drainEvents();
       if (!writes.areExplainedBy(explanation)) db.suspect = true;
       writes.settled();
     }
@@ -181,10 +191,10 @@ export class Follower {
     let outcome: CaptureOutcome;
     let readersKnow = true;
     try {
-      outcome = yield* capture(this.#ctx, db, options);
+      outcome = yield* capture(this.#ctx, db, held);
       if (db.position.txid !== before) {
-        yield* verifyStrictly(this.#ctx, db, () => capture(this.#ctx, db, options));
-      } else if (outcome === 'done' && !options.locked && watch.sizeTries < TELL_SIZE_TRIES) {
+        yield* verifyStrictly(this.#ctx, db, () => capture(this.#ctx, db));
+      } else if (outcome === 'done' && !held && watch.sizeTries < TELL_SIZE_TRIES) {
         // Not while somebody waits to remove its -shm: that is held, and what we write there would wait for them.
         readersKnow = tellSize(db) === 'told';
       }
@@ -197,14 +207,17 @@ export class Follower {
       return 'busy';
     }
     this.#settle(db, watch, outcome, db.position.txid - before);
-    if (!readersKnow) watch.nextMs ??= this.#ctx.clockMs() + TELL_SIZE_MS * 2 ** watch.sizeTries++;
+    // Apart from the next look, which a sign of life must find undelayed.
+    watch.sizeMs = readersKnow
+      ? undefined
+      : this.#ctx.clockMs() + TELL_SIZE_MS * 2 ** watch.sizeTries++;
     return outcome;
   }
 
   /** The same, again and again as long as locks keep us from reading, until that time of the clock. */
   *flushPatiently(db: Database, untilMs: number): Task<CaptureOutcome> {
     for (;;) {
-      const outcome = yield* this.flush(db, { locked: false });
+      const outcome = yield* this.flush(db);
       if (outcome !== 'busy' || this.#ctx.clockMs() >= untilMs) return outcome;
       yield* rest(this.#ctx, BUSY_REST_MS);
     }
@@ -218,6 +231,7 @@ export class Follower {
     if (!isOutsideFault(error)) throw error;
     const watch = this.#watch(db);
     db.suspect = true;
+    db.wal.guard.release(db);
     db.forgetWal();
     watch.nextMs = this.#ctx.clockMs() + BUSY_PATIENCE_MS;
     this.#degrade(db, errorText(error), 'error');
@@ -243,7 +257,7 @@ export class Follower {
         busySinceMs: undefined,
         touched: false,
         sizeTries: 0,
-        writes: new FileWrites(),
+        sizeMs: undefined,
       };
       this.#watches.set(db, watch);
     }
@@ -254,7 +268,7 @@ export class Follower {
     watch.queued = true;
     this.#scheduler.add(
       db.name,
-      () => this.flush(db, { locked: false }),
+      () => this.flush(db),
       (error) => {
         watch.queued = false;
         if (error !== undefined) throw error;
@@ -282,11 +296,7 @@ export class Follower {
         watch.busySinceMs ??= now;
         watch.nextMs = now + BUSY_POLL_MS;
         if (now - watch.busySinceMs >= BUSY_PATIENCE_MS) {
-          this.#degrade(
-            db,
-            'changes cannot be read: a process holds a lock that keeps readers out ' +
-              '(locking_mode=EXCLUSIVE with journal_mode=MEMORY or OFF?)',
-          );
+          this.#degrade(db, `changes cannot be read: ${db.obstacle}`);
         }
         break;
       case 'damaged':
@@ -296,6 +306,12 @@ export class Follower {
     }
     // What came meanwhile may be later than what was read.
     if (watch.touched) watch.nextMs ??= now + GATHER_MS;
-    if (watch.writes.any) watch.nextMs ??= now + QUIET_MS;
+    if (db.writes.any) watch.nextMs ??= now + QUIET_MS;
   }
+}
+
+/** When to look again, or to try to tell readers the size, whichever comes first. */
+function dueAt({ nextMs, sizeMs }: Watch): number | undefined {
+  if (nextMs === undefined || sizeMs === undefined) return nextMs ?? sizeMs;
+  return Math.min(nextMs, sizeMs);
 }

@@ -14,13 +14,13 @@ import {
   walCursorAtStart,
 } from '../sqlite/wal.ts';
 import { captureJournal } from './capture-journal.ts';
-import { pagesToWrite, readUnwrittenPage, writePage } from './capture-wal.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import { captureDifference } from './diff.ts';
 import { HaltRefused } from './halt.ts';
 import type { Task } from './scheduler.ts';
 import { type EndEntry, TransactionWriter } from './transaction-writer.ts';
+import { pagesToWrite, readUnwrittenPage, writePage } from './wal-pages.ts';
 
 const CHUNK_BYTES = 1 << 20;
 const PAGES_PER_STEP = 256;
@@ -30,7 +30,7 @@ export function* commitJournal(ctx: EngineContext, db: Database, end: EndEntry):
   db.files.closeReplaced();
   if ((yield* captureJournal(ctx, db, end)) !== 'compare') return;
   if (db.files.size('db') === 0) throw new HaltRefused(`${db.name} was emptied`);
-  const result = yield* captureDifference(ctx, db, { locked: true }, end);
+  const result = yield* captureDifference(ctx, db, 'file', end);
   if (result === 'captured' || result === 'unchanged') return;
   throw new HaltRefused(`${db.name} is no whole database`);
 }
@@ -91,7 +91,7 @@ export function* commitWal(
     const writer = new TransactionWriter(ctx, db, header);
     let count = 0;
     try {
-      for (const pgno of pagesToWrite(db, { frames, commit, start })) {
+      for (const pgno of pagesToWrite(db, { pageSize, frames, commit })) {
         const frame = frames.get(pgno);
         if (frame === undefined) {
           const data = Buffer.allocUnsafe(pageSize);

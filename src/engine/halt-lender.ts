@@ -29,6 +29,7 @@ import {
 import { applyQueue } from './apply.ts';
 import type { CaptureOutcome } from './capture.ts';
 import { withJournal } from './capture-journal.ts';
+import { followAppended } from './capture-wal.ts';
 import type { EngineContext } from './context.ts';
 import { readCurrentPage } from './current-page.ts';
 import type { Database } from './database.ts';
@@ -134,6 +135,7 @@ export function* commitForOther(ctx: EngineContext, db: Database, input: LtxInpu
   };
   yield* applyQueue(ctx, db, [{ input, done }]);
   if (!position) throw failure;
+  followAppended(db);
   if (!db.wal.cursor) db.changeCounter = headerOf(db)?.changeCounter ?? 0;
   return position;
 }
@@ -233,6 +235,7 @@ function adoptWal(ctx: EngineContext, db: Database): void {
   db.index.restarted();
   const end = db.wal.cursor;
   if (end && !db.index.isAt(end)) db.index.rebuild(end, db.wal.pages, db.pageCount);
+  followAppended(db);
 }
 
 function inWalMode(db: Database): boolean {

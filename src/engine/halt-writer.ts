@@ -23,7 +23,6 @@ import {
   WAL_WRITE_SLOT,
 } from '../sqlite/locks.ts';
 import { frameOffset } from '../sqlite/wal.ts';
-import { BACKFILL_OFFSET } from '../sqlite/wal-index.ts';
 import { treePath } from '../store/layout.ts';
 import { lookAt, sameLook } from '../store/marker.ts';
 import { tryLeaveWalMode, tryLockExclusive } from './apply-rollback.ts';
@@ -34,11 +33,12 @@ import { noteLook } from './former-writers.ts';
 import { type Halt, HaltRefused } from './halt.ts';
 import { commitJournal, commitWal, restartWal } from './halt-commits.ts';
 import type { LtxInput } from './ltx-input.ts';
+import { tryLetReadersUseWal } from './readers-wal.ts';
 import type { Scheduler, Task } from './scheduler.ts';
 import type { TransactionWriter } from './transaction-writer.ts';
 import { undoJournal } from './undo-journal.ts';
 import { verifyDatabase } from './verify.ts';
-import { ensureWal, WalAppender } from './wal-appender.ts';
+import { WalAppender } from './wal-appender.ts';
 
 export interface HaltWriterParts {
   readonly ctx: EngineContext;
@@ -182,7 +182,7 @@ export class HaltWriter {
     try {
       for (;;) {
         const appender = ofdLock(fd, 'read', SHARED_FIRST, SHARED_SIZE)
-          ? WalAppender.begin(ctx, db, db.pageSize)
+          ? WalAppender.begin(ctx, db)
           : undefined;
         if (appender) {
           appender.abort();
@@ -278,17 +278,11 @@ export class HaltWriter {
         // Started over or emptied, maybe only half: it begins anew.
         db.files.truncate('wal', 0);
         db.forgetWal();
-        ensureWal(ctx, db, db.pageSize);
       }
       db.index.restarted();
-      const { cursor } = db.wal;
-      if (cursor && !db.index.isAt(cursor)) {
-        db.index.rebuild(cursor, db.wal.pages, db.pageCount);
-      }
-      const backfilled = Buffer.alloc(4);
-      db.files.read('shm', backfilled, BACKFILL_OFFSET);
-      db.wal.backfilled = backfilled.readUInt32LE(0);
-      return true;
+      // What applications say they have copied is copied once more.
+      db.wal.backfilled = 0;
+      return tryLetReadersUseWal(ctx, db);
     } finally {
       lock('unlock');
     }

@@ -9,7 +9,7 @@ import path from 'node:path';
 import { errorText, isOutsideFault } from '../errors.ts';
 import { compact } from '../ltx/compact.ts';
 import { fileSink, fileSource } from '../ltx/sources.ts';
-import type { CompactionJob } from '../store/log.ts';
+import type { CompactionJob } from '../store/log-merge.ts';
 import { savePageSums } from '../store/page-sums-file.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
@@ -84,7 +84,7 @@ export class Maintenance {
     let unsynced = false;
     let unsaved = false;
     for (const db of this.#registry) {
-      unsynced ||= db.log.isOpen;
+      unsynced ||= db.log.isOpen || db.log.isUnsynced;
       unsaved ||= db.sums.dirtyBlocks > 0;
     }
     const waits = [this.#nextTrimMs - now];
@@ -122,7 +122,6 @@ export class Maintenance {
 
   #syncLogs(now: number): void {
     this.#each('flushing the log', (db) => {
-      if (!db.log.isOpen) return;
       db.log.sync();
       db.log.sealIfOlder(now, SEGMENT_AGE_MS_MAX);
     });
@@ -134,6 +133,8 @@ export class Maintenance {
 
   #saveSumsOf(db: Database): void {
     if (db.sums.dirtyBlocks === 0 || db.pageCount === 0) return;
+    // A table that is ahead of the log would be of no use.
+    db.log.sync();
     savePageSums(db.sumsFile, db.sums, db.position, db.pageSize);
     db.sumsSavedTxid = db.position.txid;
   }

@@ -5,7 +5,7 @@
  * last capture: between that and the unmount an application may still commit, and nobody captures it.
  */
 import { errorText, isOutsideFault } from '../errors.ts';
-import { type FileLook, lookAt, sameLook, saveMarker } from '../store/marker.ts';
+import { type FileLook, lookAt, sameLook, saveMarker, syncBeforeMarkers } from '../store/marker.ts';
 import { savePageSums } from '../store/page-sums-file.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
@@ -63,16 +63,28 @@ export function writeMarkers(
   databases: Iterable<Database>,
   captured: ReadonlyMap<Database, Look> | undefined,
 ): void {
-  for (const db of databases) {
-    try {
-      writeMarker(ctx, db, captured);
-    } catch (error) {
-      if (!isOutsideFault(error)) throw error;
-      ctx.log('warn', `${db.name}: what a clean stop keeps was not written: ${errorText(error)}`, {
-        database: db.name,
-      });
-    }
+  const saved = [...databases].filter((db) => tolerate(ctx, db.name, () => saveState(db)));
+  // Data first: a marker that is on the disk vouches for it.
+  if (!tolerate(ctx, ctx.layout.root, () => syncBeforeMarkers(ctx.layout.root))) return;
+  for (const db of saved) tolerate(ctx, db.name, () => writeMarker(ctx, db, captured));
+}
+
+/** Whether the disk let it be done. Throws again what is a bug. */
+function tolerate(ctx: EngineContext, what: string, step: () => void): boolean {
+  try {
+    step();
+    return true;
+  } catch (error) {
+    if (!isOutsideFault(error)) throw error;
+    ctx.log('warn', `${what}: what a clean stop keeps was not written: ${errorText(error)}`);
+    return false;
   }
+}
+
+function saveState(db: Database): void {
+  db.log.sync();
+  db.log.close();
+  if (db.pageCount > 0) savePageSums(db.sumsFile, db.sums, db.position, db.pageSize);
 }
 
 function writeMarker(
@@ -80,9 +92,7 @@ function writeMarker(
   db: Database,
   captured: ReadonlyMap<Database, Look> | undefined,
 ): void {
-  db.log.close();
   if (db.pageCount === 0) return;
-  savePageSums(db.sumsFile, db.sums, db.position, db.pageSize);
   const { database, wal } = lookAtFiles(db);
   const before = captured?.get(db);
   const isCaptured =

@@ -9,9 +9,9 @@ import { fileRole, POSITION_SUFFIX } from '../mount/names.ts';
 import { errno } from '../os/libc.ts';
 import { treePath } from '../store/layout.ts';
 import { captureAtJournalEnd } from './capture.ts';
+import type { HeldOperation } from './capture-wal.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
-import { captureDifference } from './diff.ts';
 import type { Follower } from './follower.ts';
 import { type HaltWriter, laneOf } from './halt-writer.ts';
 import type { Registry } from './registry.ts';
@@ -125,12 +125,10 @@ export class MountEvents {
       }
       return;
     }
-    const locked = companion === 'wal' || companion === 'shm';
+    const held = heldOperation(operation, companion);
     // What a checkpoint has written is explained by the -wal while that is there.
-    if (locked) this.drainWrites();
-    const outcome = yield* follower.flush(db, { locked });
-    // Its caller holds the database: what locks kept us from can be read from below.
-    if (outcome === 'busy' && locked) yield* captureDifference(ctx, db, { locked });
+    if (held) this.drainWrites();
+    yield* follower.flush(db, held);
   }
 
   /** The database of that name, made known when its file is one. */
@@ -160,7 +158,14 @@ export class MountEvents {
   /** Takes in what has been written until now, so that what is explained does not include what follows. */
   drainWrites(): void {
     this.#parts.watcher()?.drain({
-      walTouched: (name) => this.#walTouched(name),
+      walWritten: (name) => {
+        const db = this.#touched(name);
+        if (db) this.#parts.follower.walWritten(db);
+      },
+      shmTouched: (name) => {
+        const db = this.#touched(name);
+        if (db) this.#parts.follower.touched(db);
+      },
       fileWritten: (path) => this.#fileWritten(path),
       journalBegun: (name) => {
         const db = this.#captured(name);
@@ -197,10 +202,8 @@ export class MountEvents {
     if (db) this.#parts.follower.fileWritten(db);
   }
 
-  #walTouched(name: string): void {
-    if (!this.#parts.captures()) return;
-    const db = this.#known(name);
-    if (db) this.#parts.follower.touched(db);
+  #touched(name: string): Database | undefined {
+    return this.#parts.captures() ? this.#known(name) : undefined;
   }
 
   /** Of a database that is not known yet nothing was captured, and all is new. */
@@ -264,6 +267,18 @@ export class MountEvents {
     const prefix = `${path}/`;
     for (const db of this.#parts.registry) if (db.name.startsWith(prefix)) this.#removed(db.name);
   }
+}
+
+/** What of the -wal an operation ends; undefined for any other. */
+function heldOperation(
+  { kind, size }: DeferredOperation,
+  companion: 'wal' | 'shm' | 'journal' | undefined,
+): HeldOperation | undefined {
+  if (companion === 'shm') return kind === 'unlink' ? 'remove-shm' : undefined;
+  if (companion !== 'wal') return undefined;
+  if (kind === 'unlink') return 'remove-wal';
+  if (kind === 'fsync') return 'header-sync';
+  return kind === 'truncate' && size === 0 ? 'truncate' : undefined;
 }
 
 /** The halt lock was given back while the operation waited for its turn. */

@@ -83,7 +83,7 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
     throw new LiteFsError('WRONG_STATE', 'that transfer has ended already');
   };
   function* flushed(db: Database): Task<void> {
-    if (engine.captures) yield* follower.flush(db, { locked: false });
+    if (engine.captures) yield* follower.flush(db);
   }
   /** A step of a resync; when the disk refuses it, the status says so. */
   function* saying(db: Database, step: () => Task<void> | void): Task<void> {
@@ -150,8 +150,8 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
         const db = known(database);
         yield* untilReadOnly(db);
         if (!engine.captures) return yield* verifyDatabase(ctx, db);
-        yield* follower.flush(db, { locked: false });
-        return yield* verifyDatabase(ctx, db, () => follower.flush(db, { locked: false }));
+        yield* follower.flush(db);
+        return yield* verifyDatabase(ctx, db, () => follower.flush(db));
       },
     },
     readLog: {
@@ -297,7 +297,7 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
         yield* lend(ctx, db, {
           scheduler: engine.scheduler,
           waitMs,
-          flush: () => follower.flush(db, { locked: false }),
+          flush: () => follower.flush(db),
           makeWal: () => engine.makeWal(db),
         });
         return db.position;

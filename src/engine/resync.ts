@@ -13,18 +13,19 @@ import { formatPosition, type Position } from '../ltx/position.ts';
 import type { ByteSource } from '../ltx/sources.ts';
 import { lockPageNumber, parseDbHeader } from '../sqlite/db-header.ts';
 import { savePageSums } from '../store/page-sums-file.ts';
-import { dropFiles, leaveWalMode, writePages } from './apply-rollback.ts';
+import { dropFiles, writePages } from './apply-rollback.ts';
 import { checkpointIfLarge } from './checkpoint.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import { keepReplaced, keepUnknown } from './divergence.ts';
 import { insist } from './insist.ts';
 import { type LtxInput, withLtxInput } from './ltx-input.ts';
+import { letReadersUseWal } from './readers-wal.ts';
 import { rest, untilRemovable, whenLookedUp } from './rest.ts';
 import type { Task } from './scheduler.ts';
 import { StagedImage } from './staged-image.ts';
 import { changesVersion, goOverToWal } from './unseen.ts';
-import { ensureWal, WalAppender } from './wal-appender.ts';
+import { WalAppender } from './wal-appender.ts';
 
 export interface ResyncBase {
   readonly position: Position;
@@ -139,23 +140,21 @@ export class ResyncTask {
   /** There is no such database here: the staged file becomes it. */
   *#moveIntoPlace(): Task<void> {
     const db = this.#db;
-    this.#image.complete(this.#pageCount);
+    const { pageSize, path: file } = this.#image;
+    const pageCount = this.#pageCount;
+    this.#image.complete(pageCount);
     const target = db.files.backingPath('db');
     fs.mkdirSync(path.dirname(target.toString('latin1')), { recursive: true });
-    fs.renameSync(this.#image.path, target);
-    yield;
     db.forgetWal();
-    db.pageSize = this.#image.pageSize;
-    const head = Buffer.alloc(100);
-    db.files.read('db', head, 0);
-    if (parseDbHeader(head)?.writeVersion === 2) yield* this.#ensureWal();
-  }
-
-  #ensureWal(): Task<void> {
-    const { pageSize } = this.#image;
-    return insist(this.#ctx, this.#db, () =>
-      whenLookedUp(this.#ctx, () => ensureWal(this.#ctx, this.#db, pageSize)),
-    );
+    const first = this.#image.firstPage();
+    if (first && parseDbHeader(first)?.writeVersion === 2) {
+      // Before it has its name: from then on readers may come.
+      const shape = { pageSize, pageCount, path: file };
+      yield* insist(this.#ctx, db, () => letReadersUseWal(this.#ctx, db, shape));
+    }
+    fs.renameSync(file, target);
+    yield;
+    db.pageSize = pageSize;
   }
 
   *#writeOver(): Task<void> {
@@ -172,9 +171,8 @@ export class ResyncTask {
       yield* insist(this.#ctx, db, () => this.#append());
       return;
     }
-    if (db.wal.cursor) yield* leaveWalMode(this.#ctx, db);
     const image = this.#image;
-    const { walMode } = yield* writePages(this.#ctx, db, {
+    yield* writePages(this.#ctx, db, {
       pageSize,
       pageCount: this.#pageCount,
       beforeWriting() {},
@@ -186,15 +184,13 @@ export class ResyncTask {
         }
       },
     });
-    if (walMode) yield* this.#ensureWal();
   }
 
   *#append(): Task<void> {
-    const { pageSize } = this.#image;
-    let appender = WalAppender.begin(this.#ctx, this.#db, pageSize);
+    let appender = WalAppender.begin(this.#ctx, this.#db);
     while (!appender) {
       yield* rest(this.#ctx, LOCK_REST_MS);
-      appender = WalAppender.begin(this.#ctx, this.#db, pageSize);
+      appender = WalAppender.begin(this.#ctx, this.#db);
     }
     try {
       yield* this.#fill(appender);

@@ -16,7 +16,8 @@ export function finishSqliteRecovery(db: Database): void {
   const journal = lookAt(Buffer.from(`${file}-journal`, 'latin1'));
   const wal = lookAt(db.files.backingPath('wal'));
   fs.rmSync(db.files.backingPath('shm'), { force: true });
-  if (!journal?.size && !wal?.size) {
+  // A -wal alone is what we make before a database, or have removed after it: it says nothing.
+  if (!journal?.size && (!wal?.size || !db.files.exists('db'))) {
     if (wal) fs.rmSync(db.files.backingPath('wal'), { force: true });
     return;
   }

@@ -25,6 +25,8 @@ export class Tally {
   pages = 0;
   /** What was not what its checksum says: a received transaction, or pages of ours. */
   checksumFailures = 0;
+  /** How often every page was compared, since the log of commits could not be followed. */
+  comparisons = 0;
   resyncs = 0;
   /** From the look at the database until what was found is in the log. */
   readonly capture = new Latencies();

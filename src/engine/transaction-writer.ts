@@ -105,8 +105,8 @@ export class TransactionWriter {
       for (const listener of db.changeListeners) listener.changed(this.#pgnos[i]);
     }
     assert.equal(db.sums.checksum, post.checksum, `checksum of ${db.name} after ${post.txid}`);
+    db.tally.committed(maxTxid - db.position.txid, this.#pgnos.length);
     db.position = post;
-    db.tally.committed(maxTxid - this.#header.minTxid + 1, this.#pgnos.length);
     this.#ctx.emitEntry(db, entry, 'bytes' in stored ? stored.bytes : undefined);
     return post;
   }

@@ -14,9 +14,8 @@ import type { EngineContext } from './context.ts';
 import { readCurrentPage } from './current-page.ts';
 import type { Database } from './database.ts';
 import { type LtxInput, withLtxInput } from './ltx-input.ts';
-import { whenLookedUp } from './rest.ts';
+import { letReadersUseWal } from './readers-wal.ts';
 import type { Task } from './scheduler.ts';
-import { ensureWal } from './wal-appender.ts';
 
 /** What SQLite compares of page 1. */
 const VERSION_OFFSET = 24;
@@ -45,7 +44,7 @@ export function* goOverToWal(ctx: EngineContext, db: Database): Task<void> {
   const unlock = yield* lockExclusive(ctx, db);
   try {
     const version = versionOf(currentHeader(db));
-    yield* whenLookedUp(ctx, () => ensureWal(ctx, db, db.pageSize));
+    yield* letReadersUseWal(ctx, db);
     db.versionBefore = version;
   } finally {
     unlock();

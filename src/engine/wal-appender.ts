@@ -5,24 +5,14 @@
  * visible with one publish().
  */
 import assert from 'node:assert';
-import { DMS_BYTE, WAL_LOCK_BASE, WAL_WRITE_SLOT } from '../sqlite/locks.ts';
-import {
-  encodeFrame,
-  encodeWalHeader,
-  frameOffset,
-  parseWalHeader,
-  WAL_FRAME_HEADER_BYTES,
-  WAL_HEADER_BYTES,
-  type WalCursor,
-  walCursorAtStart,
-} from '../sqlite/wal.ts';
+import { encodeFrame, frameOffset, WAL_FRAME_HEADER_BYTES, type WalCursor } from '../sqlite/wal.ts';
 import type { EngineContext } from './context.ts';
 import { readCurrentPage } from './current-page.ts';
 import type { Database } from './database.ts';
 import { OpenWouldBlock } from './files.ts';
+import { leaveWal, takeWal } from './readers-wal.ts';
 
 const OUT_BYTES = 1 << 20;
-const MODE = 0o644;
 /** Of an appender that has ended: a buffer made anew for each would keep the garbage collector busy. */
 let spareOut: Buffer | undefined;
 
@@ -46,24 +36,20 @@ export class WalAppender {
    * name is to be looked up first.
    * The -wal and its index are made when absent, and the index anew when it is not what it should be.
    */
-  static begin(ctx: EngineContext, db: Database, pageSize: number): WalAppender | undefined {
+  static begin(ctx: EngineContext, db: Database): WalAppender | undefined {
     try {
-      ensureWal(ctx, db, pageSize);
+      if (!takeWal(ctx, db)) return undefined;
     } catch (error) {
       if (error instanceof OpenWouldBlock) return undefined;
       throw error;
     }
-    if (!db.files.lock('shm', 'read', DMS_BYTE, 1)) return undefined;
-    if (!db.files.lock('shm', 'write', WAL_LOCK_BASE + WAL_WRITE_SLOT, 1)) return undefined;
-    const cursor = db.wal.cursor as WalCursor;
-    if (!db.index.isAt(cursor)) db.index.rebuild(cursor, db.wal.pages, db.pageCount);
-    return new WalAppender(db, pageSize, cursor);
+    return new WalAppender(db);
   }
 
-  private constructor(db: Database, pageSize: number, cursor: WalCursor) {
+  private constructor(db: Database) {
     this.#db = db;
-    this.#pageSize = pageSize;
-    this.#cursor = { ...cursor };
+    this.#pageSize = db.pageSize;
+    this.#cursor = { ...(db.wal.cursor as WalCursor) };
     this.#out = spareOut ?? Buffer.allocUnsafeSlow(OUT_BYTES);
     spareOut = undefined;
   }
@@ -121,7 +107,7 @@ export class WalAppender {
     this.write();
     const db = this.#db;
     const before = db.wal.cursor as WalCursor;
-    db.index.publish(before.frame + 1, this.#pgnos, this.#cursor, pageCount);
+    db.index.publish(db.wal.pages, this.#pgnos, this.#cursor, pageCount);
     for (let i = 0; i < this.#pgnos.length; i++) {
       db.wal.frames.set(this.#pgnos[i], before.frame + 1 + i);
       db.wal.pages.push(this.#pgnos[i]);
@@ -141,36 +127,6 @@ export class WalAppender {
 
   #end(): void {
     spareOut = this.#out;
-    if (this.#db.lent) return;
-    this.#db.files.lock('shm', 'unlock', WAL_LOCK_BASE + WAL_WRITE_SLOT, 1);
+    leaveWal(this.#db);
   }
-}
-
-/**
- * Makes -wal and -shm when they are absent, so that readers, who may not create them, can open the database. Throws
- * OpenWouldBlock; then it is to be called again.
- */
-export function ensureWal(ctx: EngineContext, db: Database, pageSize: number): void {
-  db.files.create('shm', MODE);
-  db.files.create('wal', MODE);
-  if (db.wal.cursor) return;
-  const head = Buffer.alloc(WAL_HEADER_BYTES);
-  const read = db.files.read('wal', head, 0);
-  const existing = read === WAL_HEADER_BYTES ? parseWalHeader(head) : undefined;
-  assert(!existing || db.files.size('wal') === WAL_HEADER_BYTES, `${db.name}-wal was not followed`);
-  const header = {
-    bigEndian: false,
-    pageSize,
-    checkpointSequence: 0,
-    salt1: ctx.random32(),
-    salt2: ctx.random32(),
-  };
-  db.files.truncate('wal', 0);
-  db.files.write('wal', encodeWalHeader(header), 0);
-  db.forgetWal();
-  const written = Buffer.alloc(WAL_HEADER_BYTES);
-  db.files.read('wal', written, 0);
-  const parsed = parseWalHeader(written);
-  assert(parsed, 'a -wal header that we wrote is not one');
-  db.wal.cursor = walCursorAtStart(parsed);
 }

@@ -15,23 +15,24 @@ export interface WalIndexView {
   readonly frameChecksum2: number;
   /** How many frames a checkpoint has copied into the database file. */
   readonly backfilled: number;
+  /** How many one has begun to copy. */
+  readonly backfillAttempted: number;
 }
 
 const bytes = Buffer.alloc(WAL_INDEX_HEADER_BYTES);
 const ATTEMPTS = 20;
 
 /**
- * undefined when there is no wal-index in use: nobody has the database open, or an app keeps the index in its own
+ * 'unused' when no connection uses the wal-index: none has the database open, or one keeps the index in its own
  * memory (locking_mode=EXCLUSIVE). Every connection that uses the file holds a shared lock on its "deadman
- * switch" byte; without one, the file is a left-over. 'unstable': it was being written each time we looked.
+ * switch" byte; without one, the file is a left-over. 'unstable': it was being made or written each time we looked.
  */
-export function readWalIndex(files: DatabaseFiles): WalIndexView | 'unstable' | undefined {
-  if (files.couldLock('shm', 'write', DMS_BYTE, 1)) return undefined;
+export function readWalIndex(files: DatabaseFiles): WalIndexView | 'unstable' | 'unused' {
+  if (files.couldLock('shm', 'write', DMS_BYTE, 1)) return 'unused';
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const read = files.read('shm', bytes, 0);
-    if (read < WAL_INDEX_HEADER_BYTES) return undefined;
-    const { header, consistent } = parseWalIndexHeader(bytes);
-    if (!header.isInit) return undefined;
+    if (read < WAL_INDEX_HEADER_BYTES) return 'unstable';
+    const { header, consistent, checkpoint } = parseWalIndexHeader(bytes);
     if (!consistent) continue;
     return {
       salt1: header.salt1,
@@ -41,7 +42,8 @@ export function readWalIndex(files: DatabaseFiles): WalIndexView | 'unstable' | 
       pageSize: header.pageSize,
       frameChecksum1: header.frameChecksum1,
       frameChecksum2: header.frameChecksum2,
-      backfilled: bytes.readUInt32LE(96),
+      backfilled: checkpoint.backfill,
+      backfillAttempted: checkpoint.backfillAttempted,
     };
   }
   return 'unstable';

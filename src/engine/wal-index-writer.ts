@@ -1,4 +1,5 @@
 /** Writing the wal-index of a replica's database: what its readers find their pages by. */
+import { LiteFsError } from '../errors.ts';
 import type { WalCursor } from '../sqlite/wal.ts';
 import {
   buildIndex,
@@ -46,15 +47,22 @@ export class ReplicaIndex {
     );
   }
 
-  /** Adds frames and makes them visible. The caller holds the write lock. */
+  /** Adds frames and makes them visible: the pages of those that are, and of the new ones. The caller holds the write lock. */
   publish(
-    firstFrame: number,
-    pgnos: readonly number[],
+    known: readonly number[],
+    added: readonly number[],
     cursor: WalCursor,
     pageCount: number,
   ): void {
-    this.#hash.append(firstFrame, pgnos);
-    publishHeader(shmAccess(this.#files), this.#headerAt(cursor, pageCount));
+    try {
+      this.#hash.append(known.length + 1, added);
+    } catch (error) {
+      if (!(error instanceof LiteFsError) || error.code !== 'DATABASE_CORRUPT') throw error;
+      // A user who may read the database has written over it.
+      this.rebuild(cursor, known.concat(added), pageCount);
+      return;
+    }
+    publishHeader(shmAccess(this.#files), this.headerAt(cursor, pageCount));
   }
 
   /** The log was started over with this header. */
@@ -70,15 +78,16 @@ export class ReplicaIndex {
     this.#hash.forget();
     this.#files.write(
       'shm',
-      Buffer.alloc(2 * encodeWalIndexHeader(this.#headerAt(cursor, pageCount)).length),
+      Buffer.alloc(2 * encodeWalIndexHeader(this.headerAt(cursor, pageCount)).length),
       0,
     );
     this.#files.write('shm', buildIndex(pgnos), WAL_INDEX_HEADER_BYTES);
     this.#files.write('shm', unusedMarks(), BACKFILL_OFFSET);
-    publishHeader(shmAccess(this.#files), this.#headerAt(cursor, pageCount));
+    publishHeader(shmAccess(this.#files), this.headerAt(cursor, pageCount));
   }
 
-  #headerAt(cursor: WalCursor, pageCount: number): WalIndexHeader {
+  /** What the header is to be, of the next change. */
+  headerAt(cursor: WalCursor, pageCount: number): WalIndexHeader {
     this.#change = ((this.header()?.change ?? this.#change) + 1) >>> 0;
     return {
       version: WAL_INDEX_VERSION,

@@ -17,9 +17,10 @@ import { treePath } from '../store/layout.ts';
 const IN_ISDIR = 0x40000000;
 
 export interface WatcherEvents {
-  /** The -wal (or -shm) of a database changed. */
-  walTouched(database: string): void;
-  /** A -wal was made; walTouched follows. */
+  /** The -wal of a database was written, or came to be. */
+  walWritten(database: string): void;
+  shmTouched(database: string): void;
+  /** A -wal was made; walWritten follows. */
   walMade(database: string): void;
   /** The file itself changed, or came to be. */
   fileWritten(path: string): void;
@@ -82,7 +83,9 @@ export class TreeWatcher {
         if (mask & (IN_CREATE | IN_ATTRIB)) events.journalBegun(role.database);
       } else if (role.companion !== undefined) {
         if (role.companion === 'wal' && mask & IN_CREATE) events.walMade(role.database);
-        if ((mask & IN_ATTRIB) === 0) events.walTouched(role.database);
+        if (mask & IN_ATTRIB) continue;
+        if (role.companion === 'wal') events.walWritten(role.database);
+        else events.shmTouched(role.database);
       } else if (mask & IN_MODIFY) {
         events.fileWritten(path);
       }

@@ -79,6 +79,9 @@ export function setAttributes(tree: Tree, request: Request): Outcome {
   }
   const asks = path !== undefined && (valid & FATTR_SIZE) !== 0;
   const verdict = asks ? tree.policy.truncate(path, size, asker) : 0;
+  if (verdict === 'keep') {
+    return apply(tree, asker, node, { ...change, valid: valid & ~FATTR_SIZE });
+  }
   return tree.decide(verdict, asker, { kind: 'truncate', path: path ?? '', size }, () =>
     apply(tree, asker, node, change),
   );

@@ -78,6 +78,8 @@ function openNode(
   if (refused !== 0) return -refused;
   const asks = truncates && path !== undefined;
   const verdict = asks ? tree.policy.truncate(path, 0, asker) : 0;
+  // The kernel takes an open that has truncated for what it says.
+  if (verdict === 'keep') return -errno.EROFS;
   return tree.decide(verdict, asker, { kind: 'truncate', path: path ?? '', size: 0 }, () => {
     const result = acquire(tree, asker, node, flags);
     if (result < 0) return result;

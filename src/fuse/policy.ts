@@ -105,7 +105,8 @@ export interface TreePolicy {
   setattr(path: string, caller: Caller): number;
   /** Before a write that comes to us (no passthrough). `data` is valid during the call only. */
   write(path: string, offset: number, data: Uint8Array, caller: Caller): Verdict;
-  truncate(path: string, size: number, caller: Caller): Verdict;
+  /** 'keep': it is said to be done, and the file stays as long as it is; an open with O_TRUNC is refused. */
+  truncate(path: string, size: number, caller: Caller): Verdict | 'keep';
   unlink(path: string, caller: Caller): Verdict;
   rename(path: string, newPath: string, caller: Caller): Verdict;
   /** `backing` is the open backing file of the handle. */

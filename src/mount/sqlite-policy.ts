@@ -9,6 +9,7 @@
  * | create, chmod of a database or its companions | as is | EROFS, but for -shm |
  * | unlink, truncate of -wal | after capture | EROFS |
  * | unlink of -shm | after capture | EROFS |
+ * | truncate of -shm | as is | said to be done (see below) |
  * | first fsync of a -wal that was started over | after capture | as is |
  * | end of a -journal: unlink, truncate, header zeroed | after capture | EROFS |
  * | header of a -journal that was there before | marked (see below) | EROFS |
@@ -21,6 +22,9 @@
  * A journal explains what is written to its database from its beginning on. The engine hears of all writes by inotify,
  * in order; so the beginning must be among that. A journal that is made is. For one that is used again
  * (journal_mode=PERSIST, TRUNCATE, locking_mode=EXCLUSIVE) its times are set, which is seen as a change of attributes.
+ *
+ * On a replica we make the wal-index, and it is complete before readers can see it. A SQLite connection that comes first cuts
+ * the -shm and makes the index once more; one that comes second meanwhile is told SQLITE_BUSY. So that cut is left out.
  *
  * On a replica the -wal is not passed through, so that nobody writes it past this; nor is what is no database. A database of which it holds the halt
  * lock may be written there:
@@ -49,6 +53,7 @@ import type {
   VirtualFile,
 } from '../fuse/policy.ts';
 import { JOURNAL_MAGIC } from '../sqlite/journal-format.ts';
+import { WAL_HEADER_BYTES } from '../sqlite/wal.ts';
 import { treePath } from '../store/layout.ts';
 import { CutMarks, cutsPastTheEnd } from './cut-marks.ts';
 import { judgeWalWrite, overlay } from './halt-gate.ts';
@@ -65,7 +70,6 @@ const POSITION_BYTES = 34;
 /** What SQLite writes over the header of a journal to end it (journal_mode=PERSIST). */
 const ZEROED_HEADER_BYTES = 28;
 const LAG_NEVER_MS = 2147483647;
-const WAL_SALT_OFFSET = 16;
 
 export interface PolicyOptions {
   /** The backing tree, reachable whatever is mounted over it. */
@@ -73,6 +77,8 @@ export interface PolicyOptions {
   /** For the marks of cuts (cut-marks.ts). */
   readonly cutsDir: string;
   readonly shared: SharedState;
+  /** Whether the engine takes care of a database of that name. */
+  replicates(database: string): boolean;
   /** Tells the engine. */
   send(
     message:
@@ -84,13 +90,13 @@ export interface PolicyOptions {
 export class SqlitePolicy implements TreePolicy {
   readonly #options: PolicyOptions;
   readonly #shared: SharedState;
-  /** The salts of each -wal when its last fsync was seen. */
-  readonly #walSalts = new Map<string, string>();
+  /** The header of each -wal when its last fsync was seen: all of it, as the same salts may be written once more. */
+  readonly #walHeaders = new Map<string, string>();
   /** Journals that were made, and not written yet. */
   readonly #newJournals = new Set<string>();
   readonly #cutMarks: CutMarks;
   readonly #head = Buffer.alloc(DATABASE_MAGIC.length);
-  readonly #salts = Buffer.alloc(8);
+  readonly #walHeader = Buffer.alloc(WAL_HEADER_BYTES);
 
   constructor(options: PolicyOptions) {
     this.#options = options;
@@ -188,8 +194,9 @@ export class SqlitePolicy implements TreePolicy {
     return data.every((byte) => byte === 0) ? 'defer' : 0;
   }
 
-  truncate(path: string, size: number, caller: Caller): Verdict {
+  truncate(path: string, size: number, caller: Caller): Verdict | 'keep' {
     if (this.#isOurs(caller)) return 0;
+    if (this.#isReadersIndex(path)) return 'keep';
     if (this.#halt(path) !== 'none') {
       const { companion } = fileRole(path);
       return companion === 'wal' || (companion === 'journal' && size === 0) ? 'defer' : 0;
@@ -234,10 +241,11 @@ export class SqlitePolicy implements TreePolicy {
       return unseen && !this.#isExplained(path) ? EIO : 0;
     }
     if (fileRole(path).companion !== 'wal') return 0;
-    if (fs.readSync(backing, this.#salts, 0, 8, WAL_SALT_OFFSET) < 8) return 0;
-    const salts = this.#salts.toString('latin1');
-    if (this.#walSalts.get(path) === salts) return 0;
-    this.#walSalts.set(path, salts);
+    const read = fs.readSync(backing, this.#walHeader, 0, WAL_HEADER_BYTES, 0);
+    if (read < WAL_HEADER_BYTES) return 0;
+    const header = this.#walHeader.toString('latin1');
+    if (this.#walHeaders.get(path) === header) return 0;
+    this.#walHeaders.set(path, header);
     return 'defer';
   }
 
@@ -250,7 +258,7 @@ export class SqlitePolicy implements TreePolicy {
   }
 
   event(event: TreeEvent): void {
-    if (event.kind === 'removed') this.#walSalts.delete(event.path);
+    if (event.kind === 'removed') this.#walHeaders.delete(event.path);
     if (event.kind === 'truncated') this.#cutMarks.end();
     if (isOfJournal(event)) {
       if (event.kind === 'created') this.#newJournals.add(event.path);
@@ -280,6 +288,13 @@ export class SqlitePolicy implements TreePolicy {
    */
   #keepsName(path: string): boolean {
     return this.#shared.role === 'replica' && this.#isDatabase(fileRole(path).database);
+  }
+
+  /** Whether it is the -shm of a replica's database, whose size is ours to say. */
+  #isReadersIndex(path: string): boolean {
+    const { database, companion } = fileRole(path);
+    if (companion !== 'shm' || this.#shared.role !== 'replica') return false;
+    return this.#options.replicates(database) && this.#isDatabase(database);
   }
 
   /** Whether this node, a replica, holds the halt lock of the database that a file belongs to. */

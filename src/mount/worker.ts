@@ -4,6 +4,8 @@ import type { MountMessage } from '../engine/protocol.ts';
 import { FuseSession } from '../fuse/session.ts';
 import { separateDescriptors } from '../os/descriptors.ts';
 import { signalEventFd } from '../os/poll.ts';
+import { nameMatcher } from '../patterns.ts';
+import { encodeName } from '../store/layout.ts';
 import { SharedState } from './shared-state.ts';
 import { SqlitePolicy } from './sqlite-policy.ts';
 
@@ -16,6 +18,8 @@ export interface MountWorkerData {
   readonly cutsDir: string;
   readonly passthrough: 'auto' | 'on' | 'off';
   readonly debug: boolean;
+  /** Patterns of the names that are replicated; undefined for all. */
+  readonly databases: readonly string[] | undefined;
   readonly shared: SharedArrayBuffer;
   readonly engine: MessagePort;
   readonly engineEventFd: number;
@@ -34,10 +38,12 @@ function post(news: MountNews): void {
 
 try {
   const shared = new SharedState(data.shared);
+  const isWanted = nameMatcher(data.databases);
   const policy = new SqlitePolicy({
     treeRoot: data.treeRoot,
     cutsDir: data.cutsDir,
     shared,
+    replicates: (name) => isWanted(name) && encodeName(name) !== undefined,
     send(message: MountMessage) {
       data.engine.postMessage(message);
       signalEventFd(data.engineEventFd);

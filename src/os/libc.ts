@@ -87,6 +87,8 @@ export const pwrite: (fd: number, from: Uint8Array, length: number, offset: numb
   bind('pwrite64', ['int', BYTES, 'size_t', 'int64_t'], 'int64_t');
 export const fsync: (fd: number) => number = bind('fsync', ['int']);
 export const fdatasync: (fd: number) => number = bind('fdatasync', ['int']);
+/** Has all of a file system written to its disk; `fd`: any file or directory of it. */
+export const syncfs: (fd: number) => number = bind('syncfs', ['int']);
 /** sync_file_range: begin to write, and wait for nothing. */
 export const SYNC_FILE_RANGE_WRITE = 2;
 export const syncFileRange: (fd: number, offset: number, length: number, flags: number) => number =

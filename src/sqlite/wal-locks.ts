@@ -40,16 +40,24 @@ export interface WalRead {
 
 /**
  * Takes a snapshot. 'retry': something moved, or the index must be recovered first; 'busy': somebody
- * recovers it right now. To be ended with endRead.
+ * recovers it right now. To be ended with endRead. `fromFile`: whether the snapshot may be that of the database file, when all
+ * is in it (slot 0).
  */
-export function beginRead(shm: ShmAccess): WalRead | 'retry' | 'busy' {
+export function beginRead(
+  shm: ShmAccess,
+  { fromFile }: { readonly fromFile: boolean } = { fromFile: true },
+): WalRead | 'retry' | 'busy' {
   const seen = shm.readShm(0, WAL_INDEX_HEADER_BYTES);
   const { header, consistent, checkpoint } = parseWalIndexHeader(seen);
   if (!consistent) return isRecovering(shm) ? 'busy' : 'retry';
   if (header.version !== WAL_INDEX_VERSION) {
     throw new LiteFsError('DATABASE_CORRUPT', `wal-index of unknown version ${header.version}`);
   }
-  if (checkpoint.backfill === header.mxFrame && shm.lock(WAL_READ_SLOT(0), 1, 'shared')) {
+  if (
+    fromFile &&
+    checkpoint.backfill === header.mxFrame &&
+    shm.lock(WAL_READ_SLOT(0), 1, 'shared')
+  ) {
     if (headerIsStill(shm, seen)) return { slot: 0, mark: 0, header };
     shm.unlock(WAL_READ_SLOT(0), 1);
     return 'retry';

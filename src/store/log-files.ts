@@ -6,6 +6,9 @@ import { decodeHeader, HEADER_BYTES, type LtxHeader } from '../ltx/header.ts';
 import type { Position } from '../ltx/position.ts';
 import { readPostChecksum } from '../ltx/tail.ts';
 
+/** Before each LTX file of a segment: its length, u32 big-endian. */
+export const SEGMENT_PREFIX_BYTES = 4;
+
 /** One LTX file of the log, and where its bytes are. */
 export interface StoredEntry {
   readonly minTxid: number;
@@ -149,5 +152,22 @@ export function syncDirectory(dir: string | Buffer): void {
     fs.fsyncSync(fd);
   } finally {
     fs.closeSync(fd);
+  }
+}
+
+/** Has the disk have what was written to a file. */
+export function syncFile(file: string): void {
+  const fd = fs.openSync(file, 'r');
+  try {
+    fs.fdatasyncSync(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** Keeps files out of the log, as `*.orphan`. */
+export function orphan(entries: readonly StoredEntry[]): void {
+  for (const file of new Set(entries.map((entry) => entry.path))) {
+    fs.renameSync(file, `${file}.orphan`);
   }
 }

@@ -16,12 +16,16 @@ import type { LtxHeader } from '../ltx/header.ts';
 import { ltxFileName } from '../ltx/names.ts';
 import { formatTxid, type Position } from '../ltx/position.ts';
 import {
+  orphan,
   positionsOf,
   readLtxFile,
   readSegment,
+  SEGMENT_PREFIX_BYTES,
   type StoredEntry,
   syncDirectory,
+  syncFile,
 } from './log-files.ts';
+import { type CompactionJob, nextMerge } from './log-merge.ts';
 
 /** A segment is closed when it has grown to this, or when its owner finds it old enough. */
 const SEGMENT_BYTES_MAX = 4 << 20;
@@ -35,13 +39,6 @@ interface ActiveSegment {
   readonly path: string;
   readonly openedMs: number;
   bytes: number;
-  unsynced: boolean;
-}
-
-/** A run of whole files that may be merged into one. */
-export interface CompactionJob {
-  readonly entries: readonly StoredEntry[];
-  readonly bytes: number;
 }
 
 export class TransactionLog {
@@ -49,6 +46,10 @@ export class TransactionLog {
   #entries: StoredEntry[] = [];
   #active: ActiveSegment | undefined;
   #bytes = 0;
+  /** Files of which something is not on the disk yet. */
+  readonly #unsynced = new Set<string>();
+  /** A name in the directory may not be on the disk yet. */
+  #isDirectoryUnsynced = false;
   readonly #warn: (message: string) => void;
 
   private constructor(dir: string, warn: (message: string) => void) {
@@ -83,6 +84,11 @@ export class TransactionLog {
 
   get entryCount(): number {
     return this.#entries.length;
+  }
+
+  /** Whether something is not on the disk yet. */
+  get isUnsynced(): boolean {
+    return this.#unsynced.size > 0 || this.#isDirectoryUnsynced;
   }
 
   /** Whether there is a segment that grows. */
@@ -123,7 +129,7 @@ export class TransactionLog {
       length: bytes.length,
     };
     active.bytes += record.length;
-    active.unsynced = true;
+    this.#unsynced.add(active.path);
     this.#push(entry, entry.length);
     if (active.bytes >= SEGMENT_BYTES_MAX) this.#sealForNext();
     return this.#entries.at(-1) as StoredEntry;
@@ -139,6 +145,8 @@ export class TransactionLog {
     } catch (error) {
       throw diskError(`could not move a transaction into the log in ${this.dir}`, error);
     }
+    this.#unsynced.add(target);
+    this.#isDirectoryUnsynced = true;
     const length = fs.statSync(target).size;
     this.#push({ ...positionsOf(header, post), path: target, offset: 0, length }, length);
     return this.#entries.at(-1) as StoredEntry;
@@ -169,7 +177,8 @@ export class TransactionLog {
     if (!active) return;
     this.#active = undefined;
     try {
-      if (active.unsynced) fs.fdatasyncSync(active.fd);
+      if (this.#unsynced.has(active.path)) fs.fdatasyncSync(active.fd);
+      this.#unsynced.delete(active.path);
     } finally {
       fs.closeSync(active.fd);
     }
@@ -191,24 +200,34 @@ export class TransactionLog {
     if (this.#active && nowMs - this.#active.openedMs >= ageMs) this.seal();
   }
 
-  /** Flushes what was appended to the disk. */
+  /** Has the disk have everything that was appended. Throws what the disk says. */
   sync(): void {
-    if (!this.#active?.unsynced) return;
-    fs.fdatasyncSync(this.#active.fd);
-    this.#active.unsynced = false;
+    for (const file of this.#unsynced) {
+      syncFile(file);
+      this.#unsynced.delete(file);
+    }
+    if (this.#isDirectoryUnsynced) syncDirectory(this.dir);
+    this.#isDirectoryUnsynced = false;
   }
 
-  /** Flushes the newest entry to the disk, also one that is a file. */
-  syncLast(): void {
-    const { last } = this;
-    if (!last) return;
-    const fd = fs.openSync(last.path, 'r');
-    try {
-      fs.fdatasyncSync(fd);
-    } finally {
-      fs.closeSync(fd);
+  /**
+   * Takes away what follows a transaction: it cannot be read. Segments are cut, whole files kept as `*.orphan`. Entries that
+   * begin before it stay.
+   */
+  cutAfter(txid: number): void {
+    this.seal();
+    const from = this.#entries.findIndex((entry) => entry.maxTxid > txid);
+    if (from < 0) return;
+    const cut = this.#entries.splice(from);
+    const kept = this.#entries.at(-1);
+    const [{ path: file, offset }] = cut;
+    if (kept?.path === file) {
+      fs.truncateSync(file, offset - SEGMENT_PREFIX_BYTES);
+      this.#unsynced.add(file);
     }
-    syncDirectory(this.dir);
+    orphan(cut.filter((entry) => entry.path !== kept?.path));
+    this.#isDirectoryUnsynced = true;
+    this.#bytes = this.#entries.reduce((sum, entry) => sum + entry.length, 0);
   }
 
   /** Forgets everything: the next entry may begin anywhere. */
@@ -217,16 +236,14 @@ export class TransactionLog {
     for (const file of new Set(this.#entries.map((entry) => entry.path))) {
       fs.rmSync(file, { force: true });
     }
-    this.#entries = [];
-    this.#bytes = 0;
+    this.#forgetFiles();
   }
 
   /** Forgets everything as reset() does, but keeps the files as `*.orphan`. */
   setAside(): void {
     this.seal();
     orphan(this.#entries);
-    this.#entries = [];
-    this.#bytes = 0;
+    this.#forgetFiles();
   }
 
   /**
@@ -247,50 +264,21 @@ export class TransactionLog {
       if (newest.maxTxid > keepAlwaysTxid) break;
       if (!tooLarge && (newest.timestampMs >= beforeMs || newest.maxTxid > keepAfterTxid)) break;
       fs.rmSync(file, { force: true });
+      this.#unsynced.delete(file);
       for (const entry of this.#entries.splice(0, count)) this.#bytes -= entry.length;
       removed++;
     }
     return removed;
   }
 
-  /**
-   * The oldest run of neighbouring closed files that are worth merging: from `entriesMin` entries on, at most
-   * `entriesMax` (or one file) and `bytesMax`, with one page size and no drop among them.
-   */
+  /** The next run of closed files that are worth merging (log-merge.ts). */
   compactionJob(
     entriesMin: number,
     entriesMax: number,
     bytesMax: number,
   ): CompactionJob | undefined {
-    const active = this.#active?.path;
-    let run: StoredEntry[] = [];
-    let bytes = 0;
-    const finished = () => run.length >= entriesMin;
-    for (let i = 0; i < this.#entries.length; ) {
-      let end = i;
-      let size = 0;
-      const file = this.#entries[i].path;
-      while (end < this.#entries.length && this.#entries[end].path === file) {
-        size += this.#entries[end++].length;
-      }
-      const group = this.#entries.slice(i, end);
-      i = end;
-      const joins =
-        file !== active &&
-        size <= bytesMax &&
-        canMerge(group, run.at(-1)?.pageSize ?? group[0].pageSize);
-      const tooMuch =
-        run.length > 0 && (bytes + size > bytesMax || run.length + group.length > entriesMax);
-      if (!joins || tooMuch) {
-        if (finished()) break;
-        run = [];
-        bytes = 0;
-        if (!joins) continue;
-      }
-      run.push(...group);
-      bytes += size;
-    }
-    return finished() ? { entries: run, bytes } : undefined;
+    const limits = { entriesMin, entriesMax, bytesMax };
+    return nextMerge(this.#entries, this.#active?.path, limits);
   }
 
   /** Puts one merged LTX file in the place of the entries of a job. */
@@ -321,13 +309,22 @@ export class TransactionLog {
     };
     for (const old of this.#entries.splice(first, job.entries.length, merged)) {
       this.#bytes -= old.length;
-      if (old.path !== target) fs.rmSync(old.path, { force: true });
+      if (old.path === target) continue;
+      fs.rmSync(old.path, { force: true });
+      this.#unsynced.delete(old.path);
     }
     this.#bytes += length;
   }
 
   close(): void {
     this.seal();
+  }
+
+  #forgetFiles(): void {
+    this.#entries = [];
+    this.#bytes = 0;
+    this.#unsynced.clear();
+    this.#isDirectoryUnsynced = true;
   }
 
   #push(entry: StoredEntry, bytes: number): void {
@@ -371,7 +368,8 @@ export class TransactionLog {
       try {
         const file = path.join(this.dir, `${formatTxid(minTxid)}.seg`);
         const fd = fs.openSync(file, 'w', 0o600);
-        this.#active = { fd, path: file, openedMs: nowMs, bytes: 0, unsynced: false };
+        this.#active = { fd, path: file, openedMs: nowMs, bytes: 0 };
+        this.#isDirectoryUnsynced = true;
       } catch (error) {
         throw diskError(`could not open the log in ${this.dir}`, error);
       }
@@ -414,17 +412,6 @@ export class TransactionLog {
     this.#entries = chain;
     this.#bytes = chain.reduce((sum, entry) => sum + entry.length, 0);
   }
-}
-
-function orphan(entries: readonly StoredEntry[]): void {
-  for (const file of new Set(entries.map((entry) => entry.path))) {
-    fs.renameSync(file, `${file}.orphan`);
-  }
-}
-
-/** Neither a drop nor another page size among them. */
-function canMerge(entries: readonly StoredEntry[], pageSize: number): boolean {
-  return entries.every((entry) => entry.commit > 0 && entry.pageSize === pageSize);
 }
 
 function diskError(message: string, cause: unknown): LiteFsError {

@@ -2,9 +2,12 @@
  * The marker of a clean stop: what the files of a database looked like when everything in them had been
  * captured. If they look the same at the next start, the page checksums are taken as they are and a
  * database of any size starts at once. Removed as soon as the node runs.
+ *
+ * It vouches for data: what it describes is on the disk before it is written (syncBeforeMarkers).
  */
 import fs from 'node:fs';
 import type { Position } from '../ltx/position.ts';
+import { checked, syncfs } from '../os/libc.ts';
 
 /** How a file looks from outside. Times in ns since 1970, as text. */
 export interface FileLook {
@@ -17,6 +20,16 @@ export interface Marker {
   readonly position: Position;
   readonly database: FileLook;
   readonly wal: FileLook | null;
+}
+
+/** Has the disk have all that was written below a directory, and on its file system. Throws what the disk says. */
+export function syncBeforeMarkers(dir: string): void {
+  const fd = fs.openSync(dir, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
+  try {
+    checked('syncfs', syncfs(fd));
+  } finally {
+    fs.closeSync(fd);
+  }
 }
 
 /** null when there is no such file. */

@@ -10,12 +10,14 @@
  *     32      32    zero
  *     4096    8*n   checksum of page 1, page 2, …, u64 little-endian
  *
- * It is written in place, changed blocks first and the header last. A crash in between leaves
- * entries newer than the header; the log from that TXID on sets them again, and the XOR over
- * the table must then equal the log's last checksum, or the table is not used.
+ * It is written in place, changed blocks first and the header last, each on the disk before what follows. A crash in between
+ * leaves entries newer than the header; the log from that TXID on sets them again, and the XOR over
+ * the table must then equal the log's last checksum, or the table is not used. So the log must be on the disk first.
  */
 import fs from 'node:fs';
+import path from 'node:path';
 import type { Position } from '../ltx/position.ts';
+import { syncDirectory } from './log-files.ts';
 import { PAGES_PER_BLOCK, PageSums } from './page-sums.ts';
 
 const MAGIC = 'LFLSUMS1';
@@ -28,7 +30,10 @@ export interface StoredSums {
   readonly sums: PageSums;
 }
 
-/** Writes what changed since the last save (all of it when the file is new). */
+/**
+ * Writes what changed since the last save (all of it when the file is new); it is on the disk then. The caller has the log up
+ * to `position` on the disk. Throws what the disk says.
+ */
 export function savePageSums(
   file: string,
   sums: PageSums,
@@ -50,6 +55,7 @@ export function savePageSums(
       }
     }
     fs.ftruncateSync(fd, TABLE_OFFSET + bytes.length);
+    fs.fdatasyncSync(fd);
     const header = Buffer.alloc(HEADER_BYTES);
     header.write(MAGIC, 'latin1');
     header.writeBigUInt64LE(BigInt(position.txid), 8);
@@ -57,6 +63,8 @@ export function savePageSums(
     header.writeUInt32LE(pageSize, 24);
     header.writeUInt32LE(sums.pageCount, 28);
     writeAll(fd, header, 0);
+    fs.fdatasyncSync(fd);
+    if (fresh) syncDirectory(path.dirname(file));
     sums.markSaved();
   } catch (error) {
     // Of a half that is new nobody would write the rest.

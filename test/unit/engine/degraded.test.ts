@@ -51,7 +51,7 @@ for (const kind of ['a former database', 'a file that never was one'] as const) 
         fs.writeFileSync(node.file, 'garbage\n');
         for (let look = 0; look < 3; look++) {
           follower.fileWritten(node.db);
-          finish(follower.flush(node.db, { locked: false }));
+          finish(follower.flush(node.db));
         }
         assert.equal(node.db.status.state, 'degraded');
         assert.equal(said.length, 1, said.join('\n'));

@@ -221,9 +221,9 @@ test('a log that cannot be flushed holds up such a transaction, and what is capt
   inTheMiddle('delete', (node, rest, images) => {
     const { db } = node;
     db.lent = true;
-    const sync = db.log.syncLast.bind(db.log);
+    const sync = db.log.sync.bind(db.log);
     let left = 1;
-    db.log.syncLast = () => {
+    db.log.sync = () => {
       if (left-- > 0) throw new LiteFsError('DISK', 'the disk fails');
       sync();
     };

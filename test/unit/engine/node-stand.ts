@@ -40,6 +40,7 @@ export class NodeStand {
       clockMs: () => 0,
       random32: () => random++,
       isDetached: () => false,
+      drainEvents: () => {},
       emitEntry: (_, { path: file, offset, length }) => {
         this.entries.push(fs.readFileSync(file).subarray(offset, offset + length));
       },
@@ -60,12 +61,15 @@ export class NodeStand {
   /** Captures all that is committed; compares every page when `past` its journal. */
   capture(past = false): CaptureOutcome {
     this.db.suspect ||= past;
-    return finish(capture(this.ctx, this.db, { locked: false }));
+    return finish(capture(this.ctx, this.db));
   }
 
   /** Runs SQL in an app that leaves the -wal as it is. */
   sql(text: string): void {
+    const hadWal = fs.existsSync(`${this.file}-wal`);
     runSql(this.file, text);
+    // There are no events here to tell of it.
+    if (!hadWal) this.db.writes.walMade();
   }
 
   /** Applies these LTX files as one batch; what was said of each. */

@@ -1,7 +1,9 @@
 /** A replica that was killed in the middle: pages are written anew from the log, or fetched when that is damaged too. */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import path from 'node:path';
 import { test } from 'node:test';
+import { layoutOf } from '../../../src/store/layout.ts';
 import { withFolder } from '../os/folder.ts';
 import { EngineStand } from './engine-stand.ts';
 
@@ -37,13 +39,20 @@ test('a damaged page is written anew from the log', () =>
     stand.die();
   }));
 
-test('with a log that is damaged as well the node starts, and asks for the pages', () =>
+test('with a log that is damaged as well nothing is written: the files are set aside as they are', () =>
   withDamage((dir, entry) => {
     damage(entry.path, entry.offset + LTX_HEADER_BYTES);
+    const before = fs.readFileSync(path.join(layoutOf(dir).tree, NAME));
     const stand = new EngineStand(dir, REPLICA);
     stand.engine.recover();
     assert.equal(stand.logged(/is damaged: /).length, 1);
-    assert.equal(stand.logged(/it will be resynchronised/).length, 1);
-    assert.equal(stand.database(NAME).position.txid, 0);
+    assert.equal(
+      stand.logged(/cannot be made what it was before the unclean stop: 1 of/).length,
+      1,
+    );
+    assert.equal(stand.engine.registry.get(NAME), undefined);
+    const [aside] = fs.readdirSync(layoutOf(dir).quarantine);
+    const kept = fs.readFileSync(path.join(layoutOf(dir).quarantine, aside, NAME));
+    assert(kept.equals(before));
     stand.die();
   }));

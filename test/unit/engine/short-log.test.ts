@@ -71,8 +71,8 @@ test('numbers are not given out anew either when the saved checksums are no long
     const stand = new EngineStand(dir);
     await stand.start();
     const { position } = stand.database(NAME);
-    assert.equal(position.txid, 4, 'every page, as one more transaction');
+    assert.equal(position.txid, 3, 'the table is made from the file, which is what it was');
     await stand.commit(NAME, 'INSERT INTO t VALUES(3);');
-    assert.equal(stand.database(NAME).position.txid, 5);
+    assert.equal(stand.database(NAME).position.txid, 4);
     await stand.stop();
   }));

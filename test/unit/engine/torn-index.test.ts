@@ -32,7 +32,7 @@ it('is waited for, and its commit captured as it is: nothing is compared', () =>
       const lines: string[] = [];
       const ctx = { ...node.ctx, log: (_: string, line: string) => lines.push(line) };
       const before = node.db.position.txid;
-      const task = capture(ctx, node.db, { locked: false });
+      const task = capture(ctx, node.db);
       for (let rest = 0; rest < RESTS; rest++) {
         const { done, value } = task.next();
         assert(!done && typeof value === 'number' && value > 0, 'it rests');

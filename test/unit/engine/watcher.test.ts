@@ -15,7 +15,8 @@ it('tells of writes, of the beginnings of journals and of cuts in the order in w
     const watcher = new TreeWatcher(tree);
     const seen: string[] = [];
     const events: WatcherEvents = {
-      walTouched: (name) => seen.push(`wal of ${name} touched`),
+      walWritten: (name) => seen.push(`wal of ${name} written`),
+      shmTouched: (name) => seen.push(`shm of ${name} touched`),
       walMade: (name) => seen.push(`wal of ${name} made`),
       fileWritten: (name) => seen.push(`${name} written`),
       journalBegun: (name) => seen.push(`journal of ${name}`),
@@ -54,7 +55,7 @@ it('tells of writes, of the beginnings of journals and of cuts in the order in w
         'journal of app.db',
         'app.db written',
         'wal of app.db made',
-        'wal of app.db touched',
+        'wal of app.db written',
         'app.db written',
         'cut 1 of app.db begun',
         'app.db written',

@@ -25,12 +25,14 @@ interface Stand {
   readonly sent: unknown[];
 }
 
-/** A policy on a tree with one database, `app.db`, and one other file, `notes.txt`. */
+/** A policy on a tree with a database, `app.db`, one that is not replicated, `other.db`, and a file, `notes.txt`. */
 function withPolicy(role: 'primary' | 'replica', body: (stand: Stand) => void): Promise<void> {
   return withFolder((folder) => {
     const [tree, cuts] = ['tree', 'cuts'].map((name) => path.join(folder, name));
     for (const dir of [tree, cuts]) fs.mkdirSync(dir);
-    fs.writeFileSync(path.join(tree, 'app.db'), `SQLite format 3\0${'x'.repeat(84)}`);
+    for (const name of ['app.db', 'other.db']) {
+      fs.writeFileSync(path.join(tree, name), `SQLite format 3\0${'x'.repeat(84)}`);
+    }
     fs.writeFileSync(path.join(tree, 'notes.txt'), 'not a database, SQLite format 3');
     const shared = new SharedState();
     shared.role = role;
@@ -40,17 +42,18 @@ function withPolicy(role: 'primary' | 'replica', body: (stand: Stand) => void): 
       treeRoot: tree,
       cutsDir: cuts,
       shared,
+      replicates: (name) => name !== 'other.db',
       send: (message) => sent.push(message),
     });
     body({ policy, shared, tree, cuts, sent });
   });
 }
 
-type Operation = (policy: SqlitePolicy, caller: Caller) => Verdict;
+type Operation = (policy: SqlitePolicy, caller: Caller) => Verdict | 'keep';
 const zeroedHeader = Buffer.alloc(28);
 
 /** Each operation, and what comes of it on a primary and on a replica when an app asks. */
-const TABLE: [name: string, operation: Operation, primary: Verdict, replica: Verdict][] = [
+const TABLE: [string, Operation, primary: Verdict, replica: Verdict | 'keep'][] = [
   ['open app.db to read', (p, c) => p.open('app.db', O_RDONLY, c), 0, 0],
   ['open app.db to write', (p, c) => p.open('app.db', O_RDWR, c), 0, EROFS],
   ['open app.db to cut it', (p, c) => p.open('app.db', O_RDONLY | O_TRUNC, c), 0, EROFS],
@@ -73,7 +76,9 @@ const TABLE: [name: string, operation: Operation, primary: Verdict, replica: Ver
   ['truncate app.db-wal to 0', (p, c) => p.truncate('app.db-wal', 0, c), 'defer', EROFS],
   ['truncate app.db-wal to 32', (p, c) => p.truncate('app.db-wal', 32, c), 'defer', EROFS],
   ['truncate app.db-journal to 0', (p, c) => p.truncate('app.db-journal', 0, c), 'defer', EROFS],
-  ['truncate app.db-shm', (p, c) => p.truncate('app.db-shm', 0, c), 0, 0],
+  ['truncate app.db-shm', (p, c) => p.truncate('app.db-shm', 3, c), 0, 'keep'],
+  ['truncate other.db-shm', (p, c) => p.truncate('other.db-shm', 3, c), 0, 0],
+  ['truncate notes.txt-shm', (p, c) => p.truncate('notes.txt-shm', 3, c), 0, 0],
   ['truncate app.db', (p, c) => p.truncate('app.db', 0, c), 0, EROFS],
   ['truncate notes.txt', (p, c) => p.truncate('notes.txt', 0, c), 0, 0],
   ['unlink app.db-wal', (p, c) => p.unlink('app.db-wal', c), 'defer', EROFS],
@@ -117,7 +122,7 @@ for (const role of ['primary', 'replica'] as const) {
 describe('on a replica that has the halt lock', () => {
   const EIO = 5;
   const magic = Buffer.from('d9d505f920a163d7', 'hex');
-  const HALTED: [string, (policy: SqlitePolicy, caller: Caller) => Verdict, Verdict, Verdict][] = [
+  const HALTED: [string, Operation, Verdict, Verdict][] = [
     ['open app.db', (p, c) => p.open('app.db', fs.constants.O_RDWR, c), 0, EROFS],
     ['create app.db-journal', (p, c) => p.create('app.db-journal', c), 0, EROFS],
     ['write its journal', (p, c) => p.write('app.db-journal', 512, Buffer.alloc(8), c), 0, 0],
@@ -403,7 +408,8 @@ it('a link is no database, wherever it leads', () =>
     assert.equal(policy.virtual('link.db-pos'), undefined);
   }));
 
-function verdictText(verdict: Verdict): string {
+function verdictText(verdict: Verdict | 'keep'): string {
+  if (verdict === 'keep') return 'is said to be done';
   if (verdict === 'defer') return 'waits for the engine';
   if (verdict === 0) return 'goes on';
   return { [EROFS]: 'EROFS', [EACCES]: 'EACCES' }[verdict] ?? 'EPERM';

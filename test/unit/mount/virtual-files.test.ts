@@ -16,7 +16,8 @@ function withMount(body: (policy: SqlitePolicy, shared: SharedState) => void): P
     fs.writeFileSync(path.join(tree, 'notes.txt'), 'text');
     fs.writeFileSync(path.join(tree, 'empty.db'), '');
     const shared = new SharedState();
-    body(new SqlitePolicy({ treeRoot: tree, cutsDir: tree, shared, send: () => {} }), shared);
+    const parts = { treeRoot: tree, cutsDir: tree, shared, replicates: () => true, send: () => {} };
+    body(new SqlitePolicy(parts), shared);
   });
 }
 

@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { TransactionLog } from '../../../src/store/log.ts';
 import { writeMerged } from './ltx-chain.ts';
 import { withLog } from './with-log.ts';
 
@@ -116,4 +117,17 @@ test('what comes before a gap is set aside: the log is the newest chain', () =>
     assert.deepEqual([again.first?.minTxid, again.last?.maxTxid], [3, 3]);
     assert.match(warnings.join(), /gap before transaction 3/);
     assert.deepEqual(fs.readdirSync(dir).sort(), [`${SEGMENT}.orphan`, '0000000000000003.seg']);
+  }));
+
+test('what cannot be read is cut off: the entries before it stay, also over the next start', () =>
+  withLog(({ log, append }) => {
+    const entries = append(4);
+    log.cutAfter(2);
+    assert.equal(log.last?.maxTxid, 2);
+    assert.equal(log.read(entries[1].post, 1).kind, 'entries');
+    log.close();
+    const again = TransactionLog.open(log.dir, (message) => assert.fail(message));
+    assert.equal(again.last?.maxTxid, 2);
+    assert.deepEqual(again.last?.post, entries[1].post);
+    again.close();
   }));

@@ -4,7 +4,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import type { CompactionJob, TransactionLog } from '../../../src/store/log.ts';
+import type { TransactionLog } from '../../../src/store/log.ts';
+import type { CompactionJob } from '../../../src/store/log-merge.ts';
 import { type Transaction, writeMerged } from './ltx-chain.ts';
 import { type LogStand, withLog } from './with-log.ts';
 

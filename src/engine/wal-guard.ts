@@ -1,0 +1,86 @@
+/**
+ * Holds a -wal whose writers do not sync its header (synchronous=OFF), so that the mount cannot hold them up: a read mark, by
+ * SQLite's reader protocol, keeps the -wal from being started over while something in it is not captured.
+ *
+ * - Through slots 1 to 4 nothing is started over. The next one is taken before the last one is let go.
+ * - Through slot 0, taken when all is captured and in the database file, the -wal can be started over once, and nothing is
+ *   copied to the file behind that: what was captured is all there was, and the new generation stays until it is captured.
+ *
+ * Past a bound the -wal is let go: its writer then starts it over, and what was missed is found by a comparison.
+ */
+import fs from 'node:fs';
+import { WAL_FRAME_HEADER_BYTES } from '../sqlite/wal.ts';
+import { beginRead, endRead, type WalRead } from '../sqlite/wal-locks.ts';
+import type { Database } from './database.ts';
+import { shmAccess } from './shm-access.ts';
+import { sameSalts } from './wal-follow.ts';
+import { readWalIndex } from './wal-index-file.ts';
+
+/** A -wal may grow to this, or to the size of its database, before it is let go. */
+const HELD_BYTES_MIN = 16 << 20;
+const ATTEMPTS = 20;
+
+interface Hold {
+  readonly fd: number;
+  readonly read: WalRead;
+}
+
+export class WalGuard {
+  #hold: Hold | undefined;
+
+  /** Whether nothing uncaptured can lie between the captured end of the generation and the next one. */
+  get holdsEnd(): boolean {
+    return this.#hold?.read.slot === 0;
+  }
+
+  /** After a capture: holds what is behind it. Never waits, and keeps what it has when it cannot get the next. */
+  advance(db: Database): void {
+    const { generation, frame } = db.wal.followed;
+    const index = generation && readWalIndex(db.files);
+    if (index === 'unused') this.release(db);
+    if (!index || typeof index === 'string' || !sameSalts(index, generation)) return;
+    if (isTooLong(db, index.mxFrame * (generation.pageSize + WAL_FRAME_HEADER_BYTES))) {
+      this.release(db);
+      return;
+    }
+    const isAllCaptured = index.mxFrame === frame;
+    const isInFile = isAllCaptured && index.backfilled === frame;
+    const before = this.#hold?.read;
+    const isGood = before && sameSalts(before.header, index);
+    if (isGood && (before.slot === 0 ? isInFile : !isInFile && before.mark === index.mxFrame))
+      return;
+    const next = this.#take(db, isInFile ? frame : undefined);
+    if (!next) return;
+    this.release(db);
+    this.#hold = next;
+  }
+
+  /** Lets go; also of what a connection that has died left behind. */
+  release(db: Database): void {
+    const hold = this.#hold;
+    if (!hold) return;
+    this.#hold = undefined;
+    endRead(shmAccess(db.files, hold.fd), hold.read);
+    fs.closeSync(hold.fd);
+  }
+
+  /** `end`: the frame at which slot 0 may be taken. */
+  #take(db: Database, end: number | undefined): Hold | undefined {
+    const fd = db.files.openAgain('shm', 'r+');
+    if (fd === undefined) return undefined;
+    const shm = shmAccess(db.files, fd);
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const read = beginRead(shm, { fromFile: end !== undefined });
+      if (read === 'busy') break;
+      if (read === 'retry') continue;
+      if (read.slot > 0 || read.header.mxFrame === end) return { fd, read };
+      endRead(shm, read);
+    }
+    fs.closeSync(fd);
+    return undefined;
+  }
+}
+
+function isTooLong(db: Database, walBytes: number): boolean {
+  return walBytes > Math.max(HELD_BYTES_MIN, db.pageCount * db.pageSize);
+}

@@ -1,0 +1,62 @@
+/**
+ * Users who may read a database on a replica may write its -shm. What they write there is not taken for what we have written. On
+ * 25311ce, where only root could, the first of these stopped the replica, and the others made another file of its database.
+ */
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+import { WAL_CKPT_SLOT, WAL_LOCK_BASE } from '../../../src/sqlite/locks.ts';
+import { encodeWalIndexHeader } from '../../../src/sqlite/wal-index.ts';
+import { runShell } from '../../harness/sqlite-shell.ts';
+import { assertSame, type Two, withTwo } from './two-nodes.ts';
+
+/** More than what a -wal may hold before it is checkpointed (4 MiB). */
+const LARGE = 'INSERT INTO t(data) VALUES(randomblob(5000000));';
+
+it('what says that the tables are empty: they are made anew', () =>
+  withTwo('wal', (two) => {
+    const { primary, replica, commit } = two;
+    apply(two, primary.entries);
+    apply(two, commit('INSERT INTO t(data) VALUES(2);'));
+    // As after the halt lock, when it has to be read from the file.
+    replica.db.index.restarted();
+    replica.db.files.write('shm', Buffer.alloc(1000), 136);
+    apply(two, commit('INSERT INTO t(data) VALUES(3);'));
+    assertSame(two);
+  }));
+
+it('what says that all is copied: it is not believed', () =>
+  withTwo('wal', (two) => {
+    const { primary, replica, commit } = two;
+    apply(two, primary.entries);
+    apply(two, commit('INSERT INTO t(data) VALUES(randomblob(3000000));'));
+    const frames = Buffer.alloc(4);
+    frames.writeUInt32LE(replica.db.wal.cursor?.frame ?? 0);
+    replica.db.files.write('shm', frames, 96);
+    apply(two, commit(LARGE));
+    assert.equal(replica.db.wal.cursor?.frame, 0);
+    assertSame(two);
+  }));
+
+it('what says that there are other pages, while it is checkpointed: it is not believed', (t) =>
+  withTwo('wal', async (two) => {
+    const { primary, replica, commit } = two;
+    const { files, index, wal } = replica.db;
+    apply(two, primary.entries);
+    const lock = files.lock.bind(files);
+    t.mock.method(files, 'lock', (...args: Parameters<typeof lock>) => {
+      if (args[2] === WAL_LOCK_BASE + WAL_CKPT_SLOT && args[1] === 'write' && wal.cursor) {
+        const copy = encodeWalIndexHeader(index.headerAt(wal.cursor, 1));
+        files.write('shm', Buffer.concat([copy, copy]), 0);
+      }
+      return lock(...args);
+    });
+    apply(two, commit(LARGE));
+    assert.equal(wal.cursor?.frame, 0);
+    assertSame(two);
+    const { stdout } = await runShell(`file:${replica.file}?mode=ro`, 'SELECT count(*) FROM t;');
+    assert.equal(stdout.trim(), '2');
+  }));
+
+function apply({ replica }: Two, entries: readonly Buffer[]): void {
+  for (const { error } of replica.apply(...entries)) assert.ifError(error);
+}

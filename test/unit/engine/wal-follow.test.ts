@@ -1,0 +1,139 @@
+/** Decisions over what is seen of a -wal: each "cannot tell" must come out as unknown, never as nothing. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import {
+  atStart,
+  isNextGeneration,
+  NOT_FOLLOWED,
+  nextStep,
+  settledAt,
+  type WalFileHeader,
+  type WalFollowed,
+  type WalSight,
+} from '../../../src/engine/wal-follow.ts';
+import type { WalIndexView } from '../../../src/engine/wal-index-file.ts';
+
+function generation(salt1: number, sequence = 0): WalFileHeader {
+  return {
+    bigEndian: false,
+    pageSize: 4096,
+    checkpointSequence: sequence,
+    salt1,
+    salt2: 7,
+    checksum1: salt1 + sequence,
+    checksum2: 1,
+    bytes: `${salt1}/${sequence}`,
+  };
+}
+
+function index(salt1: number, mxFrame: number, checksum = mxFrame): WalIndexView {
+  return {
+    salt1,
+    salt2: 7,
+    mxFrame,
+    pageCount: 10,
+    pageSize: 4096,
+    frameChecksum1: checksum,
+    frameChecksum2: checksum,
+    backfilled: 0,
+    backfillAttempted: 0,
+  };
+}
+
+function sight(parts: Partial<WalSight>): WalSight {
+  return {
+    header: undefined,
+    frameHeader: '',
+    index: index(1, 0),
+    isFirstGeneration: false,
+    isEndHeld: false,
+    ...parts,
+  };
+}
+
+function followed(header: WalFileHeader, frame: number): WalFollowed {
+  return {
+    ...atStart(header),
+    frame,
+    frameHeader: `frame ${frame}`,
+    checksum1: frame,
+    checksum2: frame,
+  };
+}
+
+const FIRST = generation(1);
+const SECOND = generation(2, 1);
+
+test('frames up to mxFrame are captured, and nothing more', () => {
+  const from = followed(FIRST, 3);
+  const step = nextStep(from, sight({ header: FIRST, frameHeader: 'frame 3', index: index(1, 5) }));
+  assert.deepEqual(step, { kind: 'frames', from, generation: FIRST });
+  const same = sight({ header: FIRST, frameHeader: 'frame 3', index: index(1, 3) });
+  assert.equal(nextStep(from, same).kind, 'nothing');
+});
+
+test('the end that was captured must be the end that is there: frame, checksum and number', () => {
+  const from = followed(FIRST, 3);
+  for (const [frameHeader, seen] of [
+    ['frame 3', index(1, 3, 99)],
+    ['another', index(1, 3)],
+    ['another', index(1, 9)],
+    ['frame 3', index(1, 2)],
+    ['frame 3', index(2, 9)],
+  ] as const) {
+    const step = nextStep(from, sight({ header: FIRST, frameHeader, index: seen }));
+    assert.equal(step.kind, 'unknown', `${frameHeader}, ${JSON.stringify(seen)}`);
+  }
+});
+
+test('a restart that the index announces ends the generation; a header that nobody committed behind is waited for', () => {
+  const from = followed(FIRST, 3);
+  const announced = sight({ header: FIRST, frameHeader: 'frame 3', index: index(2, 0) });
+  assert.equal(nextStep(from, announced).kind, 'ended');
+  assert.equal(nextStep(from, sight({ header: SECOND, index: index(2, 0) })).kind, 'wait');
+});
+
+test('a generation that began unseen is unknown, and its writers do not sync', () => {
+  const step = nextStep(followed(FIRST, 3), sight({ header: SECOND, index: index(2, 4) }));
+  assert(step.kind === 'unknown' && step.isUnsynced);
+  const after = nextStep(settledAt(FIRST), sight({ header: SECOND, index: index(2, 4) }));
+  assert(after.kind === 'unknown' && after.isUnsynced);
+});
+
+test('one that is the first of its file, or before which the end was held, begins at frame 0', () => {
+  const seen = sight({ header: SECOND, index: index(2, 4) });
+  for (const [before, parts] of [
+    [NOT_FOLLOWED, { isFirstGeneration: true }],
+    [followed(FIRST, 3), { isEndHeld: true }],
+  ] as const) {
+    const step = nextStep(before, { ...seen, ...parts });
+    assert(step.kind === 'frames', JSON.stringify(before));
+    assert.equal(step.from.frame, 0);
+    assert.equal(step.generation, SECOND);
+  }
+  assert.equal(nextStep(NOT_FOLLOWED, seen).kind, 'unknown');
+});
+
+test('the same salts with another sequence number are another generation', () => {
+  const again = generation(1, 5);
+  const step = nextStep(followed(FIRST, 3), sight({ header: again, index: index(1, 4) }));
+  assert.equal(step.kind, 'unknown');
+});
+
+test('at the first sync of a header, one restart is told from several by what they count up', () => {
+  const last = followed(FIRST, 3);
+  assert(isNextGeneration(last, SECOND, undefined));
+  assert(isNextGeneration(last, SECOND, index(2, 0)));
+  assert(!isNextGeneration(last, generation(3, 2), index(3, 0)));
+  assert(!isNextGeneration(NOT_FOLLOWED, SECOND, index(2, 0)));
+  // A writer that never followed the -wal draws salts at random; the index still has the restart.
+  assert(isNextGeneration(last, generation(812_345), index(2, 0)));
+  assert(!isNextGeneration(last, generation(812_345), undefined));
+  assert(isNextGeneration(followed(generation(0xffffffff), 3), generation(0), undefined));
+});
+
+test('a header that was rolled back and written once more comes after the same generation', () => {
+  assert(isNextGeneration(settledAt(SECOND), generation(2, 7), index(2, 0)));
+  assert(isNextGeneration(atStart(SECOND), generation(2, 7), index(2, 0)));
+  assert(!isNextGeneration(followed(SECOND, 4), generation(2, 7), index(2, 0)));
+});
