@@ -9,11 +9,11 @@
  * of -wal and -shm, which the mount holds back until we have looked. What is captured then is the content of the file, in
  * the pages that the uncaptured rest of the -wal names.
  */
-import { SHARED_FIRST, SHARED_SIZE } from '../sqlite/locks.ts';
+import { isDeepStrictEqual } from 'node:util';
 import { WAL_HEADER_BYTES } from '../sqlite/wal.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
-import { OpenWouldBlock } from './files.ts';
+import { isHeldExclusively, maySeeMore } from './lock-looks.ts';
 import type { Task } from './scheduler.ts';
 import {
   captured,
@@ -21,6 +21,7 @@ import {
   captureScanned,
   lost,
   setFollowed,
+  UNSURE,
   type WalCaptureResult,
 } from './wal-entries.ts';
 import {
@@ -67,13 +68,15 @@ export function* captureWal(ctx: EngineContext, db: Database): Task<WalCaptureRe
       index,
       frameHeader: header ? readFrameHeader(db, followed.frame, header.pageSize) : '',
       isFirstGeneration: header !== undefined && mayBeFirst(ctx, db),
-      isEndHeld: db.wal.guard.holdsEnd,
+      isEndHeld: db.wal.guard.holdsEnd(ctx, db),
     });
     switch (step.kind) {
       case 'nothing':
       case 'wait':
         return captured(0);
       case 'unknown':
+        // The header was read after the index: a restart may lie between them.
+        if (!isDeepStrictEqual(readWalIndex(db.files), index)) break;
         db.wal.isUnsynced ||= step.isUnsynced;
         return lost(step.reason);
       case 'ended': {
@@ -107,7 +110,7 @@ export function* captureHeld(
       return yield* atHeaderSync(ctx, db);
     case 'truncate':
       // A checkpoint cuts the -wal when the index says already that nothing is in it.
-      return (yield* stableIndexSays(db, (index) => index.mxFrame > 0))
+      return (yield* hasPublishedFrames(db))
         ? yield* captureWal(ctx, db)
         : yield* captureRest(ctx, db);
     default:
@@ -117,13 +120,14 @@ export function* captureHeld(
 
 /** All that was committed before the held operation is captured, or will be by a comparison: where the -wal stands then. */
 export function* endHeld(ctx: EngineContext, db: Database, operation: HeldOperation): Task<void> {
-  const header = readWalFileHeader(db);
   switch (operation) {
     case 'header-sync': {
+      const index = yield* stableIndex(db);
+      const header = readWalFileHeader(db);
       const isKnown = db.wal.followed.generation?.bytes === header?.bytes;
-      if (!header || isKnown) return;
-      if (yield* stableIndexSays(db, (index) => index.mxFrame > 0)) return;
-      setFollowed(db, atStart(header));
+      if (!header || isKnown || index === 'unstable') return;
+      if (index === 'unused') setFollowed(db, atStart(header));
+      else if (index.mxFrame === 0) setFollowed(db, atStart(header, index.salt1));
       return;
     }
     case 'truncate':
@@ -135,7 +139,7 @@ export function* endHeld(ctx: EngineContext, db: Database, operation: HeldOperat
       db.writes.walEmptied();
       return;
     case 'remove-shm':
-      setFollowed(db, settledAt(header));
+      setFollowed(db, settledAt(readWalFileHeader(db)));
   }
 }
 
@@ -161,20 +165,10 @@ function* atHeaderSync(ctx: EngineContext, db: Database): Task<WalCaptureResult>
 
 /** The last connection closes, and has checkpointed everything under an EXCLUSIVE lock. */
 function* atRemoval(ctx: EngineContext, db: Database): Task<WalCaptureResult> {
-  const isExclusive = isHeldExclusively(db);
+  if (isHeldExclusively(db.files) === true) return yield* captureRest(ctx, db);
   // Not by SQLite: what its connections see can still be told, what comes of it cannot.
-  if (isExclusive !== true) db.suspect = true;
-  return isExclusive === false ? yield* captureWal(ctx, db) : yield* captureRest(ctx, db);
-}
-
-/** Whether a connection has the database file to itself; undefined when that cannot be told, as the file is not open. */
-export function isHeldExclusively(db: Database): boolean | undefined {
-  try {
-    return !db.files.couldLock('db', 'read', SHARED_FIRST, SHARED_SIZE);
-  } catch (error) {
-    if (error instanceof OpenWouldBlock) return undefined;
-    throw error;
-  }
+  db.suspect = true;
+  return yield* captureWal(ctx, db);
 }
 
 /** The database file has everything of a generation, and is not written as long as the operation is held back. */
@@ -268,7 +262,8 @@ function* captureChain(ctx: EngineContext, db: Database): Task<WalCaptureResult>
   if (cursor.frame === followed.frame) {
     const isSame =
       cursor.checksum1 === followed.checksum1 && cursor.checksum2 === followed.checksum2;
-    return isSame ? captured(0) : lost('the end of the -wal was written over');
+    if (!isSame) return lost('the end of the -wal was written over');
+    return (yield* maySeeMore(db, header, cursor.frame)) ? UNSURE : captured(0);
   }
   for (const [pgno, at] of chain.frames) if (at <= followed.frame) chain.frames.delete(pgno);
   const scanned: ScannedFrames = {
@@ -307,9 +302,9 @@ function mayBeFirst(ctx: EngineContext, db: Database): boolean {
   return db.writes.isFirstGeneration;
 }
 
-function* stableIndexSays(db: Database, what: (index: WalIndexView) => boolean): Task<boolean> {
+function* hasPublishedFrames(db: Database): Task<boolean> {
   const index = yield* stableIndex(db);
-  return typeof index === 'object' && what(index);
+  return typeof index === 'object' && index.mxFrame > 0;
 }
 
 /** The wal-index as a writer leaves it; 'unstable' for one that does not get there: most likely it has died. */

@@ -6,19 +6,14 @@ import fs from 'node:fs';
 import { DB_HEADER_BYTES, parseDbHeader } from '../sqlite/db-header.ts';
 import { treePath } from '../store/layout.ts';
 import { captureJournal } from './capture-journal.ts';
-import {
-  captureHeld,
-  captureWal,
-  endHeld,
-  type HeldOperation,
-  isHeldExclusively,
-} from './capture-wal.ts';
+import { captureHeld, captureWal, endHeld, type HeldOperation } from './capture-wal.ts';
 import type { ReadAccess } from './consistent-read.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import { captureDifference } from './diff.ts';
+import { isBeingWritten, isHeldExclusively } from './lock-looks.ts';
 import type { Task } from './scheduler.ts';
-import { isBeingWritten } from './wal-index-file.ts';
+import { lost, type WalCaptureResult } from './wal-entries.ts';
 
 /**
  * done: everything committed is captured; writing: somebody is at it; busy: locks keep us from reading it;
@@ -59,42 +54,44 @@ function* captureCommitted(
 ): Task<CaptureOutcome> {
   db.files.closeReplaced();
   // Asked first: who holds the lock now may have published before we read the index.
-  const writing = !held && isBeingWritten(db.files);
-  const reason = yield* reasonToCompare(ctx, db, held);
+  const writing = !held && isBeingWritten(db);
+  const doubt = yield* doubtOf(ctx, db, held);
   let outcome: CaptureOutcome = writing ? 'writing' : 'done';
-  if (reason !== undefined) outcome = yield* compare(ctx, db, accessUnder(db, held), reason);
+  if (doubt?.kind === 'lost') {
+    outcome = yield* compare(ctx, db, accessUnder(db, held), doubt.reason);
+  } else if (doubt) {
+    db.obstacle = doubt.reason;
+    outcome = 'busy';
+  }
   if (held) yield* endHeld(ctx, db, held);
-  guardWal(db, held);
+  guardWal(ctx, db, held);
   return outcome;
 }
 
 /** Where no sync of the -wal will be held back for us, what is in it is held until it is captured. */
-function guardWal(db: Database, held: HeldOperation | undefined): void {
+function guardWal(ctx: EngineContext, db: Database, held: HeldOperation | undefined): void {
   const { guard, isUnsynced } = db.wal;
-  if (isUnsynced && (!held || held === 'header-sync')) guard.advance(db);
+  if (isUnsynced && (!held || held === 'header-sync')) guard.advance(ctx, db);
   else guard.release(db);
 }
 
 /** Captures what the -wal tells. Returns why that is not enough; undefined when it is. */
-function* reasonToCompare(
+function* doubtOf(
   ctx: EngineContext,
   db: Database,
   held: HeldOperation | undefined,
-): Task<string | undefined> {
-  if (db.suspect) return 'it was changed past its journal';
+): Task<Exclude<WalCaptureResult, { kind: 'captured' }> | undefined> {
+  if (db.suspect) return lost('it was changed past its journal');
   const result = yield* held ? captureHeld(ctx, db, held) : captureWal(ctx, db);
-  if (result.kind === 'lost') {
-    db.suspect = true;
-    return result.reason;
-  }
-  if (db.position.txid === 0 && db.files.size('db') > 0) return 'it is new';
-  return undefined;
+  if (result.kind === 'lost') db.suspect = true;
+  if (result.kind !== 'captured') return result;
+  return db.position.txid === 0 && db.files.size('db') > 0 ? lost('it is new') : undefined;
 }
 
 /** The last connection that closes has brought everything into the file, and has that to itself. */
 function accessUnder(db: Database, held: HeldOperation | undefined): ReadAccess {
   const isRemoval = held === 'remove-shm' || held === 'remove-wal';
-  return isRemoval && isHeldExclusively(db) !== false ? 'file' : 'shared';
+  return isRemoval && isHeldExclusively(db.files) === true ? 'file' : 'shared';
 }
 
 function* captureJournaled(ctx: EngineContext, db: Database): Task<CaptureOutcome> {

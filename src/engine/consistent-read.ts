@@ -19,12 +19,13 @@ import { PENDING_BYTE, RESERVED_BYTE } from '../sqlite/locks.ts';
 import { frameOffset, WAL_FRAME_HEADER_BYTES } from '../sqlite/wal.ts';
 import { beginRead, endRead, type WalRead } from '../sqlite/wal-locks.ts';
 import { withJournal } from './capture-journal.ts';
-import { isHeldExclusively } from './capture-wal.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import { OpenWouldBlock } from './files.ts';
+import { isHeldExclusively, maySeeMore } from './lock-looks.ts';
 import type { Task } from './scheduler.ts';
 import { shmAccess } from './shm-access.ts';
+import { UNSURE } from './wal-entries.ts';
 import { atStart, NOT_FOLLOWED, sameSalts, settledAt, type WalFollowed } from './wal-follow.ts';
 import { readWalIndex } from './wal-index-file.ts';
 import { readFrameHeader, readWalFileHeader, scanChain, scanFrames } from './wal-scan.ts';
@@ -97,18 +98,20 @@ const FILE_ALONE: ViewParts = {
 function* beginShared(ctx: EngineContext, db: Database): Task<ConsistentRead | ReadRefusal> {
   const index = readWalIndex(db.files);
   if (index === 'unstable') return wait('its wal-index is being made');
-  if (index !== 'unused') return yield* beginIndexed(db);
+  if (index !== 'unused') return yield* beginIndexed(ctx, db);
   return readWalFileHeader(db) ? yield* beginChained(ctx, db) : beginUnlogged(ctx, db);
 }
 
-function* beginIndexed(db: Database): Task<ConsistentRead | ReadRefusal> {
+function* beginIndexed(ctx: EngineContext, db: Database): Task<ConsistentRead | ReadRefusal> {
   // With locks of its own: others of ours, through another descriptor, come and go meanwhile.
   const fd = db.files.openAgain('shm', 'r+');
   if (fd === undefined) return wait('its wal-index is being removed');
   try {
+    ctx.drainEvents();
+    const { count } = db.writes;
     const read = takeMark(db, fd);
     if (!read) return wait('its wal-index is being recovered');
-    const parts = yield* partsOf(db, fd, read);
+    const parts = yield* partsOf(ctx, db, fd, read, count);
     const view = parts ? openView(db, parts) : wait('its -wal is not what the index says');
     if ('cannot' in view) fs.closeSync(fd);
     return view;
@@ -129,7 +132,13 @@ function takeMark(db: Database, fd: number): WalRead | undefined {
 }
 
 /** undefined when the -wal does not hold what the index says. */
-function* partsOf(db: Database, fd: number, read: WalRead): Task<ViewParts | undefined> {
+function* partsOf(
+  ctx: EngineContext,
+  db: Database,
+  fd: number,
+  read: WalRead,
+  writesBefore: number,
+): Task<ViewParts | undefined> {
   const { header: index, slot } = read;
   const { mxFrame } = index;
   const file = readWalFileHeader(db);
@@ -155,12 +164,13 @@ function* partsOf(db: Database, fd: number, read: WalRead): Task<ViewParts | und
     pageCount: mxFrame > 0 ? index.pageCount : undefined,
     frames,
     followed,
-    // Not even the last connection, which heeds no marks, has checkpointed what is not in the view.
+    // A connection that is alone, as the last one when it closes, heeds no marks.
     holds() {
       const now = readWalIndex(db.files);
       if (typeof now === 'string') return false;
       if (sameSalts(now, index)) return now.backfillAttempted <= mxFrame;
-      return slot === 0 && now.backfillAttempted === 0;
+      ctx.drainEvents();
+      return slot === 0 && db.writes.count === writesBefore;
     },
     end() {
       endRead(shmAccess(db.files, fd), read);
@@ -177,6 +187,7 @@ function* beginChained(ctx: EngineContext, db: Database): Task<ConsistentRead | 
   ctx.drainEvents();
   const { count } = db.writes;
   const { cursor, commit, frames } = yield* scanChain(db, start);
+  if (yield* maySeeMore(db, file, cursor.frame)) return wait(UNSURE.reason);
   const frameHeader = readFrameHeader(db, cursor.frame, pageSize);
   const { frame } = cursor;
   return openView(db, {
@@ -220,7 +231,7 @@ function beginUnlogged(ctx: EngineContext, db: Database): ConsistentRead | ReadR
 /** What keeps the database file from being one committed state; undefined when nothing does. */
 function obstacleOf(ctx: EngineContext, db: Database): string | undefined {
   if (!db.files.couldLock('db', 'read', PENDING_BYTE, 1)) return EXCLUSIVE;
-  if (isHeldExclusively(db) !== false) return EXCLUSIVE;
+  if (isHeldExclusively(db.files) !== false) return EXCLUSIVE;
   const isReserved = !db.files.couldLock('db', 'read', RESERVED_BYTE, 1);
   const first = withJournal(ctx, db, (file) => file.read(0, 1)[0]);
   // With its writer alive, what the journal tells of is not written yet: that takes EXCLUSIVE.

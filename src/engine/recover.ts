@@ -68,7 +68,11 @@ export function* recoverDatabase(
     db.changeCounter = readHeader(db)?.changeCounter ?? 0;
     return;
   }
-  if (!fs.existsSync(file) && db.pageCount === 0) return;
+  if (!fs.existsSync(file) && db.pageCount === 0) {
+    // Of a database that had gone.
+    if (isRedone) finishSqliteRecovery(db);
+    return;
+  }
   if (formerRole === 'replica') {
     if (known || db.position.txid > 0 || !fs.existsSync(file)) {
       yield* redo(ctx, db, known);

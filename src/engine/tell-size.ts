@@ -22,6 +22,7 @@ import { parseWalIndexHeader, WAL_INDEX_HEADER_BYTES } from '../sqlite/wal-index
 import { publishHeader } from '../sqlite/wal-locks.ts';
 import type { Database } from './database.ts';
 import type { DatabaseFiles } from './files.ts';
+import { isHeldExclusively } from './lock-looks.ts';
 import { shmAccess } from './shm-access.ts';
 
 /** told: readers know it; not-yet: somebody reads right now, or has not made the index, so try again. */
@@ -54,6 +55,9 @@ function tell({ files }: Database): SizeTold {
   if (fd === undefined) return 'not-yet';
   try {
     if (!lockReaders(fd)) return 'not-yet';
+    // A connection that has the file to itself heeds none of these locks, and may commit now. Another one cannot become that
+    // as long as we have them: it has to read first.
+    if (isHeldExclusively(files) !== false) return 'not-yet';
     // After those of the readers: a writer has one of them, and is never told SQLITE_BUSY because of us.
     if (!ofdLock(fd, 'write', WRITE_LOCK, 1)) return 'not-yet';
     // Not taken by us: SQLite takes whoever has it for a reader that keeps it from changing the journal mode. Should all that

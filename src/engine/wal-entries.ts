@@ -3,6 +3,7 @@
  * of a generation names, when all of it is there.
  */
 import { pageChecksum } from '../kernels/checksum.ts';
+import { DB_HEADER_BYTES, databasePageCount, parseDbHeader } from '../sqlite/db-header.ts';
 import { frameOffset, WAL_FRAME_HEADER_BYTES } from '../sqlite/wal.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
@@ -10,12 +11,22 @@ import type { Task } from './scheduler.ts';
 import { TransactionWriter } from './transaction-writer.ts';
 import type { WalFileHeader, WalFollowed } from './wal-follow.ts';
 import { pagesToWrite, readUnwrittenPage, writePage } from './wal-pages.ts';
-import { readFrameHeader, readWalFileHeader, type ScannedFrames, scanFrames } from './wal-scan.ts';
+import {
+  readFrameHeader,
+  readWalFileHeader,
+  type ScannedFrames,
+  scanFrames,
+  stillBears,
+} from './wal-scan.ts';
 
-/** captured: how many commits; lost: what was committed cannot be told, and only a comparison helps. */
+/**
+ * captured: how many commits; lost: what was committed cannot be told, and only a comparison helps; unsure: it cannot be
+ * told now, and not by a comparison either.
+ */
 export type WalCaptureResult =
   | { readonly kind: 'captured'; readonly commits: number }
-  | { readonly kind: 'lost'; readonly reason: string };
+  | { readonly kind: 'lost'; readonly reason: string }
+  | { readonly kind: 'unsure'; readonly reason: string };
 
 const PAGES_PER_STEP = 256;
 
@@ -31,9 +42,9 @@ export function* captureFile(
 ): Task<WalCaptureResult | 'moved'> {
   const { pageSize } = generation;
   const rest = yield* scanFrames(db, generation, db.wal.followed.frame);
-  const bytes = db.files.size('db');
-  if (bytes % pageSize !== 0) return lost('the database file is not of whole pages');
-  const commit = bytes / pageSize;
+  if (!stillBears(db, generation)) return lost('the end of the -wal was written over');
+  const commit = pageCountOfFile(db, pageSize);
+  if (commit === undefined) return lost('the database file is not what its -wal says');
   if (rest.frames.size === 0 && commit === db.pageCount) return holds() ? captured(0) : 'moved';
   const writer = beginEntry(ctx, db, generation, rest, commit);
   try {
@@ -62,6 +73,14 @@ export function* captureFile(
     throw error;
   }
   return captured(Math.max(1, rest.commits));
+}
+
+/** Of the file alone, as SQLite reckons it; undefined when that is no database of this page size. */
+function pageCountOfFile(db: Database, pageSize: number): number | undefined {
+  const head = Buffer.alloc(DB_HEADER_BYTES);
+  db.files.read('db', head, 0);
+  const header = parseDbHeader(head);
+  return header?.pageSize === pageSize ? databasePageCount(header, db.files.size('db')) : undefined;
 }
 
 /** Writes frames as one entry, and moves on behind them. moved: they were written over while they were read. */
@@ -150,6 +169,14 @@ export function captured(commits: number): WalCaptureResult {
   return { kind: 'captured', commits };
 }
 
-export function lost(reason: string): WalCaptureResult {
+export function lost(reason: string): WalCaptureResult & { kind: 'lost' } {
   return { kind: 'lost', reason };
 }
+
+/** A connection is alone, so that its index is nowhere but in its memory, and its -wal has commits that no checksum vouches for. */
+export const UNSURE: WalCaptureResult & { kind: 'unsure' } = {
+  kind: 'unsure',
+  reason:
+    'the last commits have no checksums, as SQLite before 3.51 writes them after a savepoint was rolled back, ' +
+    'and locking_mode=EXCLUSIVE hides which of them count: the next checkpoint tells',
+};

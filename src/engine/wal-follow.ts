@@ -30,6 +30,11 @@ export interface WalFollowed {
   readonly isChained: boolean;
   /** Without a generation: the header that the -wal had when all of it was settled; its frames are of no interest. */
   readonly settled: WalFileHeader | undefined;
+  /**
+   * The first salt of the index when the generation was followed from its beginning on, which each restart counts up. A writer
+   * that never followed the -wal draws salts of its own for the file, and the index has them from its first commit on.
+   */
+  readonly indexSalt1: number | undefined;
 }
 
 /** What there is to see. */
@@ -64,12 +69,13 @@ export const NOT_FOLLOWED: WalFollowed = {
   checksum2: 0,
   isChained: false,
   settled: undefined,
+  indexSalt1: undefined,
 };
 
-/** The beginning of a generation of which nothing is captured. */
-export function atStart(generation: WalFileHeader): WalFollowed {
+/** The beginning of a generation of which nothing is captured. `indexSalt1`: when the index does not tell of it yet. */
+export function atStart(generation: WalFileHeader, indexSalt1?: number): WalFollowed {
   const { checksum1, checksum2 } = generation;
-  return { ...NOT_FOLLOWED, generation, checksum1, checksum2, isChained: true };
+  return { ...NOT_FOLLOWED, generation, checksum1, checksum2, isChained: true, indexSalt1 };
 }
 
 /** All that was committed is in the database file and captured; `header` is what the -wal begins with. */
@@ -86,7 +92,8 @@ export function begins(followed: WalFollowed, isFirstGeneration: boolean): boole
 export function nextStep(before: WalFollowed, sight: WalSight): WalStep {
   const { header, index } = sight;
   if (!header) return index.mxFrame === 0 ? NOTHING : unknown('the -wal has no header');
-  const isNew = before.generation !== undefined && before.generation.bytes !== header.bytes;
+  const last = before.generation ?? before.settled;
+  const isNew = last !== undefined && last.bytes !== header.bytes;
   const isNext =
     begins(before, sight.isFirstGeneration) || (isNew && sight.isEndHeld && index.mxFrame > 0);
   const followed = isNext ? atStart(header) : before;
@@ -97,7 +104,12 @@ export function nextStep(before: WalFollowed, sight: WalSight): WalStep {
       ? { kind: 'wait' }
       : unknown('the -wal was started over before it was captured', true);
   }
-  if (index.mxFrame === 0) return followed.frame === 0 ? NOTHING : { kind: 'ended' };
+  if (index.mxFrame === 0) {
+    if (followed.frame === 0) return NOTHING;
+    return isNextSalt(generation.salt1, index.salt1)
+      ? { kind: 'ended' }
+      : unknown('the index has forgotten what was captured of the -wal');
+  }
   if (!sameSalts(index, generation)) return unknown('the -wal is not the one of its index');
   if (index.mxFrame < followed.frame) {
     return unknown('the -wal is shorter than what was captured from it');
@@ -114,14 +126,15 @@ export function nextStep(before: WalFollowed, sight: WalSight): WalStep {
 /** Nothing is followed, and no sync has told of the generation in the file. */
 function unfollowed(followed: WalFollowed, header: WalFileHeader, index: WalIndexView): WalStep {
   // The file has what was settled already; the index, if anything, the restart that comes next.
-  if (index.mxFrame === 0) return followed.settled?.bytes === header.bytes ? NOTHING : WAIT;
-  return unknown('a generation of the -wal began unseen', true);
+  const isSettled = followed.settled?.bytes === header.bytes;
+  if (index.mxFrame === 0) return isSettled ? NOTHING : WAIT;
+  return unknown('a generation of the -wal began unseen', !isSettled);
 }
 
 /**
  * At the first fsync of a header: whether exactly one restart lies between the generation that is followed, or settled, and
  * this one. Each restart counts the first salt up by one, in the index too, where a writer that died or rolled back has left
- * it.
+ * it. `index`: undefined when the writer keeps it in its memory; the header tells then.
  */
 export function isNextGeneration(
   followed: WalFollowed,
@@ -131,11 +144,15 @@ export function isNextGeneration(
   const last = followed.generation ?? followed.settled;
   if (!last) return false;
   const salt1 = index ? index.salt1 : header.salt1;
-  // A writer that has rolled back before it committed anything in this generation has begun it with the same salts.
-  if (followed.generation === undefined || followed.frame === 0) {
-    if (salt1 === last.salt1) return true;
-  }
-  return salt1 === (last.salt1 + 1) >>> 0;
+  if (followed.generation === undefined || followed.frame > 0) return isNextSalt(last.salt1, salt1);
+  // When nothing was committed in it, as its writer has rolled back, the next one has the same salts, without a restart.
+  const before = (index && followed.indexSalt1) ?? last.salt1;
+  return salt1 === before || isNextSalt(last.salt1, salt1);
+}
+
+/** Whether a -wal was started over once between the two. */
+function isNextSalt(before: number, after: number): boolean {
+  return after === (before + 1) >>> 0;
 }
 
 export function sameSalts(

@@ -10,11 +10,12 @@
  */
 import fs from 'node:fs';
 import { WAL_FRAME_HEADER_BYTES } from '../sqlite/wal.ts';
-import { beginRead, endRead, type WalRead } from '../sqlite/wal-locks.ts';
+import { beginRead, endRead, isMarked, type WalRead } from '../sqlite/wal-locks.ts';
+import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import { shmAccess } from './shm-access.ts';
 import { sameSalts } from './wal-follow.ts';
-import { readWalIndex } from './wal-index-file.ts';
+import { readWalIndex, type WalIndexView } from './wal-index-file.ts';
 
 /** A -wal may grow to this, or to the size of its database, before it is let go. */
 const HELD_BYTES_MIN = 16 << 20;
@@ -23,18 +24,26 @@ const ATTEMPTS = 20;
 interface Hold {
   readonly fd: number;
   readonly read: WalRead;
+  /** How often the database file had been written then. */
+  readonly writes: number;
 }
 
 export class WalGuard {
   #hold: Hold | undefined;
 
-  /** Whether nothing uncaptured can lie between the captured end of the generation and the next one. */
-  get holdsEnd(): boolean {
-    return this.#hold?.read.slot === 0;
+  /**
+   * Whether nothing uncaptured can lie between the captured end of the generation and the next one. A connection that went over
+   * to locking_mode=EXCLUSIVE heeds no mark; but it must write to the database file before it starts over what it has committed.
+   */
+  holdsEnd(ctx: EngineContext, db: Database): boolean {
+    const hold = this.#hold;
+    if (hold?.read.slot !== 0) return false;
+    ctx.drainEvents();
+    return db.writes.count === hold.writes;
   }
 
   /** After a capture: holds what is behind it. Never waits, and keeps what it has when it cannot get the next. */
-  advance(db: Database): void {
+  advance(ctx: EngineContext, db: Database): void {
     const { generation, frame } = db.wal.followed;
     const index = generation && readWalIndex(db.files);
     if (index === 'unused') this.release(db);
@@ -45,10 +54,9 @@ export class WalGuard {
     }
     const isAllCaptured = index.mxFrame === frame;
     const isInFile = isAllCaptured && index.backfilled === frame;
-    const before = this.#hold?.read;
-    const isGood = before && sameSalts(before.header, index);
-    if (isGood && (before.slot === 0 ? isInFile : !isInFile && before.mark === index.mxFrame))
-      return;
+    const before = this.#hold;
+    if (before && this.#isGood(db, before, index, isInFile)) return;
+    ctx.drainEvents();
     const next = this.#take(db, isInFile ? frame : undefined);
     if (!next) return;
     this.release(db);
@@ -64,6 +72,13 @@ export class WalGuard {
     fs.closeSync(hold.fd);
   }
 
+  /** Whether there is nothing better to hold. Another connection that recovers the index resets the marks. */
+  #isGood(db: Database, { fd, read }: Hold, index: WalIndexView, isInFile: boolean): boolean {
+    if (!sameSalts(read.header, index)) return false;
+    if (read.slot === 0) return isInFile;
+    return !isInFile && read.mark === index.mxFrame && isMarked(shmAccess(db.files, fd), read);
+  }
+
   /** `end`: the frame at which slot 0 may be taken. */
   #take(db: Database, end: number | undefined): Hold | undefined {
     const fd = db.files.openAgain('shm', 'r+');
@@ -73,7 +88,9 @@ export class WalGuard {
       const read = beginRead(shm, { fromFile: end !== undefined });
       if (read === 'busy') break;
       if (read === 'retry') continue;
-      if (read.slot > 0 || read.header.mxFrame === end) return { fd, read };
+      if (read.slot > 0 || read.header.mxFrame === end) {
+        return { fd, read, writes: db.writes.count };
+      }
       endRead(shm, read);
     }
     fs.closeSync(fd);

@@ -1,5 +1,5 @@
 /** Reading the header of a live wal-index: both copies must agree, or a writer is at it. */
-import { DMS_BYTE, WAL_LOCK_BASE, WAL_WRITE_SLOT } from '../sqlite/locks.ts';
+import { DMS_BYTE } from '../sqlite/locks.ts';
 import { parseWalIndexHeader, WAL_INDEX_HEADER_BYTES } from '../sqlite/wal-index.ts';
 import type { DatabaseFiles } from './files.ts';
 
@@ -47,9 +47,4 @@ export function readWalIndex(files: DatabaseFiles): WalIndexView | 'unstable' | 
     };
   }
   return 'unstable';
-}
-
-/** Whether somebody is in a write transaction, or checkpoints and resets the -wal. */
-export function isBeingWritten(files: DatabaseFiles): boolean {
-  return files.exists('shm') && !files.couldLock('shm', 'read', WAL_LOCK_BASE + WAL_WRITE_SLOT, 1);
 }

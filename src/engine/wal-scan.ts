@@ -35,6 +35,29 @@ export function readFrameHeader(db: Database, frame: number, pageSize: number): 
   return frameHeaderBytes.toString('latin1', 0, read);
 }
 
+/**
+ * Whether the frames of a generation are still there, whose header may be written over already: the next generation is
+ * written from frame 1 on. Not when that is certain of neither: SQLite may leave it without salts.
+ */
+export function stillBears(db: Database, { pageSize, salt1, salt2 }: WalFileHeader): boolean {
+  const read = db.files.read('wal', frameHeaderBytes, frameOffset(1, pageSize));
+  if (read < WAL_FRAME_HEADER_BYTES) return true;
+  return frameHeaderBytes.readUInt32BE(8) === salt1 && frameHeaderBytes.readUInt32BE(12) === salt2;
+}
+
+/** Whether a frame is there that may be of the generation: with its salts, or without any. */
+export function scansAsOf(db: Database, generation: WalFileHeader, frame: number): boolean {
+  const read = db.files.read('wal', frameHeaderBytes, frameOffset(frame, generation.pageSize));
+  return read === WAL_FRAME_HEADER_BYTES && mayBeOf(generation, frameHeaderBytes, 0);
+}
+
+/** SQLite writes frames without salts where it mends them at the commit, and before 3.51 left some so. */
+function mayBeOf({ salt1, salt2 }: WalFileHeader, bytes: Buffer, at: number): boolean {
+  if (bytes.readUInt32BE(at) === 0) return false;
+  const [a, b] = [bytes.readUInt32BE(at + 8), bytes.readUInt32BE(at + 12)];
+  return (a === salt1 && b === salt2) || (a === 0 && b === 0);
+}
+
 /** Frames from one place on. */
 export interface ScannedFrames {
   /** The newest frame of each page. */
@@ -54,8 +77,7 @@ export interface ScannedFrames {
 }
 
 /**
- * The frames after..upTo of a generation, whatever their checksums: SQLite writes frames without salts and checksums
- * where it mends them at the commit, and before 3.51 left some so. Ends early at a frame that is not of the generation: the
+ * The frames after..upTo of a generation, whatever their checksums. Ends early at a frame that is not of the generation: the
  * caller says whether it had to get to `upTo`.
  */
 export function* scanFrames(
@@ -64,7 +86,7 @@ export function* scanFrames(
   after: number,
   upTo = Number.MAX_SAFE_INTEGER,
 ): Task<ScannedFrames> {
-  const { pageSize, salt1, salt2 } = generation;
+  const { pageSize } = generation;
   const frameBytes = pageSize + WAL_FRAME_HEADER_BYTES;
   const perChunk = Math.max(1, Math.floor(CHUNK_BYTES / frameBytes));
   const frames = new Map<number, number>();
@@ -81,9 +103,7 @@ export function* scanFrames(
     const whole = Math.floor(read / frameBytes);
     for (let i = 0, at = 0; i < whole; i++, at += frameBytes) {
       const pgno = into.readUInt32BE(at);
-      const [a, b] = [into.readUInt32BE(at + 8), into.readUInt32BE(at + 12)];
-      const isOurs = (a === salt1 && b === salt2) || (a === 0 && b === 0);
-      if (pgno === 0 || !isOurs) break scan;
+      if (!mayBeOf(generation, into, at)) break scan;
       frames.set(pgno, ++last);
       const size = into.readUInt32BE(at + 4);
       endsWithCommit = size !== 0;

@@ -74,6 +74,11 @@ export function beginRead(
   return { slot, mark, header };
 }
 
+/** Whether the mark of a snapshot is still there: a connection that recovers the index resets those that it can. */
+export function isMarked(shm: ShmAccess, { slot, mark }: WalRead): boolean {
+  return slot === 0 || readU32(shm, readMarkOffset(slot)) === mark;
+}
+
 /** Lets go of a snapshot. */
 export function endRead(shm: ShmAccess, read: WalRead): void {
   shm.unlock(WAL_READ_SLOT(read.slot), 1);

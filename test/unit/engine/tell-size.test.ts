@@ -22,7 +22,7 @@ async function leaveIndex(file: string): Promise<void> {
   await gone;
 }
 
-it('tells the size without a lock on the database: somebody may be about to close it, or to change its mode', () =>
+it('tells the size without a lock on the database, and not while a connection has that to itself: it heeds no other lock', () =>
   withFolder(async (folder) => {
     const node = new NodeStand(path.join(folder, 'node'));
     const fds: number[] = [];
@@ -50,6 +50,10 @@ it('tells the size without a lock on the database: somebody may be about to clos
       assert.equal(tellSize(db), 'told', 'nothing is to be done where the mount serves the file');
       Reflect.deleteProperty(db.files, 'mayBeMapped');
       db.files.openAgain = openAgain;
+      assert.equal(tellSize(db), 'not-yet', 'a connection is alone on the file');
+      assert.equal(pageCount(), 0);
+      fs.closeSync(closing);
+      fds.pop();
       assert.equal(tellSize(db), 'told');
       assert(pageCount() > 0);
     } finally {

@@ -90,6 +90,11 @@ test('a restart that the index announces ends the generation; a header that nobo
   const from = followed(FIRST, 3);
   const announced = sight({ header: FIRST, frameHeader: 'frame 3', index: index(2, 0) });
   assert.equal(nextStep(from, announced).kind, 'ended');
+  // The index was made once more from a -wal in which no frame is valid, or started over more than once.
+  for (const salt1 of [1, 3]) {
+    const forgotten = sight({ header: FIRST, frameHeader: 'frame 3', index: index(salt1, 0) });
+    assert.equal(nextStep(from, forgotten).kind, 'unknown');
+  }
   assert.equal(nextStep(from, sight({ header: SECOND, index: index(2, 0) })).kind, 'wait');
 });
 
@@ -98,6 +103,8 @@ test('a generation that began unseen is unknown, and its writers do not sync', (
   assert(step.kind === 'unknown' && step.isUnsynced);
   const after = nextStep(settledAt(FIRST), sight({ header: SECOND, index: index(2, 4) }));
   assert(after.kind === 'unknown' && after.isUnsynced);
+  const settled = nextStep(settledAt(FIRST), sight({ header: FIRST, index: index(1, 4) }));
+  assert(settled.kind === 'unknown' && !settled.isUnsynced, 'its sync was seen');
 });
 
 test('one that is the first of its file, or before which the end was held, begins at frame 0', () => {
@@ -105,6 +112,7 @@ test('one that is the first of its file, or before which the end was held, begin
   for (const [before, parts] of [
     [NOT_FOLLOWED, { isFirstGeneration: true }],
     [followed(FIRST, 3), { isEndHeld: true }],
+    [settledAt(FIRST), { isEndHeld: true }],
   ] as const) {
     const step = nextStep(before, { ...seen, ...parts });
     assert(step.kind === 'frames', JSON.stringify(before));
@@ -133,7 +141,12 @@ test('at the first sync of a header, one restart is told from several by what th
 });
 
 test('a header that was rolled back and written once more comes after the same generation', () => {
-  assert(isNextGeneration(settledAt(SECOND), generation(2, 7), index(2, 0)));
   assert(isNextGeneration(atStart(SECOND), generation(2, 7), index(2, 0)));
+  // Salts that a writer drew for itself, of which the index knows after a commit only.
+  assert(isNextGeneration(atStart(generation(55), 0), generation(77), index(0, 0)));
+  assert(isNextGeneration(atStart(generation(55), 0), generation(56), index(56, 0)));
+  assert(!isNextGeneration(atStart(generation(55), 0), generation(78), index(78, 0)));
+  // What is settled may have had commits.
+  assert(!isNextGeneration(settledAt(SECOND), generation(2, 7), index(2, 0)));
   assert(!isNextGeneration(followed(SECOND, 4), generation(2, 7), index(2, 0)));
 });
