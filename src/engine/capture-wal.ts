@@ -126,8 +126,9 @@ export function* endHeld(ctx: EngineContext, db: Database, operation: HeldOperat
       const header = readWalFileHeader(db);
       const isKnown = db.wal.followed.generation?.bytes === header?.bytes;
       if (!header || isKnown || index === 'unstable') return;
-      if (index === 'unused') setFollowed(db, atStart(header));
-      else if (index.mxFrame === 0) setFollowed(db, atStart(header, index.salt1));
+      if (index !== 'unused' && index.mxFrame > 0) return;
+      setFollowed(db, atStart(header, index === 'unused' ? undefined : index.salt1));
+      db.wal.isUnsynced = false;
       return;
     }
     case 'truncate':

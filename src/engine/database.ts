@@ -30,7 +30,7 @@ export interface WalFollow {
   cursor: WalCursor | undefined;
   /** On a primary. */
   followed: WalFollowed;
-  /** On a primary: a generation began without a sync of its header, as under synchronous=OFF. */
+  /** On a primary: this generation, or one before it since the last that was, began without a sync, as under synchronous=OFF. */
   isUnsynced: boolean;
   readonly guard: WalGuard;
   /** The newest captured (on a replica: applied) frame of each page in this generation. */

@@ -28,6 +28,8 @@ const BUSY_PATIENCE_MS = 1000;
 const TELL_SIZE_MS = 1;
 const TELL_SIZE_TRIES = 12;
 const BUSY_REST_MS = 1;
+/** For a name to be looked up while an operation is held back: 1 ms each. */
+const LOOK_UP_TRIES = 1000;
 /** Writes that no journal explains are compared once they pause. */
 const QUIET_MS = 5;
 
@@ -191,7 +193,7 @@ export class Follower {
     let outcome: CaptureOutcome;
     let readersKnow = true;
     try {
-      outcome = yield* capture(this.#ctx, db, held);
+      outcome = yield* this.#captureOpened(db, held);
       if (db.position.txid !== before) {
         yield* verifyStrictly(this.#ctx, db, () => capture(this.#ctx, db));
       } else if (outcome === 'done' && !held && watch.sizeTries < TELL_SIZE_TRIES) {
@@ -212,6 +214,23 @@ export class Follower {
       ? undefined
       : this.#ctx.clockMs() + TELL_SIZE_MS * 2 ** watch.sizeTries++;
     return outcome;
+  }
+
+  /**
+   * What a held operation ends can be captured now only, so names that must be looked up are waited for. Not while it is a
+   * removal, whose directory the kernel keeps locked: then the look-up waits for us. Throws OpenWouldBlock then.
+   */
+  *#captureOpened(db: Database, held: HeldOperation | undefined): Task<CaptureOutcome> {
+    const waits = held === 'header-sync' || held === 'truncate';
+    for (let tries = 0; ; tries++) {
+      try {
+        return yield* capture(this.#ctx, db, held);
+      } catch (error) {
+        if (!(error instanceof OpenWouldBlock) || !waits || tries >= LOOK_UP_TRIES) throw error;
+      }
+      yield LOOK_UP_MS;
+      if (this.#ctx.isDetached()) return 'busy';
+    }
   }
 
   /** The same, again and again as long as locks keep us from reading, until that time of the clock. */
