@@ -362,7 +362,15 @@ export class Engine {
 
   #resume({ token, errno, perform }: Resumption, answer: string | undefined): void {
     if (answer !== undefined) this.shared.setAnswer(answer);
-    getxattrExists(this.options.mountDir, resumeName(token, errno, perform));
+    const { mountDir } = this.options;
+    if (getxattrExists(mountDir, resumeName(token, errno, perform))) return;
+    // While the node stops, the mount may be gone, and all that was held with it.
+    if (this.#state !== 'attached') return;
+    throw new LiteFsError(
+      'FUSE_UNAVAILABLE',
+      `${mountDir} does not lead to the mount of this node any more, whose files are in use: it was unmounted (umount -l), or something is mounted over it`,
+      { hint: 'Start the node again; it then mounts its files anew.' },
+    );
   }
 
   #emitEntry(db: Database, entry: StoredEntry, bytes: Uint8Array | undefined): void {

@@ -30,7 +30,10 @@ export interface MountEventParts {
   /** Whether changes are captured: on a primary, while attached. */
   readonly captures: () => boolean;
   readonly halts: HaltWriter;
-  /** Lets a held operation go on; `answer` is the content of the virtual file that is opened. */
+  /**
+   * Lets a held operation go on; `answer` is the content of the virtual file that is opened. Throws FUSE_UNAVAILABLE when
+   * the mount is not to be reached: the application would wait for ever.
+   */
   readonly resume: (how: Resumption, answer?: string) => void;
   readonly emitDropped: (db: Database) => void;
 }

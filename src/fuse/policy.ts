@@ -117,7 +117,7 @@ export interface TreePolicy {
   /**
    * Somebody asks for the extended attribute `name` of the root of the mount: if it is the agreed sign
    * that a deferred operation may go on, says which, and how. The tree then does so, replies to it, and says that
-   * there is no such attribute.
+   * the attribute is there and empty; that there is none when it holds back no such operation.
    *
    * It is no look-up of a name since that waits for its directory, which the kernel keeps locked as
    * long as an unlink, a rename or a create in it is held back. Nothing is locked for an attribute.

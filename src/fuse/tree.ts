@@ -151,12 +151,13 @@ export class Tree {
     return undefined;
   }
 
-  /** Ends a request that was held back. */
-  resume({ token, errno: error, perform }: Resumption): void {
+  /** Ends a request that was held back. @returns false when none of that token is */
+  resume({ token, errno: error, perform }: Resumption): boolean {
     const held = this.deferrals.take(token);
-    if (!held) return;
+    if (!held) return false;
     const done = error === 0 || perform ? held.goOn() : undefined;
     const outcome = error === 0 ? done : -error;
     if (outcome !== undefined) this.device.reply(held.asker, outcome);
+    return true;
   }
 }

@@ -38,9 +38,9 @@ export function getAttribute(tree: Tree, request: Request): Outcome {
   const name = request.string(8);
   if (request.nodeId === ROOT_ID) {
     const resumed = tree.policy.resumed(name, request.asker);
+    // An empty value says that it goes on: what else may be at the engine's path has no such attribute.
     if (resumed) {
-      tree.resume(resumed);
-      return -errno.ENODATA;
+      return tree.resume(resumed) ? valueOrLength(tree, 0, request.u32(0)) : -errno.ENODATA;
     }
   }
   if (node.isVirtual) return -errno.ENODATA;

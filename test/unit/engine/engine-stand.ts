@@ -10,7 +10,11 @@ import type {
   EngineOptions,
   EngineRequest,
 } from '../../../src/engine/protocol.ts';
+import type { DeferredOperation } from '../../../src/fuse/policy.ts';
+import { resumeName } from '../../../src/mount/names.ts';
 import { SharedState } from '../../../src/mount/shared-state.ts';
+import { checked, cString } from '../../../src/os/libc.ts';
+import { setxattr } from '../../../src/os/xattr.ts';
 import { createLayout, layoutOf } from '../../../src/store/layout.ts';
 import { runSql } from './sql.ts';
 
@@ -82,6 +86,13 @@ export class EngineStand {
   async commit(name: string, sql: string): Promise<void> {
     runSql(this.file(name), sql);
     await this.call('flush', {});
+  }
+
+  /** An operation that the mount holds back. The tree has its place: the sign to go on is an attribute that it has. */
+  hold(operation: DeferredOperation): void {
+    const sign = cString(resumeName(operation.token, 0));
+    checked('setxattr', setxattr(cString(this.#tree), sign, Buffer.alloc(1), 0, 0));
+    this.engine.mountMessage({ kind: 'deferred', operation });
   }
 
   /** Asks as main does, and works until the answer is there. */

@@ -196,7 +196,7 @@ test('a transaction of a node with the halt lock that is half written is capture
     const done = stand.call('haltCommit', { database: NAME, source: { bytes: rest[0] } });
     await stand.until('half of it', () => writes === 2);
     const open = { token: 1n, kind: 'open', path: `${NAME}-pos` } as const;
-    stand.engine.mountMessage({ kind: 'deferred', operation: open });
+    stand.hold(open);
     await done;
     await stand.call('haltReturn', { database: NAME });
     await stand.call('flush', {});
