@@ -1,7 +1,7 @@
 /**
  * An administrator (or a script that cleans up) takes the mount out of the tree while applications have files of it open. The
- * engine lets held operations go on by the path of the mount, which leads elsewhere then: before that was noticed, it waited for
- * ever in its fsync of the -wal, with every thread of the node at rest.
+ * engine lets held operations go on by the path of the mount, which leads elsewhere then: before that was noticed, the
+ * application waited for ever in its fsync of the -wal, with every thread of the node at rest.
  */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
