@@ -17,6 +17,7 @@ import { makeShipped } from '../build/shipped.ts';
 const USAGE = `usage: npm run torture -- power [options]
 
   --cuts N      how often the power goes, in all (500)
+  --minutes N   begins no cluster after that time
   --per-life N  how often in each life (12); a cluster has two, one after another
   --events N    what happens to the nodes in each life (8)
   --keep DIR    keeps disks, logs and findings of the first failures of each kind there
@@ -36,6 +37,7 @@ export async function power(args: string[]): Promise<boolean> {
     args,
     options: {
       cuts: { type: 'string', default: '500' },
+      minutes: { type: 'string', default: 'Infinity' },
       'per-life': { type: 'string', default: '12' },
       events: { type: 'string', default: '8' },
       keep: { type: 'string' },
@@ -57,7 +59,9 @@ export async function power(args: string[]): Promise<boolean> {
     console.log('ending after this cluster; once more to end at once');
     isInterrupted = true;
   });
-  while (run.counts.cuts < Number(values.cuts) && !isInterrupted) {
+  const untilMs = performance.now() + Number(values.minutes) * 60_000;
+  const isEnough = () => run.counts.cuts >= Number(values.cuts) || performance.now() > untilMs;
+  while (!isEnough() && !isInterrupted) {
     // The first cluster has the seed that was asked for.
     const seed = run.clusters++ === 0 ? random.seed : random.below(0x7fffffff);
     console.log(`cluster ${run.clusters}, seed ${seed}, after ${run.counts.cuts} cuts`);

@@ -11,6 +11,8 @@ const BALANCE = 1000;
 const PAD_BYTES_MAX = 1100;
 /** How many of the newest transactions the database tells of. */
 const NOTES_KEPT = 50;
+/** More than any check makes. */
+const STATES_MAX = 1_000_000;
 
 /** Which state a database is in. */
 export interface BankState {
@@ -127,6 +129,7 @@ export function faultOf(db: Sqlite.Database): string | undefined {
   if (check !== 'ok') return `integrity_check: ${String(check).slice(0, 200)}`;
   const state = stateOf(db);
   if (!state) return undefined;
+  if (!(state.k >= 0 && state.k <= STATES_MAX)) return `state ${state.k} cannot be`;
   const epochs = new Map(
     db.prepare('SELECT first, epoch FROM epochs').raw().all() as [number, number][],
   );

@@ -38,13 +38,13 @@ export function chooseCut(life: Life, random: SeededRandom): Cut {
   const survivors = notes.filter(({ note }) => note.kind === 'survivors');
   const first = notes.find(({ note }) => note.kind === 'done')?.at ?? 0;
   const chance = random.below(10);
-  if (chance < 3 && survivors.length > 0) {
+  if (chance < 4 && survivors.length > 0) {
     const { at, note } = random.pick(survivors);
     const n = note.kind === 'survivors' ? note.n : 0;
     return { at, fates, seed, survivors: life.survivors[n] };
   }
   let at = first + random.below(life.records.length - first);
-  if (chance < 7) {
+  if (chance < 8) {
     const i = random.below(events.length);
     const until = events[i + 1]?.at ?? life.records.length;
     at = events[i].at + random.below(Math.min(SOON_RECORDS, until - events[i].at + 1));

@@ -1,13 +1,15 @@
 /**
  * What a position says of pages, computed from the pages alone and by no code of the engine: the database checksum is the
- * XOR of the CRC-64/ISO of each page number and page, bit 63 set, but for the lock page (docs/protocol.md).
+ * XOR of the CRC-64/ISO of each page number and page, bit 63 set, but for the lock page (docs/protocol.md). And what a log
+ * says of positions.
  */
 import fs from 'node:fs';
 import path from 'node:path';
+import { LtxDecoder } from '../../../src/ltx/decoder.ts';
+import { memorySource } from '../../../src/ltx/sources.ts';
 
 const POLYNOMIAL_HIGH = 0xd8000000;
 const LOCK_OFFSET = 0x40000000;
-const LTX_HEADER_BYTES = 100;
 
 const low = new Uint32Array(256);
 const high = new Uint32Array(256);
@@ -53,26 +55,33 @@ function hex(word: number): string {
   return (word >>> 0).toString(16).padStart(8, '0');
 }
 
-/** The highest TXID that the log of a database on disk tells of, whole entries only; 0 without one. */
+/** The highest TXID of which the log of a database on disk has all, checksums included; 0 without one. */
 export function highestTxidIn(dataDir: string, database: string): number {
   const dir = path.join(dataDir, 'ltx', database);
   let highest = 0;
   for (const name of fs.existsSync(dir) ? fs.readdirSync(dir) : []) {
     const bytes = fs.readFileSync(path.join(dir, name));
-    if (name.endsWith('.ltx')) highest = Math.max(highest, maxTxidOf(bytes));
+    if (name.endsWith('.ltx')) highest = Math.max(highest, maxTxidOf(bytes) ?? 0);
     if (!name.endsWith('.seg')) continue;
     for (let at = 0; at + 4 <= bytes.length; ) {
       const length = bytes.readUInt32BE(at);
-      const entry = bytes.subarray(at + 4, at + 4 + length);
-      if (length < LTX_HEADER_BYTES || entry.length < length) break;
-      highest = Math.max(highest, maxTxidOf(entry));
+      const txid = maxTxidOf(bytes.subarray(at + 4, at + 4 + length));
+      // What comes behind a torn entry nobody can find.
+      if (txid === undefined) break;
+      highest = Math.max(highest, txid);
       at += 4 + length;
     }
   }
   return highest;
 }
 
-function maxTxidOf(ltx: Buffer): number {
-  if (ltx.length < LTX_HEADER_BYTES || ltx.toString('latin1', 0, 4) !== 'LTX1') return 0;
-  return Number(ltx.readBigUInt64BE(24));
+/** undefined for what is no whole entry. */
+function maxTxidOf(ltx: Buffer): number | undefined {
+  try {
+    const decoder = new LtxDecoder(memorySource(ltx));
+    decoder.finish();
+    return decoder.header.maxTxid;
+  } catch {
+    return undefined;
+  }
 }

@@ -28,24 +28,22 @@ export class Probe {
   #child: ChildProcess | undefined;
   #lines: AsyncIterator<string> | undefined;
 
-  /** `writable`: SQLite may recover it, as the first application does; else it is opened read-only. */
+  /**
+   * `writable`: SQLite may recover it, as the first application does; else it is opened read-only. What hangs or ends the
+   * process that reads it is a fault of it.
+   */
   async look(file: string, writable = false): Promise<Sighting> {
     if (!this.#child) this.#start();
     this.#child?.stdin?.write(`${JSON.stringify({ file, writable })}\n`);
     let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
-        this.close();
-        reject(new Error(`${file} could not be read within ${ANSWER_MS_MAX} ms`));
-      }, ANSWER_MS_MAX);
+    const late = new Promise<undefined>((resolve) => {
+      timer = setTimeout(() => resolve(undefined), ANSWER_MS_MAX);
     });
-    try {
-      const answer = await Promise.race([this.#lines?.next(), late]);
-      if (!answer || answer.done) throw new Error('the probe has ended');
-      return JSON.parse(answer.value) as Sighting;
-    } finally {
-      clearTimeout(timer);
-    }
+    const answer = await Promise.race([this.#lines?.next(), late]);
+    clearTimeout(timer);
+    if (answer && !answer.done) return JSON.parse(answer.value) as Sighting;
+    this.close();
+    return { exists: true, fault: answer ? 'it ends who reads it' : 'it cannot be read in time' };
   }
 
   close(): void {

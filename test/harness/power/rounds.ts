@@ -122,8 +122,8 @@ async function goOn(
 }
 
 function chooseScenario(cut: Cut, random: SeededRandom): Scenario {
-  const possible = SCENARIOS.filter((one) => cut.survivors || !NEEDS_SURVIVORS.includes(one));
-  return random.pick(possible);
+  if (cut.survivors && random.below(3) > 0) return random.pick(NEEDS_SURVIVORS);
+  return random.pick(SCENARIOS.filter((one) => !NEEDS_SURVIVORS.includes(one)));
 }
 
 async function playCut(

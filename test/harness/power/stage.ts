@@ -157,11 +157,10 @@ export class Stage {
     for (const { name } of this.#settings.banks) await inSync(primary, replica, name);
   }
 
-  /** A replica's logs begin in the middle of the histories, as those of old databases do: it has a short retention. */
-  async logsBeginLater(): Promise<void> {
-    const { replica } = this.nodes;
+  /** The logs of a node begin in the middle of the histories, as those of old databases do: it has a short retention. */
+  async logsBeginLater(role: NodeRole = 'replica'): Promise<void> {
     await until('logs begin later', async () => {
-      const { databases } = await replica.info();
+      const { databases } = await this.nodes[role].info();
       return databases.every(({ log }) => Number.parseInt(log.firstTxid, 16) > 1);
     });
   }
