@@ -4,6 +4,7 @@
  */
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { SQLITE_NAMES } from '../../test/harness/sqlite-builds.ts';
 import { checkStates, countsOf } from '../../test/harness/states/check.ts';
 import { makeShipped } from '../build/shipped.ts';
 
@@ -13,6 +14,7 @@ const USAGE = `usage: npm run torture -- states [options]
   --minutes N          begins no round after that time
   --seed N             of the first round; the others have the next ones (at random, or $LITEFS_LITE_SEED)
   --only WORDS         rounds with all of these in their plan, such as "savepoints, wal"
+  --sqlites NAMES      of the writers (debian,newest,oldest)
   --transactions N     of each writer in a round (60)
   --readers N          on the replica (2)
   --passthrough WHAT   of the nodes: auto, off, or one after the other (both)
@@ -32,6 +34,7 @@ export async function states(args: string[]): Promise<boolean> {
       rounds: { type: 'string', default: '2000' },
       minutes: { type: 'string' },
       seed: { type: 'string', default: process.env.LITEFS_LITE_SEED },
+      sqlites: { type: 'string', default: SQLITE_NAMES.join() },
       only: { type: 'string', default: '' },
       transactions: { type: 'string', default: '60' },
       readers: { type: 'string', default: '2' },
@@ -54,6 +57,7 @@ export async function states(args: string[]): Promise<boolean> {
   const summary = await checkStates({
     rounds: Number(values.rounds),
     seed: Number(values.seed ?? Math.floor(Math.random() * 2 ** 30)),
+    sqlites: SQLITE_NAMES.filter((name) => values.sqlites.split(',').includes(name)),
     isWanted: (plan) => words.every((word) => plan.includes(word)),
     transactions: Number(values.transactions),
     readers: Number(values.readers),

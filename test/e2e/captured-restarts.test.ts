@@ -15,7 +15,7 @@ import { debianDriver, Scene } from '../harness/states/scene.ts';
 
 const CHECKPOINT = 'PRAGMA wal_checkpoint(PASSIVE)';
 /** One in ten may go by unnoticed: the engine has looked in between. */
-const TURNS = 3;
+const TURNS = 5;
 const { program, skip } = await debianDriver();
 
 describePair('a -wal whose header is written twice with the same salts', (pair) => {

@@ -10,18 +10,24 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SeededRandom } from '../harness/random.ts';
+import { buildSqlites, SQLITE_NAMES } from '../harness/sqlite-builds.ts';
 import { checkStates, countsOf } from '../harness/states/check.ts';
 
 const ROUNDS = 10;
 const TRANSACTIONS = 30;
 /** A machine that has more to do makes fewer rounds. */
 const MS_MAX = 60_000;
+const FAULTS =
+  'what captured-late-sync, alone-after-kill, captured-mode-switches and replica-any-mode have todo, by chance';
 
-test('every state of the log is one that SQLite has published', { todo: true }, async (t) => {
+test('every state of the log is one that SQLite has published', { todo: FAULTS }, async (t) => {
   const { seed } = new SeededRandom();
+  // The first build takes longer than the rounds do, and is not to take their time.
+  const { programs } = await buildSqlites(SQLITE_NAMES);
   const startedMs = performance.now();
   const summary = await checkStates({
     rounds: ROUNDS,
+    sqlites: SQLITE_NAMES,
     seed,
     transactions: TRANSACTIONS,
     readers: 1,
@@ -32,4 +38,5 @@ test('every state of the log is one that SQLite has published', { todo: true }, 
   t.diagnostic(countsOf(summary));
   for (const missing of summary.missing) t.diagnostic(`not built: ${missing}`);
   assert.deepEqual(summary.faults, [], `LITEFS_LITE_SEED=${seed}`);
+  assert(summary.states > 0 || programs.size === 0, 'it has looked at nothing');
 });

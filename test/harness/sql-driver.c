@@ -7,6 +7,7 @@
  *   close US connection
  *   die   US when (before, after) US call US count US end of the file's name
  *   watch US file US query US integrity_check each so many US reopen each so many US busy timeout, ms US read-only
+ *         US stay in each so many, ms
  *
  * Each is answered with one line: `ok` US rows (columns by |, rows by RS), or `error` US statement US code US message.
  * watch goes on until the next line comes: that query must answer `ok` and a number that does not fall, in every read
@@ -46,6 +47,8 @@ const char *sqlite3_libversion(void);
 #define COMPLAINTS_MAX 5
 /* Between two reads: others want a processor too. */
 #define REST_US 2000
+/* Transactions between two that are held open. */
+#define STAY_EACH 6
 #define US '\x1f'
 #define RS '\x1e'
 
@@ -264,7 +267,7 @@ static int step(sqlite3 *db, const char *sql, struct rows *rows, long *busy) {
 static void do_watch(char **args) {
   const char *file = args[0], *query = args[1];
   int check_each = atoi(args[2]), reopen_each = atoi(args[3]);
-  int timeout = atoi(args[4]), readonly = atoi(args[5]);
+  int timeout = atoi(args[4]), readonly = atoi(args[5]), stay_ms = atoi(args[6]);
   long transactions = 0, busy = 0, lowest = -1, highest = -1;
   sqlite3 *db = NULL;
   complaint_count = 0;
@@ -295,6 +298,7 @@ static void do_watch(char **args) {
       if (check_each > 0 && turn % check_each == 0 && step(db, "PRAGMA integrity_check", &rows, &busy)) {
         if (strcmp(rows.text, "ok") != 0) complain("damaged", NULL, rows.text);
       }
+      if (stay_ms > 0 && turn % STAY_EACH == 0) usleep(stay_ms * 1000);
       /* The same snapshot still. */
       rows.length = 0;
       if (step(db, query, &rows, &busy)) {
@@ -323,7 +327,7 @@ int main(void) {
     int args;
     void (*run)(char **);
   } commands[] = {{"open", 4, do_open}, {"run", 2, do_run},     {"close", 1, do_close},
-                  {"die", 4, do_die},   {"watch", 6, do_watch}, {NULL, 0, NULL}};
+                  {"die", 4, do_die},   {"watch", 7, do_watch}, {NULL, 0, NULL}};
   char *line = NULL;
   size_t room = 0;
   while (getline(&line, &room, stdin) > 0) {

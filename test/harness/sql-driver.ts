@@ -39,6 +39,8 @@ export interface WatchOptions {
   /** A new connection for each so many; 0: one for all. */
   readonly reopenEach: number;
   readonly timeoutMs: number;
+  /** How long some of the transactions are held open. */
+  readonly stayMs: number;
   readonly readonly: boolean;
 }
 
@@ -126,10 +128,9 @@ export class SqlDriver {
    * same transaction. Ends when the returned function is called.
    */
   watch(file: string, query: string, options: WatchOptions): () => Promise<Watched> {
-    const { checkEach, reopenEach, timeoutMs, readonly } = options;
-    const each = [checkEach, reopenEach, timeoutMs].map(String);
-    const sql = query.replaceAll(/\s+/g, ' ');
-    const done = this.#request('watch', file, sql, ...each, readonly ? '1' : '0');
+    const { checkEach, reopenEach, timeoutMs, readonly, stayMs } = options;
+    const numbers = [checkEach, reopenEach, timeoutMs, Number(readonly), stayMs].map(String);
+    const done = this.#request('watch', file, query.replaceAll(/\s+/g, ' '), ...numbers);
     return async (): Promise<Watched> => {
       this.#process.stdin?.write('close\x1f0\n');
       this.#waiting.push(() => {});

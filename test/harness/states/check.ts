@@ -16,6 +16,7 @@ const CONFIG = {
 
 export interface CheckOptions {
   readonly rounds: number;
+  readonly sqlites: readonly SqliteName[];
   /** Of the first round; each further one has the next that `isWanted` agrees to. */
   readonly seed: number;
   /** Asked of the plan in words. */
@@ -42,7 +43,7 @@ export interface CheckSummary extends Omit<RoundReport, 'faults'> {
 }
 
 export async function checkStates(options: CheckOptions): Promise<CheckSummary> {
-  const { programs, missing } = await buildSqlites();
+  const { programs, missing } = await buildSqlites(options.sqlites);
   const reports: RoundReport[] = [];
   const faults: string[] = [];
   if (programs.size === 0) return summary(reports, faults, missing);

@@ -40,13 +40,28 @@ export class Inspector {
     try {
       const view = await this.#primaryView(fault);
       this.#views.push(view);
-      await this.#isFollowed(view.position);
+      await this.followed(view.position);
       this.#judgeCommits(view.published, fault);
       const differs = difference(view.image, imageOf(replica.file(name), { readonly: true }));
       if (differs !== undefined) fault(`${replica.name} is not ${primary.name}: ${differs}`);
     } catch (error) {
       fault((error as Error).message);
     }
+  }
+
+  /** Resolves when the replica is at that position; the primary's present one. */
+  async followed(position?: string): Promise<void> {
+    const { primary, replica, name } = this.#of;
+    const wanted = position ?? (await primary.position(name));
+    let theirs = '';
+    await until(
+      () => `${replica.name} is at ${wanted}; it is at ${theirs}`,
+      async () => {
+        theirs = await replica.position(name);
+        return theirs === wanted;
+      },
+      FOLLOW_MS_MAX,
+    );
   }
 
   /** Rebuilds all states of the log, which must pass what was seen. */
@@ -72,19 +87,6 @@ export class Inspector {
     } finally {
       db.close();
     }
-  }
-
-  async #isFollowed(position: string): Promise<void> {
-    const { replica, name } = this.#of;
-    let theirs = '';
-    await until(
-      () => `${replica.name} is at ${position}; it is at ${theirs}`,
-      async () => {
-        theirs = await replica.position(name);
-        return theirs === position;
-      },
-      FOLLOW_MS_MAX,
-    );
   }
 
   #judgeCommits(published: string, fault: (text: string) => void): void {

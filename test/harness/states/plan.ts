@@ -39,6 +39,8 @@ export interface RoundPlan {
   readonly kills: boolean;
   /** The engine of the primary is stopped for moments. */
   readonly pauses: boolean;
+  /** Of the primary, in the end. */
+  readonly restart: 'none' | 'stop' | 'kill';
 }
 
 export interface PlanChoices {
@@ -50,6 +52,7 @@ export interface PlanChoices {
 const PAGE_SIZES = [512, 1024, 1024, 4096, 4096, 4096, 8192, 32768];
 const AUTOCHECKPOINTS = [0, 1, 5, 20, 60, 200, 1000, 10_000];
 const CACHE_PAGES = [10, 20, 40, 60];
+const RESTARTS = ['none', 'none', 'none', 'none', 'none', 'none', 'stop', 'kill'] as const;
 const DURABLE: readonly Mode[] = ['wal', 'wal', 'wal', 'delete', 'truncate', 'persist'];
 
 export function planOf(seed: number, choices: PlanChoices): RoundPlan {
@@ -76,6 +79,7 @@ export function planOf(seed: number, choices: PlanChoices): RoundPlan {
     isRead: !isAlone && random.below(2) === 0,
     kills: random.below(2) === 0,
     pauses: random.below(3) === 0,
+    restart: random.pick(RESTARTS),
   };
 }
 
@@ -93,5 +97,6 @@ export function describePlan(plan: RoundPlan): string {
     ...(plan.isRead ? ['read'] : []),
     ...(plan.kills ? ['kills'] : []),
     ...(plan.pauses ? ['pauses'] : []),
+    ...(plan.restart === 'none' ? [] : [`then a ${plan.restart}`]),
   ].join(', ');
 }

@@ -3,15 +3,17 @@
  * holds, and what both nodes show.
  */
 import { setTimeout as wait } from 'node:timers/promises';
-import { inSync, type TestNode } from '../cluster.ts';
+import { unmount } from '../../../src/os/mounts.ts';
+import type { TestNode } from '../cluster.ts';
 import { whileEngineStands } from '../paused-thread.ts';
 import { SeededRandom } from '../random.ts';
 import { SqlDriver, type Watched } from '../sql-driver.ts';
 import type { SqliteName } from '../sqlite-builds.ts';
-import { CHECK, creation } from './bank.ts';
+import { creation } from './bank.ts';
 import { Inspector } from './inspector.ts';
 import { Ledger } from './ledger.ts';
 import type { RoundPlan } from './plan.ts';
+import { type ReaderParts, Readers } from './readers.ts';
 import { Writer } from './writer.ts';
 
 const CREATION_TIMES_MAX = 40;
@@ -19,6 +21,8 @@ const PAUSE_MS_MAX = 40;
 const BETWEEN_PAUSES_MS_MAX = 150;
 const INTEGRITY_EACH = 8;
 const REOPEN_EACH = 5;
+const STAY_MS = 25;
+const READERS = ['newest', 'debian', 'oldest'] as const;
 
 export interface RoundParts {
   readonly plan: RoundPlan;
@@ -63,8 +67,9 @@ class Round {
   readonly #inspector: Inspector;
   readonly #faults: string[] = [];
   readonly #writers: Writer[];
-  /** Whatever else was started. */
-  readonly #drivers: SqlDriver[] = [];
+  readonly #readers: Readers[] = [];
+  /** By those of the replica. */
+  #seen: readonly Watched[] = [];
   #isOver = false;
 
   constructor(parts: RoundParts) {
@@ -80,13 +85,54 @@ class Round {
   }
 
   async run(): Promise<RoundReport> {
-    const { plan, primary, replica } = this.#parts;
-    const from = primary.log.length;
+    const { plan, primary } = this.#parts;
+    const from = this.#nodes.map((node) => node.log.length);
+    try {
+      await this.#live();
+      if (plan.restart !== 'none') await this.#restart(plan.restart);
+      await this.#judgeNodes(from);
+    } catch (error) {
+      this.#faults.push((error as Error).message);
+    }
+    const compared = `compared every page of ${this.#name}`;
+    return {
+      commits: this.#ledger.committed.size,
+      states: this.#inspector.states,
+      reads: sumOf(this.#seen, ({ transactions }) => transactions),
+      busy: sumOf(this.#seen, ({ busy }) => busy),
+      kills: this.#ledger.kills,
+      pauses: this.#ledger.pauses,
+      lost: this.#ledger.lost.size,
+      comparisons: primary.log.slice(from[0]).filter(({ msg }) => msg.includes(compared)).length,
+      faults: [...this.#ledger.faults, ...this.#inspector.faults, ...this.#faults],
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#isOver = true;
+    await Promise.all([...this.#writers, ...this.#readers].map((started) => started.kill()));
+  }
+
+  get #nodes(): readonly [TestNode, TestNode] {
+    return [this.#parts.primary, this.#parts.replica];
+  }
+
+  #program(name: SqliteName): string {
+    const { programs } = this.#parts;
+    return programs.get(name) ?? ([...programs.values()][0] as string);
+  }
+
+  /** From the first statement to the last state of the log. */
+  async #live(): Promise<void> {
+    const { plan, isBusyFault } = this.#parts;
     await this.#create();
-    await inSync(primary, replica, this.#name);
-    const readers = this.#watchReplica();
-    const stopReading = plan.isRead ? this.#watchPrimary() : undefined;
-    const pausing = plan.pauses ? this.#pause() : undefined;
+    await this.#inspector.followed();
+    const onReplica = this.#readReplica();
+    const onPrimary = plan.isRead ? this.#readPrimary() : undefined;
+    // Said when all has ended, with the plan.
+    const pausing = plan.pauses
+      ? this.#pause().catch(({ message }) => this.#faults.push(message))
+      : undefined;
     await Promise.all(this.#writers.map((writer) => writer.run()));
     this.#isOver = true;
     await pausing;
@@ -95,75 +141,73 @@ class Round {
     await Promise.all(this.#writers.map((writer) => writer.end()));
     await this.#inspector.compare('when its writers have gone');
     this.#inspector.judgeLog();
-    if (stopReading) this.#watched('the primary', await stopReading(), true);
-    const seen = await Promise.all(readers.map((stop) => stop()));
-    for (const watched of seen) this.#watched('the replica', watched, this.#parts.isBusyFault);
-    this.#judgeNodes(from);
-    const sum = (of: (watched: Watched) => number) => seen.reduce((all, one) => all + of(one), 0);
-    return {
-      commits: this.#ledger.committed.size,
-      states: this.#inspector.states,
-      reads: sum(({ transactions }) => transactions),
-      busy: sum(({ busy }) => busy),
-      kills: this.#ledger.kills,
-      pauses: this.#ledger.pauses,
-      lost: this.#ledger.lost.size,
-      comparisons: this.#logged(from, `compared every page of ${this.#name}`),
-      faults: [...this.#ledger.faults, ...this.#inspector.faults, ...this.#faults],
-    };
-  }
-
-  async close(): Promise<void> {
-    this.#isOver = true;
-    await Promise.all([...this.#writers, ...this.#drivers].map((started) => started.kill()));
-  }
-
-  #program(name: SqliteName): string {
-    const { programs } = this.#parts;
-    return programs.get(name) ?? ([...programs.values()][0] as string);
-  }
-
-  #start(name: SqliteName): SqlDriver {
-    const driver = new SqlDriver(this.#program(name));
-    this.#drivers.push(driver);
-    return driver;
+    if (onPrimary) this.#judge('primary', await onPrimary.stop(), true);
+    this.#seen = await onReplica.stop();
+    this.#judge('replica', this.#seen, isBusyFault);
   }
 
   async #create(): Promise<void> {
     const { plan } = this.#parts;
-    const driver = this.#start(plan.sqlites[0]);
-    await driver.open(this.#file);
-    await driver.mustRun([
-      `PRAGMA page_size=${plan.pageSize}`,
-      `PRAGMA auto_vacuum=${plan.autoVacuum}`,
-      `PRAGMA journal_mode=${plan.mode}`,
-      `PRAGMA synchronous=${plan.synchronous}`,
-      ...creation(Math.min(CREATION_TIMES_MAX, plan.pageSize / 32)),
-    ]);
-    await driver.end();
+    const driver = new SqlDriver(this.#program(plan.sqlites[0]));
+    try {
+      await driver.open(this.#file);
+      await driver.mustRun([
+        `PRAGMA page_size=${plan.pageSize}`,
+        `PRAGMA auto_vacuum=${plan.autoVacuum}`,
+        `PRAGMA journal_mode=${plan.mode}`,
+        `PRAGMA synchronous=${plan.synchronous}`,
+        ...creation(Math.min(CREATION_TIMES_MAX, plan.pageSize / 32)),
+      ]);
+    } finally {
+      await driver.end();
+    }
   }
 
-  #watchReplica(): (() => Promise<Watched>)[] {
-    const { replica, readers } = this.#parts;
-    return Array.from({ length: readers }, (_, index) => {
-      const driver = this.#start(index % 2 === 0 ? 'newest' : 'debian');
-      return driver.watch(replica.file(this.#name), CHECK, {
+  #readReplica(): Readers {
+    const { replica, readers, plan } = this.#parts;
+    const names = Array.from({ length: readers }, (_, i) => READERS[i % READERS.length]);
+    return this.#read({
+      file: replica.file(this.#name),
+      programs: names.map((name) => this.#program(name)),
+      options: {
         checkEach: INTEGRITY_EACH,
-        reopenEach: index === 0 ? 0 : REOPEN_EACH,
+        reopenEach: REOPEN_EACH,
         timeoutMs: 0,
+        stayMs: STAY_MS,
         readonly: true,
-      });
+      },
+      seed: plan.seed,
     });
   }
 
-  #watchPrimary(): () => Promise<Watched> {
-    return this.#start('newest').watch(this.#file, CHECK, {
-      checkEach: 0,
-      reopenEach: 0,
-      timeoutMs: 10_000,
-      // Only who may write can roll back what a killed writer has left.
-      readonly: false,
+  #readPrimary(): Readers {
+    // Only who may write can roll back what a killed writer has left.
+    const options = { checkEach: 0, reopenEach: 0, timeoutMs: 10_000, stayMs: STAY_MS };
+    return this.#read({
+      file: this.#file,
+      programs: [this.#program('newest')],
+      options: { ...options, readonly: false },
+      seed: this.#parts.plan.seed,
     });
+  }
+
+  #read(parts: ReaderParts): Readers {
+    const readers = new Readers(parts);
+    this.#readers.push(readers);
+    readers.start();
+    return readers;
+  }
+
+  /** The node goes and comes back, when nobody has the database open. */
+  async #restart(how: 'stop' | 'kill'): Promise<void> {
+    const { primary } = this.#parts;
+    if (how === 'stop') await primary.stop();
+    else {
+      await primary.kill();
+      unmount(primary.mount, { detach: true });
+    }
+    await primary.start();
+    await this.#inspector.compare(`after a ${how} of the primary`);
   }
 
   async #pause(): Promise<void> {
@@ -176,28 +220,32 @@ class Round {
     }
   }
 
-  #watched(where: string, { busy, complaints }: Watched, isBusyFault: boolean): void {
+  #judge(where: string, seen: readonly Watched[], isBusyFault: boolean): void {
+    const busy = sumOf(seen, (watched) => watched.busy);
+    if (isBusyFault && busy > 0) {
+      this.#faults.push(`readers of the ${where} met SQLITE_BUSY ${busy} times`);
+    }
     const lost = this.#ledger.lost.size > 0;
-    if (isBusyFault && busy > 0)
-      this.#faults.push(`a reader of ${where} met SQLITE_BUSY ${busy} times`);
-    for (const complaint of complaints) {
+    for (const complaint of seen.flatMap(({ complaints }) => complaints)) {
       if (lost && complaint.startsWith('went back')) continue;
-      this.#faults.push(`a reader of ${where}: ${complaint}`);
+      this.#faults.push(`a reader of the ${where}: ${complaint}`);
     }
   }
 
-  #logged(from: number, text: string): number {
-    return this.#parts.primary.log.slice(from).filter(({ msg }) => msg.includes(text)).length;
-  }
-
-  #judgeNodes(from: number): void {
-    for (const node of [this.#parts.primary, this.#parts.replica]) {
-      const lines = node.log.slice(node === this.#parts.primary ? from : 0);
-      for (const { level, msg } of lines) {
-        if (msg.includes(this.#name) && /^(?:warn|error|fatal)$/i.test(level)) {
-          this.#faults.push(`${node.name} says: ${msg}`);
-        }
+  /** What the nodes have said of the database, and how it is. */
+  async #judgeNodes(from: readonly number[]): Promise<void> {
+    for (const [index, node] of this.#nodes.entries()) {
+      for (const { level, msg } of node.log.slice(from[index])) {
+        const isBad = level === 'warn' || level === 'error' || level === 'fatal';
+        if (isBad && msg.includes(this.#name)) this.#faults.push(`${node.name} says: ${msg}`);
       }
+      const { databases } = await node.info();
+      const found = databases.find(({ name }) => name === this.#name);
+      if (found?.state !== 'ok') this.#faults.push(`${node.name} has it as ${found?.state}`);
     }
   }
+}
+
+function sumOf<T>(all: readonly T[], of: (one: T) => number): number {
+  return all.reduce((sum, one) => sum + of(one), 0);
 }

@@ -144,7 +144,6 @@ export class Scene {
     await Promise.all(this.#drivers.map((driver) => driver.end()));
     await inspector.compare('when it is closed');
     inspector.judgeLog();
-    console.log(this.#pair.primary.log.filter((l) => l.msg.includes(this.name)).map((l) => l.msg));
     assert.deepEqual(inspector.faults, []);
   }
 }

@@ -5,6 +5,7 @@ import { CHECK, HISTORY } from './bank.ts';
 import type { Ledger } from './ledger.ts';
 
 const PAGES_NAMED_MAX = 8;
+const BYTES_SHOWN = 8;
 /** Of the header: 2 says WAL, which a file in memory cannot have. */
 const VERSION_OFFSETS = [18, 19];
 
@@ -31,7 +32,9 @@ export function difference(ours: Buffer, theirs: Buffer): string | undefined {
     if (!a.equals(b)) pages.push(at / size + 1);
   }
   const named = pages.slice(0, PAGES_NAMED_MAX).join(' ');
-  return `${pages.length} of ${Math.ceil(ours.length / size)} pages differ, the first are ${named}`;
+  const at = ours.findIndex((byte, index) => byte !== theirs[index]);
+  const [a, b] = [ours, theirs].map((image) => image.toString('hex', at, at + BYTES_SHOWN));
+  return `${pages.length} of ${Math.ceil(ours.length / size)} pages differ, the first are ${named}: at ${at} ${a}, not ${b}`;
 }
 
 /** What a node has shown of a database. */

@@ -96,9 +96,9 @@ export class Writer {
     }
   }
 
-  /** Gives back a lock that keeps readers out, if it has one. */
+  /** Gives back locks that keep readers out, if it has some: from a -wal without a -shm there is no other way back. */
   async settle(): Promise<void> {
-    await this.#run(['PRAGMA locking_mode=normal', 'SELECT count(*) FROM sqlite_master']);
+    if (this.#parts.plan.theme === 'exclusive') await this.#reopen();
   }
 
   /** Lets it close the database, or leaves that to its end. */
@@ -121,8 +121,8 @@ export class Writer {
       `PRAGMA cache_size=${plan.cachePages}`,
     ]);
     await this.#run([`PRAGMA wal_autocheckpoint=${plan.autocheckpoint}`]);
-    const listed = await this.#run([HISTORY]);
-    if (listed.ok) ledger.recovered(listed.rows[0].split(',').map(Number), committed);
+    const [listed] = await this.#rows([HISTORY]);
+    if (listed !== undefined) ledger.recovered(listed.split(',').map(Number), committed);
     // The modes with a rollback journal are each connection's own.
     if ((await this.#mode()) !== 'wal' && plan.mode !== 'wal') {
       await this.#run([`PRAGMA journal_mode=${plan.mode}`]);
@@ -130,8 +130,13 @@ export class Writer {
   }
 
   async #mode(): Promise<string> {
-    const result = await this.#run(['SELECT 1 FROM sqlite_master LIMIT 1', 'PRAGMA journal_mode']);
-    return result.ok ? result.rows[1] : '';
+    const rows = await this.#rows(['SELECT 1 FROM sqlite_master LIMIT 1', 'PRAGMA journal_mode']);
+    return rows[1] ?? '';
+  }
+
+  async #rows(statements: readonly string[]): Promise<readonly string[]> {
+    const result = await this.#run(statements);
+    return result.ok ? result.rows : [];
   }
 
   async #reopen(): Promise<void> {
@@ -256,13 +261,15 @@ export class Writer {
 
   #setting(): string {
     const random = this.#random;
-    switch (random.below(4)) {
+    switch (random.below(5)) {
       case 0:
         return `PRAGMA synchronous=${random.pick(SYNCHRONOUS)}`;
       case 1:
         return `PRAGMA wal_autocheckpoint=${random.pick([0, 1, 10, 100, 1000, 10_000])}`;
       case 2:
         return `PRAGMA cache_size=${10 + random.below(60)}`;
+      case 3:
+        return `PRAGMA mmap_size=${random.pick([0, 100_000, 2 ** 24])}`;
       default:
         return `PRAGMA journal_size_limit=${random.pick([-1, 0, 20_000, 200_000])}`;
     }
