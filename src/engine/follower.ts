@@ -182,6 +182,8 @@ export class Follower {
     const watch = this.#watch(db);
     watch.touched = false;
     const { writes } = db;
+    // A -wal that was removed explains nothing.
+    db.files.closeReplaced();
     if (writes.any && !writes.isBeingCut(this.#ctx.clockMs())) {
       const explanation = explanationOfWrites(this.#ctx, db);
       // Its beginning is among the events by now.

@@ -46,7 +46,8 @@ export class WalGuard {
   advance(ctx: EngineContext, db: Database): void {
     const { generation, frame } = db.wal.followed;
     const index = generation && readWalIndex(db.files);
-    if (index === 'unused') this.release(db);
+    // A connection that recovers the index needs all slots, in old versions of SQLite for good.
+    if (index === 'unused' || index === 'unstable') this.release(db);
     if (!index || typeof index === 'string' || !sameSalts(index, generation)) return;
     if (isTooLong(db, index.mxFrame * (generation.pageSize + WAL_FRAME_HEADER_BYTES))) {
       this.release(db);

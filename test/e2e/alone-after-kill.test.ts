@@ -19,18 +19,12 @@ import { Scene } from '../harness/states/scene.ts';
 const { programs, missing } = await buildSqlites(['oldest']);
 const program = programs.get('oldest') ?? '';
 const skip = program === '' && `no driver: ${missing}`;
-/** What the engine does with 'unstable' in WalGuard.advance(): nothing. */
-const KEPT =
-  'the engine keeps its read mark of a wal-index that is being made, for ever: SQLITE_PROTOCOL';
 /** nanosleep, clock_nanosleep. */
 const SLEEPS = process.arch === 'arm64' ? ['101', '115'] : ['35', '230'];
 
 describePair('an application that comes after one that was killed', (pair) => {
   for (const synchronous of ['off', 'normal', 'full']) {
-    test(`meets no lock, synchronous=${synchronous}`, {
-      skip,
-      todo: synchronous !== 'full' && KEPT,
-    }, async (t) => {
+    test(`meets no lock, synchronous=${synchronous}`, { skip }, async (t) => {
       const name = `killed-${synchronous}.db`;
       const scene = await Scene.make(t, pair, program, { name, mode: 'wal', synchronous });
       const writer = await scene.connect();
