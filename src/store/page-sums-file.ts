@@ -10,9 +10,10 @@
  *     32      32    zero
  *     4096    8*n   checksum of page 1, page 2, …, u64 little-endian
  *
- * It is written in place, changed blocks first and the header last, each on the disk before what follows. A crash in between
- * leaves entries newer than the header; the log from that TXID on sets them again, and the XOR over
- * the table must then equal the log's last checksum, or the table is not used. So the log must be on the disk first.
+ * It is written in place, changed blocks first and the header last, each on the disk before what follows; what the header
+ * counts no more is cut off behind that. A crash in between leaves entries newer than the header; the log from that TXID
+ * on sets them again, and the XOR over the table must then equal the log's last checksum, or the table is not used. So
+ * the log must be on the disk first. A table that the log does not lead to takes the place of the old one as a whole.
  */
 import fs from 'node:fs';
 import path from 'node:path';
@@ -31,7 +32,7 @@ export interface StoredSums {
 }
 
 /**
- * Writes what changed since the last save (all of it when the file is new); it is on the disk then. The caller has the log up
+ * Writes what changed since the last save (all of it when there is no file yet); it is on the disk then. The caller has the log up
  * to `position` on the disk. Throws what the disk says.
  */
 export function savePageSums(
@@ -40,39 +41,56 @@ export function savePageSums(
   position: Position,
   pageSize: number,
 ): void {
-  const fresh = !fs.existsSync(file);
-  const fd = fs.openSync(file, fresh ? 'w+' : 'r+', 0o600);
+  if (!fs.existsSync(file)) {
+    replacePageSums(file, sums, position, pageSize);
+    return;
+  }
+  const fd = fs.openSync(file, 'r+');
   try {
-    const table = sums.view();
-    const bytes = new Uint8Array(table.buffer, table.byteOffset, table.byteLength);
-    if (fresh) {
-      writeAll(fd, bytes, TABLE_OFFSET);
-    } else {
-      for (const block of sums.dirtyBlockNumbers()) {
-        const start = block * PAGES_PER_BLOCK * 8;
-        if (start >= bytes.length) continue;
-        writeAll(fd, bytes.subarray(start, start + PAGES_PER_BLOCK * 8), TABLE_OFFSET + start);
-      }
+    const bytes = bytesOf(sums);
+    for (const block of sums.dirtyBlockNumbers()) {
+      const start = block * PAGES_PER_BLOCK * 8;
+      if (start >= bytes.length) continue;
+      writeAll(fd, bytes.subarray(start, start + PAGES_PER_BLOCK * 8), TABLE_OFFSET + start);
     }
-    fs.ftruncateSync(fd, TABLE_OFFSET + bytes.length);
+    const end = TABLE_OFFSET + bytes.length;
+    const { size } = fs.fstatSync(fd);
+    if (size < end) fs.ftruncateSync(fd, end);
     fs.fdatasyncSync(fd);
-    const header = Buffer.alloc(HEADER_BYTES);
-    header.write(MAGIC, 'latin1');
-    header.writeBigUInt64LE(BigInt(position.txid), 8);
-    header.writeBigUInt64LE(position.checksum, 16);
-    header.writeUInt32LE(pageSize, 24);
-    header.writeUInt32LE(sums.pageCount, 28);
-    writeAll(fd, header, 0);
+    writeAll(fd, encodeHeader(sums, position, pageSize), 0);
     fs.fdatasyncSync(fd);
-    if (fresh) syncDirectory(path.dirname(file));
-    sums.markSaved();
-  } catch (error) {
-    // Of a half that is new nobody would write the rest.
-    if (fresh) fs.rmSync(file, { force: true });
-    throw error;
+    if (size > end) fs.ftruncateSync(fd, end);
   } finally {
     fs.closeSync(fd);
   }
+  sums.markSaved();
+}
+
+/** Writes the whole table, which the next start finds, or the one before it: no log is needed. Throws what the disk says. */
+export function replacePageSums(
+  file: string,
+  sums: PageSums,
+  position: Position,
+  pageSize: number,
+): void {
+  const fresh = `${file}.tmp`;
+  try {
+    const fd = fs.openSync(fresh, 'w', 0o600);
+    try {
+      writeAll(fd, encodeHeader(sums, position, pageSize), 0);
+      fs.ftruncateSync(fd, TABLE_OFFSET);
+      writeAll(fd, bytesOf(sums), TABLE_OFFSET);
+      fs.fdatasyncSync(fd);
+    } finally {
+      fs.closeSync(fd);
+    }
+    fs.renameSync(fresh, file);
+  } catch (error) {
+    fs.rmSync(fresh, { force: true });
+    throw error;
+  }
+  syncDirectory(path.dirname(file));
+  sums.markSaved();
 }
 
 /** undefined when there is no table, or none that makes sense. Its checksum is not judged here. */
@@ -107,6 +125,21 @@ export function loadPageSums(file: string): StoredSums | undefined {
   } finally {
     fs.closeSync(fd);
   }
+}
+
+function bytesOf(sums: PageSums): Uint8Array {
+  const table = sums.view();
+  return new Uint8Array(table.buffer, table.byteOffset, table.byteLength);
+}
+
+function encodeHeader(sums: PageSums, position: Position, pageSize: number): Buffer {
+  const header = Buffer.alloc(HEADER_BYTES);
+  header.write(MAGIC, 'latin1');
+  header.writeBigUInt64LE(BigInt(position.txid), 8);
+  header.writeBigUInt64LE(position.checksum, 16);
+  header.writeUInt32LE(pageSize, 24);
+  header.writeUInt32LE(sums.pageCount, 28);
+  return header;
 }
 
 function writeAll(fd: number, bytes: Uint8Array, position: number): void {

@@ -59,7 +59,7 @@ function withUpkeep(t: TestContext, body: (stand: Stand) => void): Promise<void>
   });
 }
 
-function refuse(t: TestContext, method: 'fdatasyncSync' | 'ftruncateSync', code: string): void {
+function refuse(t: TestContext, method: 'fdatasyncSync' | 'writeSync', code: string): void {
   t.mock.method(fs, method, () => {
     throw Object.assign(new Error(`${code}: refused`), { code, errno: -1 });
   });
@@ -76,7 +76,7 @@ test('page checksums that cannot be saved are saved later, and those of others m
     assert.deepEqual(loadPageSums(second.db.sumsFile)?.position, second.db.position);
 
     fs.rmdirSync(first.db.sumsFile);
-    refuse(t, 'ftruncateSync', 'ENOSPC');
+    refuse(t, 'writeSync', 'ENOSPC');
     due();
     assert.notEqual(first.db.sums.dirtyBlocks, 0);
     t.mock.restoreAll();
@@ -87,7 +87,7 @@ test('page checksums that cannot be saved are saved later, and those of others m
 
     first.sql('INSERT INTO t VALUES(1);');
     first.capture(true);
-    refuse(t, 'ftruncateSync', 'ENOSPC');
+    refuse(t, 'writeSync', 'ENOSPC');
     due();
     assert.equal(warnings.length, 2, 'and once more when it had been well');
   }));

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { decodeSums, encodeSums, PAGES_PER_BLOCK, PageSums } from '../../../src/store/page-sums.ts';
-import { loadPageSums, savePageSums } from '../../../src/store/page-sums-file.ts';
+import { loadPageSums, replacePageSums, savePageSums } from '../../../src/store/page-sums-file.ts';
 import { withFolder } from '../os/folder.ts';
 
 const FLAG = 1n << 63n;
@@ -124,6 +124,55 @@ describe('on disk', () => {
         fs.writeFileSync(file, bytes);
         assert.equal(loadPageSums(file), undefined, `${bytes.length} bytes`);
       }
+    }));
+
+  it('what the header counts is there, whatever reaches the disk: it is cut off last, and put there first', (t) =>
+    withTable(3 * PAGES_PER_BLOCK, (file, sums) => {
+      const calls = (save: () => void) => {
+        const made: string[] = [];
+        for (const call of ['writeSync', 'ftruncateSync', 'fdatasyncSync'] as const) {
+          const real = fs[call].bind(fs) as (...args: unknown[]) => unknown;
+          t.mock.method(fs, call, (...args: unknown[]) => {
+            made.push(call.slice(0, -4));
+            return real(...args);
+          });
+        }
+        save();
+        t.mock.restoreAll();
+        return made.join(' ');
+      };
+      sums.resize(PAGES_PER_BLOCK);
+      sums.set(1, 9n);
+      const cut = calls(() => savePageSums(file, sums, position, 512));
+      assert.equal(cut, 'write fdatasync write fdatasync ftruncate');
+      // The last page is the lock page, which nobody sets.
+      sums.resize(2 * PAGES_PER_BLOCK + 1);
+      sums.set(2 * PAGES_PER_BLOCK, 9n);
+      const grown = calls(() => savePageSums(file, sums, position, 512));
+      assert.equal(grown, 'write ftruncate fdatasync write fdatasync');
+      assert.deepEqual(loadPageSums(file)?.sums.view(), sums.view());
+    }));
+
+  it('a table that takes the place of another is all there, or not at all', (t) =>
+    withTable(600, (file, sums) => {
+      const before = fs.readFileSync(file);
+      const real = fs.fdatasyncSync.bind(fs);
+      t.mock.method(fs, 'fdatasyncSync', (fd: number) => {
+        assert(fs.readFileSync(file).equals(before));
+        real(fd);
+      });
+      sums.set(1, 9n);
+      replacePageSums(file, sums, { txid: 3, checksum: sums.checksum }, 512);
+      t.mock.restoreAll();
+      assert.equal(loadPageSums(file)?.position.txid, 3);
+      assert.deepEqual(loadPageSums(file)?.sums.view(), sums.view());
+      t.mock.method(fs, 'renameSync', () => {
+        throw Object.assign(new Error('ENOSPC: refused'), { code: 'ENOSPC', errno: -28 });
+      });
+      assert.throws(() => replacePageSums(file, sums, position, 512), /ENOSPC/);
+      t.mock.restoreAll();
+      assert.equal(loadPageSums(file)?.position.txid, 3);
+      assert.deepEqual(fs.readdirSync(path.dirname(file)), [path.basename(file)]);
     }));
 
   it('a crash between blocks and header shows in the XOR', () =>
