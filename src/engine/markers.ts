@@ -5,7 +5,14 @@
  * last capture: between that and the unmount an application may still commit, and nobody captures it.
  */
 import { errorText, isOutsideFault } from '../errors.ts';
-import { type FileLook, lookAt, sameLook, saveMarker, syncBeforeMarkers } from '../store/marker.ts';
+import {
+  type FileLook,
+  lookAt,
+  sameLook,
+  saveMarker,
+  syncBeforeMarkers,
+  type WalEnd,
+} from '../store/marker.ts';
 import { savePageSums } from '../store/page-sums-file.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
@@ -103,7 +110,13 @@ function writeMarker(
     });
     return;
   }
-  saveMarker(db.markerFile, { position: db.position, database, wal });
+  saveMarker(db.markerFile, { position: db.position, database, wal, walEnd: walEndOf(db) });
+}
+
+/** On a primary how far it was followed, on a replica what was appended. */
+function walEndOf({ wal }: Database): WalEnd | undefined {
+  const end = wal.followed.generation ? wal.followed : wal.cursor;
+  return end && { frame: end.frame, checksum1: end.checksum1, checksum2: end.checksum2 };
 }
 
 /** A look at the files as they are. */

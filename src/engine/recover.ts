@@ -2,7 +2,8 @@
  * What a start does before mounting, with the backing tree to itself: finish what SQLite left unfinished, and
  * find out where each database stands.
  *
- * After a clean stop the marker says that nothing has changed since, and the page checksums are taken as they are.
+ * After a clean stop the marker says that nothing has changed since, and the page checksums are taken as they are. That counts
+ * only if the -wal, too, gives what was captured from it.
  * Otherwise every page is compared with them: on a primary what differs becomes a transaction; on a
  * replica it is redone (redo.ts), or the database is set aside.
  */
@@ -18,6 +19,7 @@ import {
   isDatabaseHeader,
   parseDbHeader,
 } from '../sqlite/db-header.ts';
+import { WAL_HEADER_BYTES, walCursorAtStart } from '../sqlite/wal.ts';
 import type { StoredEntry } from '../store/log-files.ts';
 import { lookAt, type Marker, sameLook, takeMarker } from '../store/marker.ts';
 import { PageSums } from '../store/page-sums.ts';
@@ -31,6 +33,7 @@ import { redo } from './redo.ts';
 import type { Task } from './scheduler.ts';
 import { finishSqliteRecovery } from './sqlite-recovery.ts';
 import { finishUnfinished } from './unfinished.ts';
+import { readWalFileHeader, scanChain } from './wal-scan.ts';
 
 /** In which the node serves from now on, and in which it last did. */
 export interface Roles {
@@ -58,7 +61,8 @@ export function* recoverDatabase(
   const clean =
     marker !== undefined &&
     sameLook(marker.database, lookAt(file)) &&
-    sameLook(marker.wal, lookAt(db.files.backingPath('wal')));
+    sameLook(marker.wal, lookAt(db.files.backingPath('wal'))) &&
+    (yield* walEndsAsMarked(db, marker));
   finishUnfinished(db);
   // A replica's -wal has what its log has. It may have been written before the log was flushed.
   const isRedone = formerRole === 'replica' && !clean && !hasHotJournal(db);
@@ -103,6 +107,25 @@ export function restorePosition(ctx: EngineContext, db: Database): void {
   restoreSums(ctx, db);
   db.sums = new PageSums();
   db.pageSize = 0;
+}
+
+/**
+ * What SQLite takes from a -wal is up to the first frame that is not valid. That may be less than was captured by the wal-index,
+ * which is no more, or other frames: a look tells of neither.
+ */
+function* walEndsAsMarked(db: Database, { wal, walEnd }: Marker): Task<boolean> {
+  if (!wal || wal.size <= WAL_HEADER_BYTES) return true;
+  const header = readWalFileHeader(db);
+  const cursor = header && (yield* scanChain(db, walCursorAtStart(header))).cursor;
+  // It may be removed next.
+  db.files.close('wal');
+  return (
+    cursor !== undefined &&
+    walEnd !== undefined &&
+    cursor.frame === walEnd.frame &&
+    cursor.checksum1 === walEnd.checksum1 &&
+    cursor.checksum2 === walEnd.checksum2
+  );
 }
 
 /** After a clean stop: whether the table is that of the marker. A table that was lost is made from the file once more. */

@@ -16,10 +16,19 @@ export interface FileLook {
   readonly ino: string;
 }
 
+/** How far a -wal was captured: the last frame, and the cumulative checksum behind it. */
+export interface WalEnd {
+  readonly frame: number;
+  readonly checksum1: number;
+  readonly checksum2: number;
+}
+
 export interface Marker {
   readonly position: Position;
   readonly database: FileLook;
   readonly wal: FileLook | null;
+  /** undefined when that was not known: then a -wal with frames is one of which nothing can be told. */
+  readonly walEnd?: WalEnd;
 }
 
 /** Has the disk have all that was written below a directory, and on its file system. Throws what the disk says. */

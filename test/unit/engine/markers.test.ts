@@ -3,7 +3,10 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { formatPosition } from '../../../src/ltx/position.ts';
 import { layoutOf } from '../../../src/store/layout.ts';
+import { lookAt } from '../../../src/store/marker.ts';
+import { databaseImage, positionOf } from '../../harness/image.ts';
 import { withFolder } from '../os/folder.ts';
 import { EngineStand } from './engine-stand.ts';
 import { runSql } from './sql.ts';
@@ -48,6 +51,49 @@ test('a commit between the last capture and the unmount is captured by the next 
     assert.equal(next.database(NAME).position.txid, txid + 1);
     next.die();
   }));
+
+/** Has the marker hold how the files look now: what was done to them changed nothing that a look shows. */
+function lookUnchanged(stand: EngineStand): void {
+  const { markerFile } = stand.database(NAME);
+  const marker = JSON.parse(fs.readFileSync(markerFile, 'utf8'));
+  marker.database = lookAt(Buffer.from(stand.file(NAME)));
+  marker.wal = lookAt(Buffer.from(`${stand.file(NAME)}-wal`));
+  fs.writeFileSync(markerFile, JSON.stringify(marker));
+}
+
+// Whatever the -wal had, these started at the position of the marker, and the database was another.
+for (const [what, change] of [
+  ['has lost its end', (wal: string) => overwriteLast(wal)],
+  [
+    'was written by a commit that nothing shows',
+    (wal: string) => runSql(wal.slice(0, -'-wal'.length), 'INSERT INTO t VALUES(2);'),
+  ],
+] as const) {
+  test(`a marker beside a -wal that ${what} does not count`, () =>
+    withPrimary(async (stand, dir) => {
+      await stand.commit(NAME, 'INSERT INTO t VALUES(1);');
+      await stand.stop();
+      const { txid } = stand.database(NAME).position;
+      change(`${stand.file(NAME)}-wal`);
+      lookUnchanged(stand);
+      const next = await nextStart(dir);
+      assert.equal(next.logged(COMPARED).length, 1);
+      const { position } = next.database(NAME);
+      assert.equal(position.txid, txid + 1);
+      assert.equal(
+        positionOf(position.txid, databaseImage(stand.file(NAME))),
+        formatPosition(position),
+      );
+      next.die();
+    }));
+}
+
+/** The last byte, which belongs to the page of a commit frame. */
+function overwriteLast(file: string): void {
+  const bytes = fs.readFileSync(file);
+  bytes[bytes.length - 1] ^= 0x55;
+  fs.writeFileSync(file, bytes);
+}
 
 test('a last capture that locks kept from reading leaves no marker', () =>
   withPrimary(async (stand, dir) => {
