@@ -229,7 +229,7 @@ function* applyDrop(
 ): Task<void> {
   yield* untilRemovable(ctx, db.files);
   const emit = record(ctx, db, pending.input, checked);
-  dropFiles(db);
+  yield* insist(ctx, db, () => asTask(() => dropFiles(db)));
   emit();
   pending.done(undefined, db.position);
 }
@@ -248,8 +248,6 @@ function* applyAlone(ctx: EngineContext, db: Database, pending: PendingApply): T
     pageSize: header.pageSize,
     pageCount: header.commit,
     *pages(write) {
-      // The log is what the next start would finish it from.
-      if (db.lent) db.log.sync();
       yield* withLtxInput(pending.input, function* (source): Task<void> {
         const decoder = new LtxDecoder(source);
         for (let page = decoder.next(), count = 1; page; page = decoder.next(), count++) {

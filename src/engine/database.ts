@@ -101,7 +101,7 @@ export class Database {
     this.name = name;
     this.encoded = encoded;
     this.log = log;
-    this.files = new DatabaseFiles(roots, name);
+    this.files = new DatabaseFiles(roots, name, () => log.sync());
     this.index = new ReplicaIndex(this.files);
     this.sumsFile = path.join(layout.state, `${encoded}.sums`);
     this.markerFile = path.join(layout.state, `${encoded}.json`);

@@ -5,6 +5,9 @@
  * from the backing tree: the content is the same (the mount writes through), and a read there can never
  * wait for a directory that an operation we hold back has locked.
  *
+ * The log of a database is its redo log. So no page of the file is written, cut off or removed by the engine before the log is
+ * on the disk: each such change goes through here, which sees to it. Nothing else in the engine writes a database file.
+ *
  * Opened when first needed; closed when the file behind the name is replaced, and before unmounting. Locks are OFD locks: POSIX locks would vanish with any other
  * descriptor of the same file in this process.
  */
@@ -58,6 +61,7 @@ const SUFFIX: Record<FileKind, string> = { db: '', wal: '-wal', shm: '-shm' };
 export class DatabaseFiles {
   readonly #roots: Roots;
   readonly #name: string;
+  readonly #beforeDatabase: () => void;
   readonly #fds = new Map<FileKind, number>();
   /** Descriptors of the backing tree, for reading. */
   readonly #backing = new Map<FileKind, number>();
@@ -66,9 +70,11 @@ export class DatabaseFiles {
   /** Roots.names when all that is open was known to stand for its name. */
   #names: number | undefined;
 
-  constructor(roots: Roots, name: string) {
+  /** `beforeDatabase`: called before each change of the database file; what it throws keeps that from being made. */
+  constructor(roots: Roots, name: string, beforeDatabase: () => void) {
     this.#roots = roots;
     this.#name = name;
+    this.#beforeDatabase = beforeDatabase;
   }
 
   path(kind: FileKind): Buffer {
@@ -162,6 +168,7 @@ export class DatabaseFiles {
   }
 
   write(kind: FileKind, bytes: Uint8Array, offset: number): void {
+    if (kind === 'db') this.#beforeDatabase();
     const fd = this.fd(kind);
     if (fd === undefined)
       throw new Error(`${this.#name}${SUFFIX[kind]} is not there to be written`);
@@ -182,18 +189,21 @@ export class DatabaseFiles {
     this.#owned.set(kind, wanted);
   }
 
+  /** Has the disk have what was written. By the backing file: no directory of the mount is waited for. */
   sync(kind: FileKind): void {
-    const fd = this.fd(kind);
+    const fd = this.#readFd(kind);
     if (fd !== undefined) fs.fdatasyncSync(fd);
   }
 
   truncate(kind: FileKind, size: number): void {
+    if (kind === 'db') this.#beforeDatabase();
     const fd = this.fd(kind);
     if (fd !== undefined) fs.ftruncateSync(fd, size);
   }
 
   /** Removes the file through its name. */
   unlink(kind: FileKind): void {
+    if (kind === 'db') this.#beforeDatabase();
     this.close(kind);
     fs.rmSync(this.path(kind), { force: true });
   }

@@ -236,6 +236,14 @@ export class HaltWriter {
       this.end(db, errorText(failure));
       throw failure;
     }
+    try {
+      // Its pages are in the database file, or come there past us.
+      db.log.sync();
+    } catch (failure) {
+      // It is committed all the same; the next one is not.
+      if (!isOutside(failure)) throw failure;
+      this.end(db, errorText(failure));
+    }
   }
 
   #closeLater(db: Database, halt: Halt, sinceMs: number, tries: number): void {

@@ -73,8 +73,8 @@ export function* recoverDatabase(
     return;
   }
   if (!fs.existsSync(file) && db.pageCount === 0) {
-    // Of a database that had gone.
-    if (isRedone) finishSqliteRecovery(db);
+    // The -wal of a database that had gone.
+    finishSqliteRecovery(db);
     return;
   }
   if (formerRole === 'replica') {

@@ -36,9 +36,7 @@ export function* redo(ctx: EngineContext, db: Database, known: boolean): Task<vo
     throw unknown(db, 'what its pages should be is not known any more');
   }
   if (db.pageCount === 0) {
-    for (const kind of ['db', 'wal', 'shm'] as const) {
-      fs.rmSync(db.files.backingPath(kind), { force: true });
-    }
+    for (const kind of ['db', 'wal', 'shm'] as const) db.files.unlink(kind);
     return;
   }
   if (!exists) throw unknown(db, 'its file is missing');

@@ -225,7 +225,9 @@ export class TransactionLog {
       fs.truncateSync(file, offset - SEGMENT_PREFIX_BYTES);
       this.#unsynced.add(file);
     }
-    orphan(cut.filter((entry) => entry.path !== kept?.path));
+    const lost = cut.filter((entry) => entry.path !== kept?.path);
+    for (const entry of lost) this.#unsynced.delete(entry.path);
+    orphan(lost);
     this.#isDirectoryUnsynced = true;
     this.#bytes = this.#entries.reduce((sum, entry) => sum + entry.length, 0);
   }
@@ -411,6 +413,9 @@ export class TransactionLog {
     }
     this.#entries = chain;
     this.#bytes = chain.reduce((sum, entry) => sum + entry.length, 0);
+    // It was written by a process that may have been killed before it had the disk have it.
+    for (const entry of chain) this.#unsynced.add(entry.path);
+    this.#isDirectoryUnsynced = true;
   }
 }
 

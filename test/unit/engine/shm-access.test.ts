@@ -14,10 +14,11 @@ it('waits for no inode where removals are held back', () =>
     const files = new DatabaseFiles(
       { mount: dir, tree: dir, lookUp: () => assert.fail() },
       'app.db',
+      () => {},
     );
     files.write = () => assert.fail('write(2) waits for the inode');
     const unmapped = { mount: dir, tree: dir, lookUp: () => assert.fail(), passesAll: () => false };
-    const served = new DatabaseFiles(unmapped, 'app.db');
+    const served = new DatabaseFiles(unmapped, 'app.db', () => {});
     let written = 0;
     served.write = () => written++;
     try {
