@@ -21,6 +21,7 @@ import { insist, sayDiskFault } from './insist.ts';
 import { type LtxInput, withLtxInput } from './ltx-input.ts';
 import { type CheckedEntry, checkEntry } from './received.ts';
 import { rest, untilRemovable, whenLookedUp } from './rest.ts';
+import { beginLogAnew } from './saved-state.ts';
 import { asTask, type Task } from './scheduler.ts';
 import { forgetUnfinished, noteUnfinished } from './unfinished.ts';
 import { goOverToWal, isNoticed, mayLeaveWal } from './unseen.ts';
@@ -288,7 +289,7 @@ function record(
 ): () => void {
   const { header, post } = checked;
   // A compacted entry that begins before our position is what the log starts with from now on.
-  if (header.minTxid !== db.position.txid + 1) db.log.reset();
+  if (header.minTxid !== db.position.txid + 1) beginLogAnew(db, db);
   const entry =
     'bytes' in input
       ? db.log.append(input.bytes, header, post, ctx.clockMs())

@@ -106,12 +106,15 @@ export class Database {
     this.sumsFile = path.join(layout.state, `${encoded}.sums`);
     this.markerFile = path.join(layout.state, `${encoded}.json`);
     this.unfinishedFile = path.join(layout.state, `${encoded}.unfinished`);
+    this.imageFile = path.join(layout.state, `${encoded}.image`);
     this.asideFile = path.join(layout.state, `${encoded}.aside`);
   }
 
   readonly sumsFile: string;
   readonly markerFile: string;
   readonly unfinishedFile: string;
+  /** What a resync writes into the file, while it does (resync.ts). */
+  readonly imageFile: string;
   /** The note of a quarantine (quarantine.ts). */
   readonly asideFile: string;
 

@@ -10,11 +10,11 @@ import { errorText, isOutsideFault } from '../errors.ts';
 import { compact } from '../ltx/compact.ts';
 import { fileSink, fileSource } from '../ltx/sources.ts';
 import type { CompactionJob } from '../store/log-merge.ts';
-import { savePageSums } from '../store/page-sums-file.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import type { EngineOptions, Pinner } from './protocol.ts';
 import type { Registry } from './registry.ts';
+import { saveState, syncPages } from './saved-state.ts';
 import type { Scheduler, Task } from './scheduler.ts';
 
 const SYNC_MS = 1000;
@@ -133,10 +133,7 @@ export class Maintenance {
 
   #saveSumsOf(db: Database): void {
     if (db.sums.dirtyBlocks === 0 || db.pageCount === 0) return;
-    // A table that is ahead of the log would be of no use.
-    db.log.sync();
-    savePageSums(db.sumsFile, db.sums, db.position, db.pageSize);
-    db.sumsSavedTxid = db.position.txid;
+    saveState(db);
   }
 
   #trim(): void {
@@ -147,7 +144,10 @@ export class Maintenance {
       // Never what the saved checksums still need, whatever its age.
       const pins = [...this.#pinned.values()].map((txids) => txids.get(db.name) ?? Infinity);
       const needed = Math.min(...pins, db.sumsSavedTxid);
-      db.log.trim(before, needed, this.#options.logBytesMax, db.sumsSavedTxid);
+      db.log.trim(before, needed, this.#options.logBytesMax, db.sumsSavedTxid, () => {
+        // A primary's applications see to what is in their files.
+        if (this.#options.role === 'replica') syncPages(db);
+      });
     });
   }
 

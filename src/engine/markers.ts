@@ -13,9 +13,9 @@ import {
   syncBeforeMarkers,
   type WalEnd,
 } from '../store/marker.ts';
-import { savePageSums } from '../store/page-sums-file.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
+import { saveState } from './saved-state.ts';
 import type { Task } from './scheduler.ts';
 
 /** How the files of a database look. */
@@ -70,7 +70,7 @@ export function writeMarkers(
   databases: Iterable<Database>,
   captured: ReadonlyMap<Database, Look> | undefined,
 ): void {
-  const saved = [...databases].filter((db) => tolerate(ctx, db.name, () => saveState(db)));
+  const saved = [...databases].filter((db) => tolerate(ctx, db.name, () => closeLog(db)));
   // Data first: a marker that is on the disk vouches for it.
   if (!tolerate(ctx, ctx.layout.root, () => syncBeforeMarkers(ctx.layout.root))) return;
   for (const db of saved) tolerate(ctx, db.name, () => writeMarker(ctx, db, captured));
@@ -88,10 +88,10 @@ function tolerate(ctx: EngineContext, what: string, step: () => void): boolean {
   }
 }
 
-function saveState(db: Database): void {
+function closeLog(db: Database): void {
   db.log.sync();
   db.log.close();
-  if (db.pageCount > 0) savePageSums(db.sumsFile, db.sums, db.position, db.pageSize);
+  if (db.pageCount > 0) saveState(db);
 }
 
 function writeMarker(

@@ -17,7 +17,11 @@ import { type Roles, recoverDatabase, restorePosition } from './recover.ts';
  */
 export function recoverOrQuarantine(ctx: EngineContext, db: Database, roles: Roles): boolean {
   const note = readNote(db);
-  if (note !== undefined && !db.files.exists('db')) return keepPlace(ctx, db, note, roles);
+  if (note !== undefined && !db.files.exists('db')) {
+    const isKept = keepPlace(ctx, db, note, roles);
+    if (!isKept) forget(db);
+    return isKept;
+  }
   try {
     ctx.recovering?.(db);
     for (const _ of recoverDatabase(ctx, db, roles)) ctx.recovering?.(db);
@@ -25,9 +29,13 @@ export function recoverOrQuarantine(ctx: EngineContext, db: Database, roles: Rol
     if (!(error instanceof LiteFsError) || error.code !== 'DATABASE_CORRUPT') throw error;
     const isKept = keepPlace(ctx, db, errorText(error), roles);
     moveAway(ctx, db, errorText(error));
+    // Last: of files that are still there, and that nothing is known of, the next start would think they were put there.
+    if (!isKept) forget(db);
     return isKept;
   }
   forgetNote(db);
+  // The file has it, or it was not begun.
+  fs.rmSync(db.imageFile, { force: true });
   return true;
 }
 
@@ -37,19 +45,22 @@ export function endQuarantine(db: Database): void {
   forgetNote(db);
 }
 
-/** A replica gets it anew, and begins with nothing; so does a primary that never captured it. */
-function keepPlace(ctx: EngineContext, db: Database, reason: string, { role }: Roles): boolean {
+/** On a primary that had captured it; whether it is one. */
+function keepPlace(ctx: EngineContext, db: Database, reason: string, roles: Roles): boolean {
   db.files.close();
-  restorePosition(ctx, db);
-  if (role === 'primary' && db.position.txid > 0) {
-    db.aside = reason;
-    fs.writeFileSync(db.asideFile, `${reason}\n`, { mode: 0o600, flush: true });
-    return true;
-  }
+  restorePosition(ctx, db, roles);
+  if (roles.role !== 'primary' || db.position.txid === 0) return false;
+  db.aside = reason;
+  fs.writeFileSync(db.asideFile, `${reason}\n`, { mode: 0o600, flush: true });
+  return true;
+}
+
+/** A replica gets it anew, and begins with nothing; so does a primary that never captured it. */
+function forget(db: Database): void {
   db.log.setAside();
   fs.rmSync(db.sumsFile, { force: true });
+  fs.rmSync(db.imageFile, { force: true });
   forgetNote(db);
-  return false;
 }
 
 /** Moves the database and its companions to quarantine/<time>/. */

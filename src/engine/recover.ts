@@ -23,13 +23,14 @@ import { WAL_HEADER_BYTES, walCursorAtStart } from '../sqlite/wal.ts';
 import type { StoredEntry } from '../store/log-files.ts';
 import { lookAt, type Marker, sameLook, takeMarker } from '../store/marker.ts';
 import { PageSums } from '../store/page-sums.ts';
-import { loadPageSums, savePageSums } from '../store/page-sums-file.ts';
+import { loadPageSums, type StoredSums } from '../store/page-sums-file.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import { captureDifference } from './diff.ts';
 import { eachPageSum } from './page-scan.ts';
 import type { Role } from './protocol.ts';
 import { redo } from './redo.ts';
+import { beginLogAnew } from './saved-state.ts';
 import type { Task } from './scheduler.ts';
 import { finishSqliteRecovery } from './sqlite-recovery.ts';
 import { finishUnfinished } from './unfinished.ts';
@@ -67,7 +68,7 @@ export function* recoverDatabase(
   // A replica's -wal has what its log has. It may have been written before the log was flushed.
   const isRedone = formerRole === 'replica' && !clean && !hasHotJournal(db);
   if (!isRedone) finishSqliteRecovery(db);
-  const known = restoreSums(ctx, db);
+  const known = restoreSums(ctx, db, formerRole);
   if (clean && (yield* isWhatItWas(db, marker, known))) {
     db.changeCounter = readHeader(db)?.changeCounter ?? 0;
     return;
@@ -82,7 +83,7 @@ export function* recoverDatabase(
       yield* redo(ctx, db, known);
       return;
     }
-    // Nothing is known of it: it was put there while the node was down, or a resync was interrupted.
+    // Nothing is known of it: it was put there while the node was down.
     if (isRedone) finishSqliteRecovery(db);
     if (role === 'replica') {
       yield* sumPages(db);
@@ -103,8 +104,8 @@ export function* recoverDatabase(
 }
 
 /** Where a database stood whose pages cannot be used: the position alone. */
-export function restorePosition(ctx: EngineContext, db: Database): void {
-  restoreSums(ctx, db);
+export function restorePosition(ctx: EngineContext, db: Database, { formerRole }: Roles): void {
+  restoreSums(ctx, db, formerRole);
   db.sums = new PageSums();
   db.pageSize = 0;
 }
@@ -143,10 +144,11 @@ function* isWhatItWas(db: Database, marker: Marker, known: boolean): Task<boolea
  * Page checksums and position, from the table on disk and the log entries after it. false when they do not fit:
  * then the position is the newest that is known, and nothing is known of the pages.
  */
-function restoreSums(ctx: EngineContext, db: Database): boolean {
+function restoreSums(ctx: EngineContext, db: Database, formerRole: Role): boolean {
   const stored = loadPageSums(db.sumsFile);
-  if (stored) setAsideShortLog(ctx, db, stored.position.txid);
   if (stored) {
+    setAsideShortLog(ctx, db, stored.position.txid);
+    if (formerRole === 'replica') setAsideFormerLog(ctx, db, stored);
     db.sums = stored.sums;
     db.pageSize = stored.pageSize;
     db.position = stored.position;
@@ -183,6 +185,18 @@ function setAsideShortLog(ctx: EngineContext, db: Database, txid: number): void 
     `${db.name}: its log ends at transaction ${last.maxTxid}, though ${txid} is known: it was set aside, and begins anew`,
     { database: db.name },
   );
+}
+
+/**
+ * A resync replaces the table, then takes away the log (saved-state.ts). What it left of that when it was interrupted belongs
+ * to what the replica had before. Where the log does lead on from the table, the table may be in the middle of a save.
+ */
+function setAsideFormerLog(ctx: EngineContext, db: Database, { sums, position }: StoredSums): void {
+  if (!db.log.last || db.log.contains(position) || sums.checksum !== position.checksum) return;
+  db.log.setAside();
+  ctx.log('warn', `${db.name}: its log is not of what it was made last: it was set aside`, {
+    database: db.name,
+  });
 }
 
 /** Moves the table over the entries behind it. From one on that cannot be read, the log is cut off. */
@@ -233,12 +247,9 @@ function* adopt(ctx: EngineContext, db: Database): Task<void> {
   ctx.log('info', `${db.name}: reading every page once, to know their checksums`, {
     database: db.name,
   });
-  fs.rmSync(db.sumsFile, { force: true });
   yield* sumPages(db);
-  db.log.reset();
-  db.position = { txid: txid + 1, checksum: db.sums.checksum };
-  savePageSums(db.sumsFile, db.sums, db.position, db.pageSize);
-  db.sumsSavedTxid = db.position.txid;
+  const { sums, pageSize } = db;
+  beginLogAnew(db, { sums, pageSize, position: { txid: txid + 1, checksum: sums.checksum } });
 }
 
 /** Computes the table from the file as it is. */

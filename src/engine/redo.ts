@@ -1,6 +1,7 @@
 /**
  * A replica after an unclean stop: makes the database file what its position says. Pages that are not what the table says
- * are looked for in the log, which was on the disk before they were written over the file (checkpoint.ts), and in the -wal.
+ * are looked for in the log, which was on the disk before they were written over the file (files.ts), in the -wal, and in the
+ * image of a resync that was interrupted (resync.ts).
  *
  * Invariant: the first byte is written when all of them have been found. Else the files are left alone, for SQLite or a
  * person to make something of, and DATABASE_CORRUPT is thrown: the caller sets them aside.
@@ -29,17 +30,15 @@ const PAGES_PER_STEP = 256;
 
 /** `known`: whether the table of page checksums is that of the position. Throws DATABASE_CORRUPT; nothing is changed then. */
 export function* redo(ctx: EngineContext, db: Database, known: boolean): Task<void> {
-  const file = db.files.backingPath('db');
-  const exists = fs.existsSync(file);
   if (!known) {
-    if (!exists) return;
+    if (!db.files.exists('db')) return;
     throw unknown(db, 'what its pages should be is not known any more');
   }
   if (db.pageCount === 0) {
     for (const kind of ['db', 'wal', 'shm'] as const) db.files.unlink(kind);
     return;
   }
-  if (!exists) throw unknown(db, 'its file is missing');
+  if (!db.files.exists('db')) moveImageIntoPlace(db);
   ctx.log('info', `${db.name}: checking every page after an unclean stop`, { database: db.name });
   const wrong = new Set<number>();
   yield* eachPageSum(db, db.pageCount, (pgno, sum) => {
@@ -49,6 +48,7 @@ export function* redo(ctx: EngineContext, db: Database, known: boolean): Task<vo
   try {
     yield* findInLog(ctx, db, wrong, staged);
     yield* findInWal(db, wrong, staged);
+    findInImage(db, wrong, staged);
     if (wrong.size > 0) {
       throw unknown(db, `${wrong.size} of its pages are neither in its file nor in its log`);
     }
@@ -60,6 +60,13 @@ export function* redo(ctx: EngineContext, db: Database, known: boolean): Task<vo
   for (const kind of ['wal', 'shm'] as const) {
     fs.rmSync(db.files.backingPath(kind), { force: true });
   }
+}
+
+/** A resync was about to do so. */
+function moveImageIntoPlace(db: Database): void {
+  if (!fs.existsSync(db.imageFile)) throw unknown(db, 'its file is missing');
+  db.log.sync();
+  fs.renameSync(db.imageFile, db.files.backingPath('db'));
 }
 
 function* writeStaged(db: Database, staged: StagedImage): Task<void> {
@@ -123,6 +130,20 @@ function* findInWal(db: Database, wrong: Set<number>, staged: StagedImage): Task
     const data = frame.subarray(WAL_FRAME_HEADER_BYTES);
     stageIfRight(db, frame.readUInt32BE(0), data, wrong, staged);
     if (number % PAGES_PER_STEP === 0) yield;
+  }
+}
+
+function findInImage(db: Database, wrong: Set<number>, staged: StagedImage): void {
+  if (wrong.size === 0 || !fs.existsSync(db.imageFile)) return;
+  const fd = fs.openSync(db.imageFile, 'r');
+  try {
+    const page = Buffer.alloc(db.pageSize);
+    for (const pgno of [...wrong].sort((a, b) => a - b)) {
+      const read = fs.readSync(fd, page, 0, page.length, (pgno - 1) * page.length);
+      if (read === page.length) stageIfRight(db, pgno, page, wrong, staged);
+    }
+  } finally {
+    fs.closeSync(fd);
   }
 }
 

@@ -17,6 +17,7 @@ import type { EngineCalls } from './protocol.ts';
 import { untilRemovable } from './rest.ts';
 import { ResyncTask } from './resync.ts';
 import { RewriteTask } from './rewrite.ts';
+import { forgetState } from './saved-state.ts';
 import { asTask, type Task } from './scheduler.ts';
 import { verifyDatabase } from './verify.ts';
 import { wireEntry } from './wire-entry.ts';
@@ -283,8 +284,7 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
         // Without a position it may be what somebody had put here.
         if (diverged || db.position.txid === 0) keepWhole(ctx, db);
         dropFiles(db);
-        db.log.reset();
-        db.sums.clear();
+        forgetState(db);
         engine.dropped(db);
         return null;
       },

@@ -2,17 +2,21 @@
  * A resync: a replica that cannot follow the log gets the pages in which it differs, then the entries
  * committed meanwhile. Everything is staged in a file laid out like the database; only when all of it is there
  * and its checksum is right does it become visible, at once.
+ *
+ * The position moves on (#moveOn) when the disk has the pages where redo.ts finds them: in the -wal, not published yet, or, where
+ * the database file itself is written, in the staged file, kept as state/<db>.image until the database file is on the disk.
+ * So what a crash has interrupted is at the next start the old state, or is finished then.
  */
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { LiteFsError } from '../errors.ts';
-import { CHECKSUM_FLAG } from '../kernels/checksum.ts';
 import { LtxDecoder } from '../ltx/decoder.ts';
 import { formatPosition, type Position } from '../ltx/position.ts';
 import type { ByteSource } from '../ltx/sources.ts';
-import { lockPageNumber, parseDbHeader } from '../sqlite/db-header.ts';
-import { savePageSums } from '../store/page-sums-file.ts';
+import { parseDbHeader } from '../sqlite/db-header.ts';
+import { syncDirectory } from '../store/log-files.ts';
+import { PageSums } from '../store/page-sums.ts';
 import { dropFiles, writePages } from './apply-rollback.ts';
 import { checkpointIfLarge } from './checkpoint.ts';
 import type { EngineContext } from './context.ts';
@@ -22,7 +26,8 @@ import { insist } from './insist.ts';
 import { type LtxInput, withLtxInput } from './ltx-input.ts';
 import { letReadersUseWal } from './readers-wal.ts';
 import { rest, untilRemovable, whenLookedUp } from './rest.ts';
-import type { Task } from './scheduler.ts';
+import { beginLogAnew, type NewState } from './saved-state.ts';
+import { asTask, type Task } from './scheduler.ts';
 import { StagedImage } from './staged-image.ts';
 import { changesVersion, goOverToWal } from './unseen.ts';
 import { WalAppender } from './wal-appender.ts';
@@ -79,20 +84,26 @@ export class ResyncTask {
     const db = this.#db;
     if (this.#pageCount === 0) yield* untilRemovable(this.#ctx, db.files);
     if (db.files.mayBeHeldUp) yield* whenLookedUp(this.#ctx, () => db.files.openAll());
-    this.#checkResult(position);
+    const sums = this.#result(position);
     this.#image.writeOut();
     if (this.#base.diverged) {
       keepReplaced(this.#ctx, db, this.#image, this.#pageCount, position);
     }
     yield* keepUnknown(this.#ctx, db, position);
-    // Neither a crash from here on, nor a stop, must take the old table for the new content.
-    fs.rmSync(db.sumsFile, { force: true });
-    db.shown = db.position;
-    db.log.reset();
-    if (this.#pageCount === 0) dropFiles(db);
-    else if (!db.files.exists('db')) yield* this.#moveIntoPlace();
-    else yield* this.#writeOver();
-    this.#adopt(position);
+    const moveOn = () => this.#moveOn({ sums, position, pageSize: this.#image.pageSize });
+    if (this.#pageCount === 0) {
+      moveOn();
+      yield* insist(this.#ctx, db, () => asTask(() => dropFiles(db)));
+    } else if (!db.files.exists('db')) {
+      yield* this.#moveIntoPlace(moveOn);
+    } else if (yield* this.#hasWal()) {
+      yield* this.#append(moveOn);
+    } else {
+      yield* this.#writeOver(moveOn);
+    }
+    yield* insist(this.#ctx, db, () => asTask(() => this.#forgetImage()));
+    db.shown = undefined;
+    this.#ctx.emitPosition(db);
     this.#image.remove();
     db.tally.resyncs++;
     yield* checkpointIfLarge(this.#ctx, db);
@@ -118,67 +129,90 @@ export class ResyncTask {
     decoder.finish();
   }
 
-  #checkResult(position: Position): void {
-    const same = this.#db.pageSize === this.#image.pageSize;
-    const lockPage = lockPageNumber(this.#image.pageSize);
-    let xor = 0n;
-    for (let pgno = 1; pgno <= this.#pageCount; pgno++) {
-      if (pgno === lockPage) continue;
-      const sum = this.#image.sum(pgno) ?? (same ? this.#db.sums.get(pgno) : 0n);
-      xor ^= sum;
+  /** The table of the result. Throws CHECKSUM_MISMATCH when that is not what it should be. */
+  #result(position: Position): PageSums {
+    const { sums: before, pageSize } = this.#db;
+    const sums =
+      pageSize === this.#image.pageSize ? PageSums.from(before.view().slice()) : new PageSums();
+    sums.resize(this.#pageCount);
+    for (const { pgno, sum } of this.#image.sums()) {
+      if (pgno <= this.#pageCount) sums.set(pgno, sum);
     }
-    const checksum = this.#pageCount === 0 ? 0n : xor | CHECKSUM_FLAG;
-    if (checksum === position.checksum) return;
+    if (sums.checksum === position.checksum) return sums;
     this.#db.tally.checksumFailures++;
+    const made = { txid: position.txid, checksum: sums.checksum };
     throw new LiteFsError(
       'CHECKSUM_MISMATCH',
-      `${this.#db.name}: the resync made ${formatPosition({ txid: position.txid, checksum })}, ` +
-        `not ${formatPosition(position)}`,
+      `${this.#db.name}: the resync made ${formatPosition(made)}, not ${formatPosition(position)}`,
     );
   }
 
-  /** There is no such database here: the staged file becomes it. */
-  *#moveIntoPlace(): Task<void> {
+  /** Readers still see what was. The caller has the pages where they are found. Throws what the disk says; then it has not. */
+  #moveOn(to: NewState): void {
     const db = this.#db;
-    const { pageSize, path: file } = this.#image;
-    const pageCount = this.#pageCount;
-    this.#image.complete(pageCount);
-    const target = db.files.backingPath('db');
-    fs.mkdirSync(path.dirname(target.toString('latin1')), { recursive: true });
-    db.forgetWal();
-    const first = this.#image.firstPage();
-    if (first && parseDbHeader(first)?.writeVersion === 2) {
-      // Before it has its name: from then on readers may come.
-      const shape = { pageSize, pageCount, path: file };
-      yield* insist(this.#ctx, db, () => letReadersUseWal(this.#ctx, db, shape));
+    const before = db.position;
+    try {
+      beginLogAnew(db, to);
+    } catch (error) {
+      fs.rmSync(db.imageFile, { force: true });
+      throw error;
     }
-    fs.renameSync(file, target);
-    yield;
-    db.pageSize = pageSize;
+    db.shown = before;
+    for (const { pgno } of this.#image.sums()) {
+      if (pgno > this.#pageCount) continue;
+      for (const listener of db.changeListeners) listener.changed(pgno);
+    }
   }
 
-  *#writeOver(): Task<void> {
+  /** There is no such database here: the staged file becomes it. */
+  *#moveIntoPlace(moveOn: () => void): Task<void> {
     const db = this.#db;
     const { pageSize } = this.#image;
-    if (
-      !db.wal.cursor &&
-      db.pageSize === pageSize &&
-      !changesVersion(db, this.#image.firstPage())
-    ) {
-      yield* insist(this.#ctx, db, () => goOverToWal(this.#ctx, db));
+    const first = this.#image.firstPage();
+    const target = db.files.backingPath('db');
+    const dir = path.dirname(target.toString('latin1'));
+    fs.mkdirSync(Buffer.from(dir, 'latin1'), { recursive: true });
+    this.#image.keepAs(db.imageFile, this.#pageCount);
+    db.forgetWal();
+    moveOn();
+    if (first && parseDbHeader(first)?.writeVersion === 2) {
+      // Before it has its name: from then on readers may come.
+      const shape = { pageSize, pageCount: this.#pageCount, path: db.imageFile };
+      yield* insist(this.#ctx, db, () => letReadersUseWal(this.#ctx, db, shape));
     }
-    if (db.wal.cursor && db.pageSize === pageSize) {
-      yield* insist(this.#ctx, db, () => this.#append());
-      return;
-    }
+    yield* insist(this.#ctx, db, () =>
+      asTask(() => {
+        fs.renameSync(db.imageFile, target);
+        syncDirectory(Buffer.from(dir, 'latin1'));
+      }),
+    );
+  }
+
+  /** Whether the pages can be appended to a -wal; it is made where readers would not notice them otherwise. */
+  *#hasWal(): Task<boolean> {
+    const db = this.#db;
+    if (db.pageSize !== this.#image.pageSize) return false;
+    if (db.wal.cursor) return true;
+    if (changesVersion(db, this.#image.firstPage())) return false;
+    yield* insist(this.#ctx, db, () => goOverToWal(this.#ctx, db));
+    return true;
+  }
+
+  *#writeOver(moveOn: () => void): Task<void> {
     const image = this.#image;
-    yield* writePages(this.#ctx, db, {
-      pageSize,
-      pageCount: this.#pageCount,
-      beforeWriting() {},
+    const { imageFile } = this.#db;
+    const pageCount = this.#pageCount;
+    yield* writePages(this.#ctx, this.#db, {
+      pageSize: image.pageSize,
+      pageCount,
+      beforeWriting() {
+        image.keepAs(imageFile, pageCount);
+        moveOn();
+      },
       *pages(write) {
         let count = 0;
         for (const { pgno, data } of image.pages()) {
+          if (pgno > pageCount) break;
           write(pgno, data);
           if (++count % PAGES_PER_STEP === 0) yield;
         }
@@ -186,19 +220,23 @@ export class ResyncTask {
     });
   }
 
-  *#append(): Task<void> {
-    let appender = WalAppender.begin(this.#ctx, this.#db);
+  *#append(moveOn: () => void): Task<void> {
+    const [ctx, db] = [this.#ctx, this.#db];
+    let appender = WalAppender.begin(ctx, db);
     while (!appender) {
-      yield* rest(this.#ctx, LOCK_REST_MS);
-      appender = WalAppender.begin(this.#ctx, this.#db);
+      yield* rest(ctx, LOCK_REST_MS);
+      appender = WalAppender.begin(ctx, db);
     }
     try {
       yield* this.#fill(appender);
-      appender.publish(this.#pageCount);
+      appender.write();
+      moveOn();
     } catch (error) {
       appender.abort();
       throw error;
     }
+    const whole = appender;
+    yield* insist(ctx, db, () => asTask(() => whole.publish(this.#pageCount)));
   }
 
   *#fill(appender: WalAppender): Task<void> {
@@ -212,21 +250,11 @@ export class ResyncTask {
     }
   }
 
-  #adopt(position: Position): void {
-    const db = this.#db;
-    if (db.pageSize !== this.#image.pageSize || db.pageCount === 0) db.sums.clear();
-    db.pageSize = this.#image.pageSize;
-    db.sums.resize(this.#pageCount);
-    for (const { pgno, sum } of this.#image.sums()) {
-      if (pgno > this.#pageCount) continue;
-      db.sums.set(pgno, sum);
-      for (const listener of db.changeListeners) listener.changed(pgno);
-    }
-    db.position = position;
-    db.shown = undefined;
-    // The log is empty now: the table alone carries the position.
-    savePageSums(db.sumsFile, db.sums, position, db.pageSize);
-    db.sumsSavedTxid = position.txid;
-    this.#ctx.emitPosition(db);
+  /** The database file has what the image was kept for. */
+  #forgetImage(): void {
+    const { files, imageFile } = this.#db;
+    if (!fs.existsSync(imageFile)) return;
+    files.sync('db');
+    fs.rmSync(imageFile, { force: true });
   }
 }

@@ -1,7 +1,9 @@
 /** Pages that wait to become part of a database: a sparse file laid out like it, and their checksums. */
 import fs from 'node:fs';
+import path from 'node:path';
 import { pageChecksum } from '../kernels/checksum.ts';
 import { SYNC_FILE_RANGE_WRITE, syncFileRange } from '../os/libc.ts';
+import { syncDirectory } from '../store/log-files.ts';
 
 /** Pages that follow one another are written together. */
 const RUN_BYTES = 1 << 20;
@@ -85,6 +87,13 @@ export class StagedImage {
     this.writeOut();
     fs.ftruncateSync(this.#fd, pageCount * this.pageSize);
     fs.fdatasyncSync(this.#fd);
+  }
+
+  /** The same, under a name where it stays when this is removed. */
+  keepAs(file: string, pageCount: number): void {
+    this.complete(pageCount);
+    fs.renameSync(this.path, file);
+    syncDirectory(path.dirname(file));
   }
 
   remove(): void {

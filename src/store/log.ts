@@ -232,13 +232,24 @@ export class TransactionLog {
     this.#bytes = this.#entries.reduce((sum, entry) => sum + entry.length, 0);
   }
 
-  /** Forgets everything: the next entry may begin anywhere. */
+  /**
+   * Forgets everything: the next entry may begin anywhere. What the log would redo is the caller's care. A file that the disk
+   * does not let go is said, and is none of the log any more.
+   */
   reset(): void {
-    this.seal();
-    for (const file of new Set(this.#entries.map((entry) => entry.path))) {
-      fs.rmSync(file, { force: true });
+    const files = new Set(this.files());
+    if (this.#active) {
+      files.add(this.#active.path);
+      fs.closeSync(this.#active.fd);
+      this.#active = undefined;
     }
     this.#forgetFiles();
+    try {
+      for (const file of files) fs.rmSync(file, { force: true });
+    } catch (error) {
+      if (!isOutsideFault(error)) throw error;
+      this.#warn(`a file of the log in ${this.dir} could not be removed: ${errorText(error)}`);
+    }
   }
 
   /** Forgets everything as reset() does, but keeps the files as `*.orphan`. */
@@ -251,9 +262,16 @@ export class TransactionLog {
   /**
    * Removes whole files whose newest entry is older than `beforeMs`, keeping the last file and
    * every file that holds transactions past `keepAfterTxid` (what replicas and archives need), unless the
-   * log is larger than `bytesMax` (0: no limit); and in any case those past `keepAlwaysTxid`.
+   * log is larger than `bytesMax` (0: no limit); and in any case those past `keepAlwaysTxid`. `beforeRemoving` is called
+   * before the first of them goes: what it throws keeps all.
    */
-  trim(beforeMs: number, keepAfterTxid: number, bytesMax: number, keepAlwaysTxid: number): number {
+  trim(
+    beforeMs: number,
+    keepAfterTxid: number,
+    bytesMax: number,
+    keepAlwaysTxid: number,
+    beforeRemoving: () => void = () => {},
+  ): number {
     let removed = 0;
     for (;;) {
       const file = this.first?.path;
@@ -265,6 +283,7 @@ export class TransactionLog {
       const tooLarge = bytesMax > 0 && this.#bytes > bytesMax;
       if (newest.maxTxid > keepAlwaysTxid) break;
       if (!tooLarge && (newest.timestampMs >= beforeMs || newest.maxTxid > keepAfterTxid)) break;
+      if (removed === 0) beforeRemoving();
       fs.rmSync(file, { force: true });
       this.#unsynced.delete(file);
       for (const entry of this.#entries.splice(0, count)) this.#bytes -= entry.length;

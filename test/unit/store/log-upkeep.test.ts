@@ -39,6 +39,19 @@ describe('retention', () => {
       assert.equal(firstTxid(log), 5);
     }));
 
+  it('has the caller do what must be done first, and keeps all when that fails', () =>
+    withThree(({ log, dir }) => {
+      const calls: number[] = [];
+      log.trim(10, ALL, 0, ALL, () => calls.push(0));
+      assert.equal(calls.length, 0, 'there was nothing to remove');
+      const fail = () => assert.fail('the disk fails');
+      assert.throws(() => log.trim(1000, ALL, 0, ALL, fail), /the disk fails/);
+      assert.equal(firstTxid(log), 1);
+      log.trim(1000, ALL, 0, ALL, () => calls.push(fs.readdirSync(dir).length));
+      assert.deepEqual(calls, [3]);
+      assert.equal(firstTxid(log), 5);
+    }));
+
   it('keeps what a connected replica needs, and files that it needs in part', () =>
     withThree(({ log }) => {
       assert.equal(log.trim(1000, 1, 0, ALL), 0);
