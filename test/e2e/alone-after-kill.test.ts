@@ -19,6 +19,7 @@ import { Scene } from '../harness/states/scene.ts';
 const { programs, missing } = await buildSqlites(['oldest']);
 const program = programs.get('oldest') ?? '';
 const skip = program === '' && `no driver: ${missing}`;
+const COUNT = 'SELECT count(*) FROM sqlite_master';
 /** nanosleep, clock_nanosleep. */
 const SLEEPS = process.arch === 'arm64' ? ['101', '115'] : ['35', '230'];
 
@@ -36,14 +37,15 @@ describePair('an application that comes after one that was killed', (pair) => {
         await writer.kill();
         await next.open(scene.file);
         let isDone = false;
-        const opened = next.run(['SELECT count(*) FROM sqlite_master']).finally(() => {
+        const opened = next.run([COUNT]).finally(() => {
           isDone = true;
         });
         // It waits for the lock, or does not have to.
         await until('the next one is at it', () => isDone || isAsleep(next.pid));
         return { opened };
       });
-      const result = await opened;
+      // It gives up after 100 ms, in which a loaded machine may not get to the engine: not for good.
+      const result = (await opened).ok ? await opened : await next.run([COUNT]);
       assert(result.ok, JSON.stringify(result));
       await scene.recovered(next);
       await next.end();
