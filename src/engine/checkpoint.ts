@@ -26,6 +26,9 @@ const CHECKPOINT_BYTES = 4 << 20;
 /** A -wal that has grown past this is cut back when it is started over. */
 const WAL_KEEP_BYTES = 16 << 20;
 const PAGES_PER_STEP = 256;
+/** Transactions wait for this, so it is short. */
+const RESTART_TRIES = 10;
+const RESTART_REST_MS = 1;
 
 /** Checkpoints when the -wal has grown enough since the last time that it could. */
 export function* checkpointIfLarge(ctx: EngineContext, db: Database): Task<void> {
@@ -34,7 +37,11 @@ export function* checkpointIfLarge(ctx: EngineContext, db: Database): Task<void>
   const frameBytes = cursor.pageSize + WAL_FRAME_HEADER_BYTES;
   if ((cursor.frame - db.wal.backfilled) * frameBytes < CHECKPOINT_BYTES) return;
   const complete = yield* checkpoint(db);
-  if (complete) restartWal(ctx, db);
+  // Readers that come from now on need nothing of the -wal; those that came while pages were copied leave it soon.
+  for (let tries = RESTART_TRIES; complete && !restartWal(ctx, db) && tries > 0; tries--) {
+    yield RESTART_REST_MS;
+    if (ctx.isDetached()) return;
+  }
 }
 
 /** Copies all of the -wal; the caller holds EXCLUSIVE on the database: no reader is there, whatever the wal-index says. */
@@ -108,16 +115,16 @@ function newestFrames(db: Database, limit: number): Map<number, number> {
   return newest;
 }
 
-/** Starts the -wal over, unless somebody reads from it. */
-function restartWal(ctx: EngineContext, db: Database): void {
+/** Starts the -wal over; false when somebody reads from it. */
+function restartWal(ctx: EngineContext, db: Database): boolean {
   const shm = shmAccess(db.files);
-  if (!shm.lock(WAL_WRITE_SLOT, 1, 'exclusive')) return;
+  if (!shm.lock(WAL_WRITE_SLOT, 1, 'exclusive')) return false;
   try {
     const { cursor } = db.wal;
-    if (!cursor || !db.index.isAt(cursor)) return;
+    if (!cursor || !db.index.isAt(cursor)) return false;
     const header = db.index.headerAt(cursor, db.pageCount);
     const restarted = tryRestart(shm, header, ctx.random32());
-    if (!restarted) return;
+    if (!restarted) return false;
     const before = Buffer.alloc(WAL_HEADER_BYTES);
     db.files.read('wal', before, 0);
     const fresh = encodeWalHeader({
@@ -134,6 +141,7 @@ function restartWal(ctx: EngineContext, db: Database): void {
     assert(parsed, 'a -wal header that we wrote is not one');
     db.wal.cursor = walCursorAtStart(parsed);
     db.index.restarted();
+    return true;
   } finally {
     if (!db.lent) shm.unlock(WAL_WRITE_SLOT, 1);
   }
