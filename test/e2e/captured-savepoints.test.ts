@@ -8,9 +8,10 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { inSync } from '../harness/cluster.ts';
+import { inSync, until } from '../harness/cluster.ts';
 import { whileEngineStands } from '../harness/paused-thread.ts';
 import { describePair } from '../harness/replicated.ts';
+import { SqlDriver } from '../harness/sql-driver.ts';
 import { shellOutput } from '../harness/sqlite-shell.ts';
 import { ACCOUNTS, ballast, rewritten, transfer } from '../harness/states/bank.ts';
 import { debianDriver, Scene } from '../harness/states/scene.ts';
@@ -88,6 +89,35 @@ describePair('a savepoint that was rolled back after a spill', (pair) => {
       });
     }
   }
+
+  /** The index is in the memory of the application: which of the frames without checksums count is known to it alone. */
+  test('is waited for and told of under locking_mode=exclusive, until a checkpoint tells', {
+    skip,
+  }, async (t) => {
+    const name = 'savepoint-alone.db';
+    const scene = await Scene.make(t, pair, program, { name, mode: 'wal', synchronous: 'normal' });
+    const writer = new SqlDriver(program);
+    t.after(() => writer.kill());
+    await writer.open(scene.file);
+    await writer.mustRun([
+      'PRAGMA locking_mode=exclusive',
+      'PRAGMA cache_size=10',
+      'PRAGMA wal_autocheckpoint=0',
+    ]);
+    const told = async () => {
+      const { databases } = await pair.primary.info();
+      return /no checksums/.test(databases.find((db) => db.name === name)?.reason ?? '');
+    };
+    for (let turn = 0; turn < 2; turn++) {
+      await scene.mustCommit(writer, savepoint);
+      await until('status tells of it', told);
+      await writer.mustRun(['PRAGMA wal_checkpoint(TRUNCATE)']);
+      await until('it is over', async () => !(await told()));
+    }
+    await scene.mustCommit(writer, savepoint);
+    await writer.end();
+    await scene.assertTrue();
+  });
 
   /** Of the next transaction: how many frames, and of what kind. */
   const followers: Record<string, (token: number) => readonly string[]> = {
