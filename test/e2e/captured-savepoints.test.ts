@@ -99,22 +99,22 @@ describePair('a savepoint that was rolled back after a spill', (pair) => {
     const writer = new SqlDriver(program);
     t.after(() => writer.kill());
     await writer.open(scene.file);
-    await writer.mustRun([
-      'PRAGMA locking_mode=exclusive',
-      'PRAGMA cache_size=10',
-      'PRAGMA wal_autocheckpoint=0',
-    ]);
+    await writer.mustRun(['PRAGMA locking_mode=exclusive', 'PRAGMA wal_autocheckpoint=0']);
+    const commitSavepoint = async () => {
+      await writer.mustRun(['PRAGMA cache_size=10']);
+      await scene.mustCommit(writer, savepoint);
+    };
     const told = async () => {
       const { databases } = await pair.primary.info();
       return /no checksums/.test(databases.find((db) => db.name === name)?.reason ?? '');
     };
     for (let turn = 0; turn < 2; turn++) {
-      await scene.mustCommit(writer, savepoint);
+      await commitSavepoint();
       await until('status tells of it', told);
       await writer.mustRun(['PRAGMA wal_checkpoint(TRUNCATE)']);
       await until('it is over', async () => !(await told()));
     }
-    await scene.mustCommit(writer, savepoint);
+    await commitSavepoint();
     await writer.end();
     await scene.assertTrue();
   });
