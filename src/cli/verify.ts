@@ -52,6 +52,6 @@ function formatVerdict(verdict: Verdict): string {
   if (sameAsPrimary === false) {
     return `${name}: DIFFERS at ${position}: the primary has ${verdict.primary}`;
   }
-  const same = sameAsPrimary ? ', the same as on the primary' : '';
+  const same = sameAsPrimary ? ', where the primary is' : '';
   return `${name}: ok at ${position}, ${counted(pages, 'page')}${same}`;
 }

@@ -21,6 +21,8 @@ export interface Config {
   readonly exitOnError: boolean;
   readonly skipSync: boolean;
   readonly strictVerify: boolean;
+  /** In which each page is compared with its checksum once, ms; 0 for never. */
+  readonly verifyPeriodMs: number;
   /** In order; each but the last must succeed, the last one stays. Empty: nothing to run. */
   readonly exec: readonly ExecCommand[];
   readonly data: {
@@ -82,6 +84,7 @@ export function resolveConfig(file: ConfigFile, cwd: string): Config {
     exitOnError: file['exit-on-error'],
     skipSync: file['skip-sync'],
     strictVerify: file['strict-verify'],
+    verifyPeriodMs: file.verify.background,
     exec: file.exec.map((entry) => ({ argv: entry.cmd, ifCandidate: entry['if-candidate'] })),
     data: {
       dir: resolve(cwd, data.dir),

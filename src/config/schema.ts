@@ -173,6 +173,12 @@ const log = section({
   debug: flag().prefault(false).describe('Log more.'),
 }).describe('Logging, to standard error.');
 
+const verify = section({
+  background: duration()
+    .prefault('24h')
+    .describe('In this time each page is read once and compared with its checksum. 0: never.'),
+}).describe('How what is on the disk is checked while the node runs.');
+
 const tracing = section({
   enabled: flag().prefault(true).describe('LiteFS: write the trace log.'),
   path: z.string().optional().describe('LiteFS: its file.'),
@@ -192,6 +198,7 @@ export const configFileSchema = z
     'strict-verify': flag()
       .prefault(false)
       .describe('Compute the checksum of the whole database anew after each transaction. Slow.'),
+    verify,
     exec,
     data,
     fuse,

@@ -92,8 +92,15 @@ function databaseReport(db: DatabaseInfo, haltHolder: string | undefined): Datab
   };
 }
 
-function databaseWarning(db: DatabaseInfo): string[] {
-  return db.status.state === 'degraded' ? [`${nameText(db.name)}: ${db.status.reason}`] : [];
+function databaseWarning({ name, status, faultMs }: DatabaseInfo): string[] {
+  const warnings = status.state === 'degraded' ? [`${nameText(name)}: ${status.reason}`] : [];
+  if (faultMs > 0) {
+    const when = new Date(faultMs).toISOString();
+    warnings.push(
+      `${nameText(name)}: at ${when} pages were found that nothing had written, and that were not what their checksums say: a fault of litefs-lite or of the disk. Read the log of that time, and report it`,
+    );
+  }
+  return warnings;
 }
 
 /** Positions as text, by database. */

@@ -138,6 +138,7 @@ async function startAndServe(
       formerRole: identity.formerRole,
       compress: config.data.compress,
       strictVerify: config.strictVerify,
+      verifyPeriodMs: config.verifyPeriodMs,
       retentionMs: config.data.retentionMs,
       retentionCheckMs: config.data.retentionMonitorIntervalMs,
       logBytesMax: config.data.retentionBytes,

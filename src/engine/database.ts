@@ -79,6 +79,8 @@ export class Database {
   /** 0 while the database is empty or dropped. */
   pageSize = 0;
   status: DatabaseStatus = { state: 'ok' };
+  /** When the background last found a page wrong that nothing had written, ms since 1970; 0 for never. */
+  faultMs = 0;
   /** Since when that is its state, ms since 1970. */
   statusSinceMs = 0;
   readonly wal: WalFollow = {

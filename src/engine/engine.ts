@@ -2,6 +2,7 @@
  * The engine: the only owner of what is known of the databases. It runs synchronously on a thread of its own:
  * worker.ts feeds it messages and calls step() until there is nothing to do.
  */
+
 import { randomInt } from 'node:crypto';
 import fs from 'node:fs';
 import { errorText, isDiskFault, LiteFsError } from '../errors.ts';
@@ -13,6 +14,7 @@ import { getxattrExists } from '../os/xattr.ts';
 import { decodeName, layoutOf } from '../store/layout.ts';
 import { type StoredEntry, syncDirectory } from '../store/log-files.ts';
 import { applyQueue, isKnown, type PendingApply } from './apply.ts';
+import { BackgroundVerify } from './background-verify.ts';
 import { toWire } from './client.ts';
 import type { EngineContext } from './context.ts';
 import type { Database, DatabaseStatus } from './database.ts';
@@ -63,6 +65,7 @@ export class Engine {
     this.#post({ kind: 'look-up', path: new Uint8Array(path) });
   };
   readonly #events: MountEvents;
+  readonly #backgroundVerify: BackgroundVerify;
   readonly #maintenance: Maintenance;
   readonly #formerWriters: FormerWriters;
   readonly #handlers: Handlers;
@@ -127,6 +130,14 @@ export class Engine {
       emitDropped: (db) => post({ kind: 'dropped', database: db.name }),
     });
     this.#maintenance = new Maintenance(this.ctx, this.registry, this.scheduler, options);
+    this.#backgroundVerify = new BackgroundVerify({
+      ctx: this.ctx,
+      registry: this.registry,
+      scheduler: this.scheduler,
+      follower: this.follower,
+      periodMs: options.verifyPeriodMs,
+      captures: () => this.captures,
+    });
     this.#formerWriters = new FormerWriters(this.ctx, this.registry, this.scheduler);
     this.#handlers = requestHandlers(this, this.#maintenance);
   }
@@ -288,6 +299,7 @@ export class Engine {
     this.#events.drainWrites();
     this.#maintenance.poll();
     if (this.#state === 'attached') this.#formerWriters.poll();
+    if (this.#state === 'attached') this.#backgroundVerify.poll();
     if (this.captures) this.follower.poll();
     this.scheduler.step();
     // Asked after the step: a capture that has just ended says when to look again.
@@ -295,6 +307,7 @@ export class Engine {
       this.captures ? this.follower.nextInMs() : undefined,
       this.scheduler.nextInMs(),
       this.#maintenance.nextInMs(),
+      this.#state === 'attached' ? this.#backgroundVerify.nextInMs() : undefined,
       this.#state === 'attached' ? this.#formerWriters.nextInMs() : undefined,
     ];
     const due = waits.filter((wait) => wait !== undefined);

@@ -15,6 +15,7 @@ export function databaseInfo(db: Database): DatabaseInfo {
     journalMode: parseDbHeader(head)?.writeVersion === 2 ? 'wal' : 'rollback',
     status: db.status,
     statusSinceMs: db.statusSinceMs,
+    faultMs: db.faultMs,
     walBytes: db.files.size('wal'),
     logBytes: db.log.bytes,
     logFiles: db.log.files().length,

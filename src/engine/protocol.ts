@@ -23,6 +23,8 @@ export interface EngineOptions {
   readonly formerRole: Role;
   readonly compress: boolean;
   readonly strictVerify: boolean;
+  /** In which each page is compared with its checksum once, ms; 0 for never. */
+  readonly verifyPeriodMs: number;
   readonly retentionMs: number;
   readonly retentionCheckMs: number;
   readonly logBytesMax: number;
@@ -44,6 +46,8 @@ export interface DatabaseInfo {
   readonly status: DatabaseStatus;
   /** Since when that is its state; 0 when it was never another. */
   readonly statusSinceMs: number;
+  /** When the background last found a page wrong that nothing had written, ms since 1970; 0 for never. */
+  readonly faultMs: number;
   readonly walBytes: number;
   readonly logBytes: number;
   readonly logFiles: number;
@@ -56,6 +60,7 @@ export interface DatabaseTally {
   readonly commits: number;
   readonly pages: number;
   readonly checksumFailures: number;
+  readonly faults: number;
   readonly resyncs: number;
   readonly capture: LatencyCounts;
   readonly apply: LatencyCounts;

@@ -27,6 +27,8 @@ export class Tally {
   checksumFailures = 0;
   /** How often every page was compared, since the log of commits could not be followed. */
   comparisons = 0;
+  /** Pages that the background found wrong though nothing had written them (background-verify.ts). */
+  faults = 0;
   resyncs = 0;
   /** From the look at the database until what was found is in the log. */
   readonly capture = new Latencies();

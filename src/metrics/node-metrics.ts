@@ -159,6 +159,11 @@ export class NodeMetrics {
       counted(({ checksumFailures }) => checksumFailures),
     );
     this.#counter(
+      'database_faults_total',
+      'Pages found wrong by verify.background that nothing had written.',
+      counted(({ faults }) => faults),
+    );
+    this.#counter(
       'database_resyncs_total',
       'Times that pages were taken from the primary, not transactions.',
       counted(({ resyncs }) => resyncs),

@@ -1,6 +1,7 @@
 /** A replica whose disk changes bytes behind its back: it must find out, say so, and become right again. */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import path from 'node:path';
 import { test } from 'node:test';
 import Sqlite from 'better-sqlite3';
 import { inSync, startCluster, type TestNode, until } from '../harness/cluster.ts';
@@ -29,7 +30,11 @@ function fill(file: string): Sqlite.Database {
 
 /** Turns one byte of a page around, past the mount. */
 function damage(node: TestNode, name: string, pgno: number): void {
-  const fd = fs.openSync(node.backing(name), 'r+');
+  damageFile(node.backing(name), pgno);
+}
+
+function damageFile(file: string, pgno: number): void {
+  const fd = fs.openSync(file, 'r+');
   const at = (pgno - 1) * PAGE_BYTES + 2000;
   const byte = Buffer.alloc(1);
   fs.readSync(fd, byte, 0, 1, at);
@@ -73,6 +78,68 @@ test('strict-verify finds it with the next transaction', async (t) => {
   await replica.logged(/app\.db is in sync again/);
   await inSync(primary, replica, 'app.db');
   assertSame(primary, replica, 'app.db');
+});
+
+test('the background finds a page of a replica, which is then fetched, and one of the primary, which is then captured', async (t) => {
+  const { cluster, primary, replica } = await startCluster('auto', {
+    config: { verify: { background: '1s' } },
+  });
+  t.after(() => cluster.close());
+  fill(primary.file('app.db')).close();
+  await inSync(primary, replica, 'app.db');
+
+  damage(replica, 'app.db', 20);
+  await replica.logged(/app\.db has 1 damaged pages/);
+  await replica.logged(/app\.db is in sync again/);
+  assertSame(primary, replica, 'app.db');
+  const warned = async (node: TestNode) =>
+    (await node.info()).warnings.some((text) => /^app\.db: at .* pages were found/.test(text));
+  assert(await warned(replica));
+
+  assert(!(await warned(primary)));
+  const before = await primary.position('app.db');
+  // By another name of the file, in a directory that the engine does not watch: as a disk that fails, this makes no event.
+  const unseen = path.join(primary.data, 'unseen');
+  fs.linkSync(primary.backing('app.db'), unseen);
+  damageFile(unseen, 30);
+  await primary.logged(/app\.db: page 30 is not what was captured of it/);
+  await until('it is captured', async () => (await primary.position('app.db')) !== before);
+  fs.rmSync(unseen);
+  await inSync(primary, replica, 'app.db');
+  assertSame(primary, replica, 'app.db');
+  assert(await warned(primary));
+  assert.match(
+    await (await primary.api('/metrics')).text(),
+    /database_faults_total\{.*app.db.*\} 1/,
+  );
+});
+
+test('the background takes no commit for a fault', async (t) => {
+  const { cluster, primary } = await startCluster('auto', {
+    config: { verify: { background: '200ms' } },
+  });
+  t.after(() => cluster.close());
+  const db = fill(primary.file('busy.db')).unsafeMode();
+  t.after(() => db.close());
+  for (const mode of ['wal', 'delete', 'persist', 'memory', 'off']) {
+    db.pragma(`journal_mode = ${mode}`);
+    // It spills, in the middle of the transaction, and is open for a while.
+    db.pragma('cache_size = 5');
+    const update = db.prepare('UPDATE t SET x = randomblob(1000) WHERE rowid % 7 = ?');
+    for (let turn = 0; turn < 12; turn++) {
+      db.exec('BEGIN');
+      for (let part = 0; part < 7; part++) {
+        update.run(part);
+        await primary.position('busy.db');
+      }
+      db.exec(turn % 3 === 0 ? 'ROLLBACK' : 'COMMIT');
+    }
+  }
+  assert.match(
+    await (await primary.api('/metrics')).text(),
+    /database_faults_total\{.*busy.db.*\} 0/,
+  );
+  assert.deepEqual((await verify(primary, 'busy.db')).badPages, []);
 });
 
 test('verify is not deceived by an app that goes on writing', async (t) => {

@@ -47,6 +47,7 @@ test('every field of LiteFS is accepted, and means what it means there', () => {
     exitOnError: false,
     skipSync: true,
     strictVerify: true,
+    verifyPeriodMs: 86_400_000,
     exec: [
       { argv: ['migrate', '--all'], ifCandidate: true },
       { argv: ['serve'], ifCandidate: false },

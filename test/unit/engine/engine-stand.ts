@@ -44,6 +44,7 @@ export class EngineStand {
       formerRole: role,
       compress: true,
       strictVerify: true,
+      verifyPeriodMs: 0,
       retentionMs: HOUR_MS,
       retentionCheckMs: HOUR_MS,
       logBytesMax: 0,

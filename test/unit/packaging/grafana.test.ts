@@ -213,7 +213,7 @@ function everything(): NodeMetrics {
     warnings: [],
   };
   const latencies = { counts: [1], sumS: 1 };
-  const counted = { commits: 1, pages: 1, checksumFailures: 0, resyncs: 0 };
+  const counted = { commits: 1, pages: 1, checksumFailures: 0, faults: 0, resyncs: 0 };
   const metrics = new NodeMetrics(async () => ({
     info,
     healthy: true,
