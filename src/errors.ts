@@ -34,6 +34,8 @@ export const ERROR_CODES = {
   LTX_CORRUPT: { exitStatus: 65 },
   /** A database, -wal or -journal that cannot be understood. */
   DATABASE_CORRUPT: { exitStatus: 65 },
+  /** A link, a FIFO, a socket, a device or a directory is where a file of a database belongs. */
+  NOT_A_FILE: { exitStatus: 73 },
   /** A database cannot be captured or applied for now (locked by someone, say). */
   DATABASE_BUSY: { exitStatus: 75 },
   /** There is no such database here. */
@@ -72,9 +74,15 @@ export function isOutsideFault(error: unknown): boolean {
   return error instanceof Error && ('errno' in error || error instanceof LiteFsError);
 }
 
-/** Whether it is the disk that refuses: no fault of the database, and mended from outside. */
+/** Whether it is the disk that refuses, or what lies on it: no fault of the database, and mended from outside. */
 export function isDiskFault(error: unknown): boolean {
+  if (isNotAFile(error)) return true;
   return error instanceof LiteFsError ? error.code === 'DISK' : isOutsideFault(error);
+}
+
+/** Whether something else than a file is in the way of one. */
+export function isNotAFile(error: unknown): error is LiteFsError {
+  return error instanceof LiteFsError && error.code === 'NOT_A_FILE';
 }
 
 /** The text of anything thrown, for a log line. */

@@ -1,7 +1,7 @@
 /**
  * Opening what lies below a directory, and nothing else, whatever others put there: openat2(2) with RESOLVE_BENEATH,
- * RESOLVE_NO_SYMLINKS and RESOLVE_NO_MAGICLINKS (Linux 5.6). No component of a name is followed if it is a link, and none
- * leads upwards. With RESOLVE_CACHED (Linux 5.12) no directory is searched either: nothing is waited for that an operation
+ * RESOLVE_NO_SYMLINKS and RESOLVE_NO_MAGICLINKS (Linux 5.6). No component of a name is followed if it is a link, and the
+ * name does not lead out of the directory. With RESOLVE_CACHED (Linux 5.12) no directory is searched either: nothing is waited for that an operation
  * under way has locked.
  *
  * struct open_how: u64 flags, u64 mode, u64 resolve.
@@ -30,7 +30,7 @@ const syscall = bind('syscall', ['long', 'int', PATH, BYTES, 'size_t'], 'long');
 const how = Buffer.alloc(OPEN_HOW_BYTES);
 
 /**
- * A descriptor, or a negative errno: ELOOP or ENOTDIR when a component is a link, EXDEV when one leads upwards.
+ * A descriptor, or a negative errno: ELOOP or ENOTDIR when a component is a link, EXDEV when it leads out.
  * @param name one char a byte; '' is the directory itself
  * @param mode of a file that is made; else 0
  */
@@ -57,7 +57,7 @@ function openat2(dir: number, name: string, flags: number, mode: number, resolve
   return syscall(SYS_OPENAT2, dir, cString(name === '' ? '.' : name), how, OPEN_HOW_BYTES);
 }
 
-/** The same one component at a time, for kernels and emulators without openat2. */
+/** The same one component at a time, for kernels and emulators without openat2. No component may be '..'. */
 export function walkBeneath(dir: number, name: string, flags: number, mode = 0): number {
   const parts = name === '' ? ['.'] : name.split('/');
   if (parts.includes('..') || name.startsWith('/')) return -errno.EXDEV;
