@@ -31,6 +31,7 @@ const STATUS_BY_CODE: Partial<Record<LiteFsError['code'], number>> = {
   WRONG_STATE: 503,
   DATABASE_BUSY: 503,
   DISK: 507,
+  NOT_A_FILE: 409,
 };
 
 /** What to answer for anything that a route threw. What is no fault of the outside world is a 500. */

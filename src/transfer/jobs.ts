@@ -1,18 +1,21 @@
 /**
  * Whole databases into the mount and out of it, by SQLite's own backup: its locks and its journal hold, as for any
  * application's. Runs in a process of its own (process.ts), which may wait for the mount.
+ *
+ * Whatever SQLite does by name in the mount, it does in the folder of the database (folder.ts): a user who owns that may
+ * change names there at any time, and SQLite follows links and what journals say. The other database, in the spool, is
+ * opened and closed outside of it, and needs no name in between.
  */
 import fs from 'node:fs';
-import path from 'node:path';
 import Database from 'better-sqlite3';
 import { errorText, LiteFsError } from '../errors.ts';
 import { checkIntegrity } from '../snapshots/integrity.ts';
 import { ALL_PAGES, backUp } from './backup.ts';
+import { DatabaseFolder, type InMount, pathOf } from './folder.ts';
 
 export interface ExportJob {
   readonly kind: 'export';
-  /** In the mount. */
-  readonly from: string;
+  readonly from: InMount;
   /** A new file. */
   readonly to: string;
 }
@@ -21,8 +24,8 @@ export interface ImportJob {
   readonly kind: 'import';
   /** A database file that is ours alone. */
   readonly from: string;
-  /** In the mount; made when it is not there. */
-  readonly to: string;
+  /** Made when it is not there. */
+  readonly to: InMount;
 }
 
 export type TransferJob = ExportJob | ImportJob;
@@ -31,7 +34,7 @@ const PAGES_PER_STEP = 1024;
 const BUSY_MS = 10_000;
 const MAGIC = Buffer.from('SQLite format 3\0');
 
-/** Resolves with the bytes of the database. Rejects with DATABASE_NOT_FOUND, DATABASE_CORRUPT, DATABASE_BUSY, DISK. */
+/** Resolves with the bytes of the database. Rejects with DATABASE_NOT_FOUND, DATABASE_CORRUPT, DATABASE_BUSY, NOT_A_FILE, DISK. */
 export async function runTransfer(job: TransferJob): Promise<number> {
   await (job.kind === 'export' ? exportDatabase(job) : importDatabase(job));
   return fs.statSync(job.kind === 'export' ? job.to : job.from).size;
@@ -39,30 +42,46 @@ export async function runTransfer(job: TransferJob): Promise<number> {
 
 /** One state of the database, whatever is committed meanwhile. In a rollback-journal mode writers wait until the end. */
 async function exportDatabase({ from, to }: ExportJob): Promise<void> {
-  if (!fs.existsSync(from)) {
-    throw new LiteFsError('DATABASE_NOT_FOUND', `there is no database ${from}`);
-  }
-  const db = new Database(from, { readonly: true, fileMustExist: true, timeout: BUSY_MS });
+  const folder = DatabaseFolder.of(from);
   try {
-    // A read transaction, so that no commit makes the copy begin anew.
-    db.exec('BEGIN');
-    db.prepare('SELECT count(*) FROM sqlite_schema').get();
-    await backUp(db, to, { pagesPerStep: PAGES_PER_STEP, lockMsMax: BUSY_MS });
+    if (!folder?.hasDatabase) {
+      throw new LiteFsError('DATABASE_NOT_FOUND', `there is no database ${pathOf(from)}`);
+    }
+    await exportOutOf(folder, to);
   } catch (error) {
-    throw asFault(error, from);
+    throw asFault(error, pathOf(from));
   } finally {
-    db.close();
+    folder?.close();
+  }
+}
+
+async function exportOutOf(folder: DatabaseFolder, to: string): Promise<void> {
+  const options = { readonly: true, fileMustExist: true, timeout: BUSY_MS };
+  const db = await folder.inside((file) => new Database(file, options));
+  try {
+    await folder.inside(() => beginToRead(db));
+    await backUp(db, to, { pagesPerStep: PAGES_PER_STEP, lockMsMax: BUSY_MS });
+  } finally {
+    await folder.inside(() => db.close());
   }
 }
 
 /** Checked first: what is not a sound database replaces nothing. Then one transaction. */
 async function importDatabase({ from, to }: ImportJob): Promise<void> {
-  const dir = path.dirname(to);
-  if (!fs.existsSync(dir)) {
-    throw new LiteFsError('WRONG_STATE', `there is no directory ${dir}`, {
-      hint: 'Make it, with the owner that its applications need, and import again.',
+  const folder = DatabaseFolder.of(to);
+  if (!folder) {
+    throw new LiteFsError('WRONG_STATE', `there is no directory for ${pathOf(to)}`, {
+      hint: 'Make it, with the owner that its applications need, and import again. Links are not followed.',
     });
   }
+  try {
+    await importInto(folder, from, pathOf(to));
+  } finally {
+    folder.close();
+  }
+}
+
+async function importInto(folder: DatabaseFolder, from: string, shown: string): Promise<void> {
   if (!hasMagic(from)) {
     throw new LiteFsError('DATABASE_CORRUPT', 'what was sent is no SQLite database', {
       hint: 'An SQL text goes in by: sqlite3 DATABASE < FILE',
@@ -71,12 +90,20 @@ async function importDatabase({ from, to }: ImportJob): Promise<void> {
   checkIntegrity(from, { of: 'what was sent' });
   const db = new Database(from, { fileMustExist: true });
   try {
-    await backUp(db, to, { pagesPerStep: ALL_PAGES, lockMsMax: BUSY_MS });
+    beginToRead(db);
+    const options = { pagesPerStep: ALL_PAGES, lockMsMax: BUSY_MS };
+    await folder.inside((file) => backUp(db, file, options));
   } catch (error) {
-    throw asFault(error, to);
+    throw asFault(error, shown);
   } finally {
     db.close();
   }
+}
+
+/** Nothing more is opened for it by name, and no commit makes its copy begin anew. */
+function beginToRead(db: Database.Database): void {
+  db.exec('BEGIN');
+  db.prepare('SELECT count(*) FROM sqlite_schema').get();
 }
 
 function hasMagic(file: string): boolean {

@@ -6,7 +6,7 @@ import path from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { errorText, LiteFsError } from '../errors.ts';
-import { treePath } from '../store/layout.ts';
+import type { InMount } from './folder.ts';
 import type { TransferJob } from './jobs.ts';
 import { TRANSFER_COMMAND, type TransferEnd } from './process.ts';
 
@@ -66,8 +66,8 @@ export class Transfers {
     });
   }
 
-  #inMount(database: string): string {
-    return treePath(this.#parts.mountDir, database).toString();
+  #inMount(name: string): InMount {
+    return { dir: this.#parts.mountDir, name };
   }
 
   async #withFile<T>(work: (file: string) => Promise<T>): Promise<T> {

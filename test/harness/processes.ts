@@ -11,11 +11,13 @@ export function childrenOf(pid: number): number[] {
     .map(Number);
 }
 
-/** Whether a process has a descriptor of this path. */
+/** Whether a process has a descriptor of this file, by whatever path it has reached it. */
 export function hasOpen(pid: number, file: string): boolean {
+  const { dev, ino } = fs.statSync(file);
   const dir = `/proc/${pid}/fd`;
+  const isIt = (held: fs.Stats) => held.dev === dev && held.ino === ino;
   try {
-    return fs.readdirSync(dir).some((fd) => fs.readlinkSync(path.join(dir, fd)) === file);
+    return fs.readdirSync(dir).some((fd) => isIt(fs.statSync(path.join(dir, fd))));
   } catch {
     return false; // it, or the descriptor, is gone meanwhile
   }

@@ -11,12 +11,20 @@ test('an import into a directory that is not there, or over one that is, says so
   withFolder(async (dir) => {
     const from = path.join(dir, 'from.db');
     new Sqlite(from).exec('CREATE TABLE t(x)').close();
-    const importTo = (to: string) => runTransfer({ kind: 'import', from, to: path.join(dir, to) });
+    const importTo = (name: string) => runTransfer({ kind: 'import', from, to: { dir, name } });
     await assert.rejects(importTo('sub/app.db'), {
       code: 'WRONG_STATE',
-      message: `there is no directory ${dir}/sub`,
+      message: `there is no directory for ${dir}/sub/app.db`,
     });
     fs.mkdirSync(path.join(dir, 'sub'));
-    await assert.rejects(importTo('sub'), { code: 'WRONG_STATE', message: /cannot be opened/ });
+    await assert.rejects(importTo('sub'), {
+      code: 'NOT_A_FILE',
+      message: 'sub is a directory, not a file',
+    });
+    await assert.rejects(importTo('x'.repeat(300)), {
+      code: 'WRONG_STATE',
+      message: /cannot be opened: ENAMETOOLONG/,
+    });
     await importTo('sub/app.db');
+    assert.deepEqual(fs.readdirSync(path.join(dir, 'sub')), ['app.db']);
   }));
