@@ -6,27 +6,27 @@
 const AT_ONCE_MAX = 2;
 
 export class LookUps {
-  readonly #lookUp: (path: Buffer) => Promise<unknown>;
-  /** In the order in which they were asked for, as one char a byte. */
+  readonly #lookUp: (name: string) => Promise<unknown>;
+  /** In the order in which they were asked for. */
   readonly #waiting = new Set<string>();
   #running = 0;
 
   /** `lookUp`: what becomes of it is all one. */
-  constructor(lookUp: (path: Buffer) => Promise<unknown>) {
+  constructor(lookUp: (name: string) => Promise<unknown>) {
     this.#lookUp = lookUp;
   }
 
   /** Asked again while it waits, it is done once. */
-  add(path: Uint8Array): void {
-    this.#waiting.add(Buffer.from(path).toString('latin1'));
+  add(name: string): void {
+    this.#waiting.add(name);
     if (this.#running < AT_ONCE_MAX) void this.#run();
   }
 
   async #run(): Promise<void> {
     this.#running++;
-    for (const path of this.#waiting) {
-      this.#waiting.delete(path);
-      await this.#lookUp(Buffer.from(path, 'latin1')).catch(() => {});
+    for (const name of this.#waiting) {
+      this.#waiting.delete(name);
+      await this.#lookUp(name).catch(() => {});
     }
     this.#running--;
   }

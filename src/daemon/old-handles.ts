@@ -15,7 +15,8 @@ import {
   processesWithFileOpen,
   usersText,
 } from '../os/processes.ts';
-import { nameText, treePath } from '../store/layout.ts';
+import { nameText } from '../store/layout.ts';
+import { TreeDoor } from '../store/tree-door.ts';
 
 const RETRY_MS = 100;
 
@@ -27,13 +28,22 @@ interface HeldFile {
 }
 
 /** Waits at most `waitMs` for all databases below `tree` to be let go of. Throws OLD_HANDLES. */
-export async function waitForOldHandles(tree: string, waitMs: number, log: Logger): Promise<void> {
+export async function waitForOldHandles(dir: string, waitMs: number, log: Logger): Promise<void> {
+  const tree = new TreeDoor(dir);
+  try {
+    await waitUntilLetGo(tree, waitMs, log);
+  } finally {
+    tree.close();
+  }
+}
+
+async function waitUntilLetGo(tree: TreeDoor, waitMs: number, log: Logger): Promise<void> {
   const startedMs = performance.now();
   let told = false;
   for (;;) {
     const held = heldFiles(tree);
     if (held.length === 0) return;
-    const who = () => usersText(held.flatMap(holders), tree);
+    const who = () => usersText(held.flatMap(holders), tree.dir);
     if (performance.now() - startedMs >= waitMs) {
       throw new LiteFsError('OLD_HANDLES', `still open from before the daemon died: ${who()}`, {
         hint: 'Restart these apps, then start litefs-lite again.',
@@ -45,7 +55,7 @@ export async function waitForOldHandles(tree: string, waitMs: number, log: Logge
   }
 }
 
-function heldFiles(tree: string): HeldFile[] {
+function heldFiles(tree: TreeDoor): HeldFile[] {
   const held: HeldFile[] = [];
   for (const database of scanTree(tree)) {
     for (const suffix of ['', '-wal', '-shm', '-journal']) {
@@ -56,18 +66,14 @@ function heldFiles(tree: string): HeldFile[] {
   return held;
 }
 
-function heldFile(tree: string, name: string): HeldFile | undefined {
-  let fd: number;
-  try {
-    fd = fs.openSync(treePath(tree, name), fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  }
+/** What is no file was never passed through. */
+function heldFile(tree: TreeDoor, name: string): HeldFile | undefined {
+  const fd = tree.hasFile(name) ? tree.open(name) : undefined;
+  if (fd === undefined) return undefined;
   try {
     if (!isOpenElsewhere(fd)) return undefined;
     const { dev, ino } = fs.fstatSync(fd);
-    return { name, path: treePath(tree, name).toString(), dev, ino };
+    return { name, path: `${tree.dir}/${nameText(name)}`, dev, ino };
   } finally {
     fs.closeSync(fd);
   }

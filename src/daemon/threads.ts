@@ -1,5 +1,5 @@
 /** Starting the two worker threads and wiring them: main ↔ engine, mount → engine. */
-import fs from 'node:fs';
+import { constants } from 'node:fs';
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 import { EngineClient, fromWire } from '../engine/client.ts';
 import type { EngineNews, EngineOptions } from '../engine/protocol.ts';
@@ -8,7 +8,9 @@ import { LiteFsError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { SharedState } from '../mount/shared-state.ts';
 import type { MountNews, MountWorkerData } from '../mount/worker.ts';
+import { O_PATH } from '../os/beneath.ts';
 import { createEventFd, signalEventFd } from '../os/poll.ts';
+import { openBelow } from '../store/tree-door-async.ts';
 import { LookUps } from './look-ups.ts';
 import { startWorker } from './worker.ts';
 
@@ -25,6 +27,8 @@ export interface EngineThread {
   /** Resolves when the thread has ended. */
   readonly ended: Promise<void>;
 }
+
+const NEW = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL;
 
 /** Starts the engine. `recovering` is called now and then, with what it is at, until it has recovered all databases. */
 export function startEngine(
@@ -60,7 +64,10 @@ export function startEngine(
     died.resolve(error);
   };
   recovered.promise.catch(() => {});
-  const lookUps = new LookUps((path) => fs.promises.stat(path));
+  const { mountDir } = options;
+  const lookUps = new LookUps(async (name) => {
+    await (await openBelow(mountDir, name, O_PATH)).close();
+  });
   const receive = (news: EngineNews) => {
     if (client.accept(news)) return;
     if (news.kind === 'log') {
@@ -71,9 +78,9 @@ export function startEngine(
       client.adopt(news.databases, news.aside);
       recovered.resolve();
     } else if (news.kind === 'look-up') {
-      lookUps.add(news.path);
+      lookUps.add(news.name);
     } else if (news.kind === 'make-wal') {
-      makeWal(Buffer.from(news.path)).catch((error) =>
+      makeWal(mountDir, news.database).catch((error) =>
         log.debug({ err: error }, 'a -wal cannot be made'),
       );
     } else if (news.kind === 'fatal') {
@@ -103,16 +110,16 @@ export function startEngine(
   };
 }
 
-/** As SQLite makes them: with the mode and the owner of the database. */
-async function makeWal(database: Buffer): Promise<void> {
-  const { mode, uid, gid } = await fs.promises.stat(database);
+/** As SQLite makes them: with the mode and the owner of the database. What has the name already stays as it is. */
+async function makeWal(mountDir: string, database: string): Promise<void> {
+  const file = await openBelow(mountDir, database, O_PATH);
+  const { mode, uid, gid } = await file.stat().finally(() => file.close());
   for (const suffix of ['-wal', '-shm']) {
-    const file = Buffer.concat([database, Buffer.from(suffix)]);
-    const handle = await fs.promises.open(file, 'a', mode & 0o777);
     try {
-      await handle.chown(uid, gid);
-    } finally {
-      await handle.close();
+      const made = await openBelow(mountDir, database + suffix, NEW, mode & 0o777);
+      await made.chown(uid, gid).finally(() => made.close());
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     }
   }
 }

@@ -45,6 +45,7 @@ export function* applyQueue(ctx: EngineContext, db: Database, queue: PendingAppl
     let settled = 0;
     const startedMs = ctx.clockMs();
     try {
+      db.files.refuseOthers();
       if (db.files.mayBeHeldUp) yield* whenLookedUp(ctx, () => db.files.openAll());
       if (!db.wal.cursor && !(yield* isNoticed(db, batch[0].input))) {
         if (db.lent) throw unnoticed(db);

@@ -146,7 +146,7 @@ export class BackgroundVerify {
       const outcome = yield* follower.flush(db);
       if (db.pageSize !== pageSize || pgno > db.pageCount) return 'well';
       if (outcome !== 'done' || db.writes.any) return 'cannot tell';
-      if (explanationOfWrites(ctx, db) === 'journal') return 'cannot tell';
+      if (explanationOfWrites(db) === 'journal') return 'cannot tell';
       const sum = sumOf(db, pgno, page);
       if (sum === db.sums.get(pgno)) return 'well';
       if (before !== undefined && before !== sum) return 'cannot tell';

@@ -10,7 +10,6 @@ import fs from 'node:fs';
 import { pageChecksum } from '../kernels/checksum.ts';
 import { DB_HEADER_BYTES, databasePageCount, parseDbHeader } from '../sqlite/db-header.ts';
 import { type JournalFile, parseJournal } from '../sqlite/journal.ts';
-import { treePath } from '../store/layout.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import type { Task } from './scheduler.ts';
@@ -30,7 +29,7 @@ export function* captureJournal(
   if (read === 0) return db.pageCount === 0 ? 'unchanged' : 'compare';
   const header = parseDbHeader(head);
   if (!header) return db.pageCount === 0 ? 'unchanged' : 'compare';
-  const journal = withJournal(ctx, db, (file) =>
+  const journal = withJournal(db, (file) =>
     parseJournal(file, (pgno) => {
       const page = Buffer.allocUnsafe(header.pageSize);
       return page.subarray(0, db.files.read('db', page, (pgno - 1) * page.length));
@@ -80,19 +79,10 @@ function* candidatePages(
   for (let pgno = oldCount + 1; pgno <= newCount; pgno++) yield pgno;
 }
 
-/** Calls back with the journal of a database; undefined when there is none. */
-export function withJournal<T>(
-  ctx: EngineContext,
-  db: Database,
-  use: (file: JournalFile) => T,
-): T | undefined {
-  let fd: number;
-  try {
-    fd = fs.openSync(treePath(ctx.layout.tree, `${db.name}-journal`), 'r');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  }
+/** Calls back with the journal of a database; undefined when there is none. Throws NOT_A_FILE. */
+export function withJournal<T>(db: Database, use: (file: JournalFile) => T): T | undefined {
+  const fd = db.files.openJournal();
+  if (fd === undefined) return undefined;
   try {
     return use({
       size: fs.fstatSync(fd).size,
@@ -104,4 +94,9 @@ export function withJournal<T>(
   } finally {
     fs.closeSync(fd);
   }
+}
+
+/** The same; what is no file is no journal. */
+export function withTrueJournal<T>(db: Database, use: (file: JournalFile) => T): T | undefined {
+  return db.files.tree.hasFile(db.files.nameOf('journal')) ? withJournal(db, use) : undefined;
 }

@@ -4,7 +4,6 @@
  */
 import fs from 'node:fs';
 import { DB_HEADER_BYTES, parseDbHeader } from '../sqlite/db-header.ts';
-import { treePath } from '../store/layout.ts';
 import { captureJournal } from './capture-journal.ts';
 import { captureHeld, captureWal, endHeld, type HeldOperation } from './capture-wal.ts';
 import type { ReadAccess } from './consistent-read.ts';
@@ -53,6 +52,10 @@ function* captureCommitted(
   held: HeldOperation | undefined,
 ): Task<CaptureOutcome> {
   db.files.closeReplaced();
+  // A -wal that has outlived its database is nothing by itself.
+  const isThere = db.files.exists('db');
+  if (!isThere && db.pageCount === 0) return 'done';
+  if (isThere) db.files.refuseOthers();
   // Asked first: who holds the lock now may have published before we read the index.
   const writing = !held && isBeingWritten(db);
   const doubt = yield* doubtOf(ctx, db, held);
@@ -105,12 +108,9 @@ function* captureJournaled(ctx: EngineContext, db: Database): Task<CaptureOutcom
  * The database file was written. What is there that may tell of it: a journal that is open, or a -wal. A checkpoint comes
  * while there is a -wal, whose end is held back until that is seen.
  */
-export function explanationOfWrites(
-  ctx: EngineContext,
-  db: Database,
-): 'journal' | 'wal' | undefined {
+export function explanationOfWrites(db: Database): 'journal' | 'wal' | undefined {
   if (db.files.size('wal') > 0) return 'wal';
-  return hasJournal(ctx, db) ? 'journal' : undefined;
+  return hasJournal(db) ? 'journal' : undefined;
 }
 
 /** Whether the database file says so: a -wal need not be there. */
@@ -121,13 +121,9 @@ export function isInWalMode(db: Database): boolean {
 }
 
 /** Whether a transaction with a rollback journal is open: the file exists and does not begin with a zero. */
-function hasJournal(ctx: EngineContext, db: Database): boolean {
-  let fd: number;
-  try {
-    fd = fs.openSync(treePath(ctx.layout.tree, `${db.name}-journal`), 'r');
-  } catch {
-    return false;
-  }
+function hasJournal(db: Database): boolean {
+  const fd = db.files.openJournal();
+  if (fd === undefined) return false;
   try {
     const first = Buffer.alloc(1);
     return fs.readSync(fd, first, 0, 1, 0) === 1 && first[0] !== 0;

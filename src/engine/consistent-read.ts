@@ -213,13 +213,13 @@ function* beginChained(ctx: EngineContext, db: Database): Task<ConsistentRead | 
 function beginUnlogged(ctx: EngineContext, db: Database): ConsistentRead | ReadRefusal {
   ctx.drainEvents();
   const { count } = db.writes;
-  const obstacle = obstacleOf(ctx, db);
+  const obstacle = obstacleOf(db);
   if (obstacle !== undefined) return wait(obstacle);
   return openView(db, {
     ...FILE_ALONE,
     holds({ bytes }) {
       // In this order: a writer has told of all that it wrote when it lets go of its lock.
-      if (obstacleOf(ctx, db) !== undefined) return false;
+      if (obstacleOf(db) !== undefined) return false;
       ctx.drainEvents();
       return (
         db.writes.count === count && db.files.size('db') === bytes && db.files.size('wal') === 0
@@ -229,11 +229,11 @@ function beginUnlogged(ctx: EngineContext, db: Database): ConsistentRead | ReadR
 }
 
 /** What keeps the database file from being one committed state; undefined when nothing does. */
-function obstacleOf(ctx: EngineContext, db: Database): string | undefined {
+function obstacleOf(db: Database): string | undefined {
   if (!db.files.couldLock('db', 'read', PENDING_BYTE, 1)) return EXCLUSIVE;
   if (isHeldExclusively(db.files) !== false) return EXCLUSIVE;
   const isReserved = !db.files.couldLock('db', 'read', RESERVED_BYTE, 1);
-  const first = withJournal(ctx, db, (file) => file.read(0, 1)[0]);
+  const first = withJournal(db, (file) => file.read(0, 1)[0]);
   // With its writer alive, what the journal tells of is not written yet: that takes EXCLUSIVE.
   return (first ?? 0) !== 0 && !isReserved ? HOT_JOURNAL : undefined;
 }

@@ -1,12 +1,15 @@
 /** What the parts of the engine get from outside: settings, clock, and where news goes. */
 import type { Layout } from '../store/layout.ts';
 import type { StoredEntry } from '../store/log-files.ts';
+import type { TreeDoor } from '../store/tree-door.ts';
 import type { Database, DatabaseStatus } from './database.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
 export interface EngineContext {
   readonly layout: Layout;
+  /** The backing tree. */
+  readonly tree: TreeDoor;
   readonly nodeId: bigint;
   /** Whether pages are LZ4-compressed in LTX files. */
   readonly compress: boolean;

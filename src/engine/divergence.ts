@@ -62,9 +62,8 @@ export function* keepUnknown(ctx: EngineContext, db: Database, newPosition: Posi
   yield* untilRemovable(ctx, db.files);
   const dir = newFolder(ctx, db);
   for (const kind of ['db', 'wal'] as const) {
-    if (!db.files.exists(kind)) continue;
-    const file = db.files.backingPath(kind);
-    fs.linkSync(file, path.join(dir, kind === 'db' ? db.encoded : `${db.encoded}-${kind}`));
+    const name = kind === 'db' ? db.encoded : `${db.encoded}-${kind}`;
+    db.files.tree.linkOut(db.files.nameOf(kind), path.join(dir, name));
   }
   dropFiles(db);
   about(ctx, db, dir, null, newPosition);

@@ -13,6 +13,7 @@ import { SharedState } from '../mount/shared-state.ts';
 import { getxattrExists } from '../os/xattr.ts';
 import { decodeName, layoutOf } from '../store/layout.ts';
 import { type StoredEntry, syncDirectory } from '../store/log-files.ts';
+import { TreeDoor } from '../store/tree-door.ts';
 import { applyQueue, isKnown, type PendingApply } from './apply.ts';
 import { BackgroundVerify } from './background-verify.ts';
 import { toWire } from './client.ts';
@@ -26,8 +27,9 @@ import type { LtxInput } from './ltx-input.ts';
 import { Maintenance } from './maintenance.ts';
 import { type Look, lookAtAll, lookAtFiles, writeMarkers } from './markers.ts';
 import { MountEvents } from './mount-events.ts';
+import { Obstacles } from './obstacles.ts';
 import type { EngineNews, EngineOptions, EngineRequest, MountMessage } from './protocol.ts';
-import { endQuarantine, recoverOrQuarantine } from './quarantine.ts';
+import { endQuarantine, isKeptByReplicas, recoverOrQuarantine } from './quarantine.ts';
 import { attachForReaders, prepareForReaders } from './readers-wal.ts';
 import { Registry } from './registry.ts';
 import { type Handlers, requestHandlers } from './requests.ts';
@@ -54,18 +56,19 @@ export class Engine {
   readonly options: EngineOptions;
   /** Where databases are reached: the tree itself until attach(). */
   readonly #roots: {
-    mount: string;
-    tree: string;
-    lookUp?: (path: Buffer) => void;
+    mount: TreeDoor;
+    readonly tree: TreeDoor;
+    lookUp?: (name: string) => void;
     isHalted?: boolean;
     names?: () => number;
     passesAll?: () => boolean;
   };
-  readonly #askForLookUp = (path: Buffer) => {
-    this.#post({ kind: 'look-up', path: new Uint8Array(path) });
+  readonly #askForLookUp = (name: string) => {
+    this.#post({ kind: 'look-up', name });
   };
   readonly #events: MountEvents;
   readonly #backgroundVerify: BackgroundVerify;
+  readonly #obstacles: Obstacles;
   readonly #maintenance: Maintenance;
   readonly #formerWriters: FormerWriters;
   readonly #handlers: Handlers;
@@ -81,9 +84,11 @@ export class Engine {
     this.#post = post;
     this.shared = new SharedState(options.shared);
     const layout = layoutOf(options.dataDir);
-    this.#roots = { mount: layout.tree, tree: layout.tree };
+    const tree = new TreeDoor(layout.tree);
+    this.#roots = { mount: tree, tree };
     this.ctx = {
       layout,
+      tree,
       nodeId: BigInt(`0x${options.nodeId}`),
       compress: options.compress,
       strictVerify: options.strictVerify,
@@ -111,13 +116,14 @@ export class Engine {
       ctx: this.ctx,
       scheduler: this.scheduler,
       shared: this.shared,
-      mountDir: options.mountDir,
+      mount: () => this.#roots.mount,
       holdsUp: (isSo) => {
         this.#roots.isHalted = isSo;
         this.#roots.lookUp = isSo ? this.#askForLookUp : undefined;
       },
       ask: (database, commit, source) => post({ kind: 'commit', database, commit, source }),
     });
+    this.#obstacles = new Obstacles(this.ctx, this.scheduler, () => this.#state === 'attached');
     this.#events = new MountEvents({
       ctx: this.ctx,
       registry: this.registry,
@@ -126,6 +132,7 @@ export class Engine {
       watcher: () => this.#watcher,
       captures: () => this.captures,
       halts: this.halts,
+      obstacles: this.#obstacles,
       resume: (how, answer) => this.#resume(how, answer),
       emitDropped: (db) => post({ kind: 'dropped', database: db.name }),
     });
@@ -162,7 +169,7 @@ export class Engine {
   /** Before mounting: brings every database into a known state. Throws DISK when the disk does not let us. */
   recover(): void {
     emptySpool(this.ctx.layout.spool);
-    const { tree } = this.ctx.layout;
+    const { tree } = this.ctx;
     const names = new Set(scanTree(tree));
     const superJournals = new Set<string>();
     for (const encoded of fs.readdirSync(this.ctx.layout.ltx)) names.add(decodeName(encoded));
@@ -170,16 +177,19 @@ export class Engine {
       const db = this.registry.open(name);
       if (!db) continue;
       let isKnown: boolean;
+      let other: LiteFsError | undefined;
       try {
         const superJournal = leaveSuperJournal(tree, name);
         if (superJournal !== undefined) superJournals.add(superJournal);
         isKnown = recoverOrQuarantine(this.ctx, db, this.options);
-        if (isKnown && this.role === 'replica') prepareForReaders(this.ctx, db);
+        other = db.files.inTheWay();
+        if (isKnown && !other && this.role === 'replica') prepareForReaders(this.ctx, db);
       } catch (error) {
         throw asStartFault(name, error);
       }
       db.files.close();
-      if (!isKnown) this.registry.forget(db);
+      if (other && (db.pageCount > 0 || db.files.exists('db'))) this.#cannotUse(db, other);
+      else if (!isKnown) this.registry.forget(db);
       else if (db.aside !== undefined) this.#saysAside(db, db.aside);
     }
     // A marker that came back after a power failure would say that nothing was written since.
@@ -192,8 +202,14 @@ export class Engine {
       databases: [...this.registry]
         .filter((db) => db.pageCount > 0)
         .map((db) => ({ name: db.name, position: db.position })),
-      aside: [...this.registry].filter((db) => db.aside !== undefined).map((db) => db.name),
+      aside: [...this.registry].filter(isKeptByReplicas).map((db) => db.name),
     });
+  }
+
+  /** It is tried again, until what is in the way has gone. */
+  #cannotUse(db: Database, error: unknown): void {
+    if (this.role === 'primary') this.follower.failed(db, error);
+    else this.#obstacles.failed(db, error);
   }
 
   #saysAside(db: Database, why: string): void {
@@ -203,19 +219,21 @@ export class Engine {
 
   /** The mount is there. */
   *attach(): Task<void> {
-    this.#roots.mount = this.options.mountDir;
+    this.#roots.mount = new TreeDoor(this.options.mountDir);
     this.#roots.names = () => this.shared.names;
     this.#roots.passesAll = () => this.shared.passesAll;
     this.#state = 'attached';
     if (this.role === 'primary') {
       this.#roots.lookUp = this.#askForLookUp;
-      const watcher = new TreeWatcher(this.ctx.layout.tree);
+      const watcher = new TreeWatcher(this.ctx.tree);
       watcher.watchCuts(this.ctx.layout.cuts);
-      scanTree(this.ctx.layout.tree, '', (dir) => watcher.watch(dir));
+      scanTree(this.ctx.tree, '', (dir) => watcher.watch(dir));
       this.#watcher = watcher;
       return;
     }
-    yield* attachForReaders(this.ctx, this.registry);
+    yield* attachForReaders(this.ctx, this.registry, (db, error) =>
+      this.#obstacles.failed(db, error),
+    );
   }
 
   /** Captures the last of it and closes all that is open in the mount. */
@@ -234,11 +252,17 @@ export class Engine {
       db.wal.guard.release(db);
       db.files.close();
     }
+    this.leaveMount();
+  }
+
+  /** Lets go of the mount itself: whoever has it cannot see it unmounted. */
+  leaveMount(): void {
+    if (this.#roots.mount !== this.ctx.tree) this.#roots.mount.close();
   }
 
   /** After the unmount: leaves the markers of a clean stop. */
   stop(): void {
-    this.#roots.mount = this.ctx.layout.tree;
+    this.#roots.mount = this.ctx.tree;
     this.#roots.lookUp = undefined;
     this.#roots.names = undefined;
     this.#roots.passesAll = undefined;
@@ -298,8 +322,11 @@ export class Engine {
   step(): number | undefined {
     this.#events.drainWrites();
     this.#maintenance.poll();
-    if (this.#state === 'attached') this.#formerWriters.poll();
-    if (this.#state === 'attached') this.#backgroundVerify.poll();
+    if (this.#state === 'attached') {
+      this.#formerWriters.poll();
+      this.#backgroundVerify.poll();
+      this.#obstacles.poll();
+    }
     if (this.captures) this.follower.poll();
     this.scheduler.step();
     // Asked after the step: a capture that has just ended says when to look again.
@@ -307,8 +334,9 @@ export class Engine {
       this.captures ? this.follower.nextInMs() : undefined,
       this.scheduler.nextInMs(),
       this.#maintenance.nextInMs(),
-      this.#state === 'attached' ? this.#backgroundVerify.nextInMs() : undefined,
-      this.#state === 'attached' ? this.#formerWriters.nextInMs() : undefined,
+      ...(this.#state === 'attached'
+        ? [this.#backgroundVerify, this.#formerWriters, this.#obstacles].map((it) => it.nextInMs())
+        : []),
     ];
     const due = waits.filter((wait) => wait !== undefined);
     return due.length === 0 ? undefined : Math.min(...due);
@@ -370,7 +398,7 @@ export class Engine {
 
   /** Has somebody else make a -wal and a -shm: we must not wait for the directory. */
   makeWal(db: Database): void {
-    this.#post({ kind: 'make-wal', path: new Uint8Array(db.files.path('db')) });
+    this.#post({ kind: 'make-wal', database: db.name });
   }
 
   #resume({ token, errno, perform }: Resumption, answer: string | undefined): void {

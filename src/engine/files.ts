@@ -8,16 +8,22 @@
  * The log of a database is its redo log. So no page of the file is written, cut off or removed by the engine before the log is
  * on the disk: each such change goes through here, which sees to it. Nothing else in the engine writes a database file.
  *
+ * Both are reached through a door (store/tree-door.ts), for users own their folders. What is no file under the name of a
+ * database is no database. Beside one, under the name of its -wal, -shm or -journal, it is in the way: NOT_A_FILE, also of
+ * what does not need that name just now, since SQLite would find it.
+ *
  * Opened when first needed; closed when the file behind the name is replaced, and before unmounting. Locks are OFD locks: POSIX locks would vanish with any other
  * descriptor of the same file in this process.
  */
 import fs from 'node:fs';
-import { errno, systemError } from '../os/libc.ts';
+import { isNotAFile, type LiteFsError } from '../errors.ts';
 import { ofdLock, ofdTest } from '../os/locks.ts';
-import { openCached } from '../os/open-cached.ts';
-import { treePath } from '../store/layout.ts';
+import { type FileLook, lookOf } from '../store/marker.ts';
+import { notAFile, parentOf, type TreeDoor } from '../store/tree-door.ts';
 
+/** What is kept open. A -journal comes and goes with each transaction. */
 export type FileKind = 'db' | 'wal' | 'shm';
+export type AnyFileKind = FileKind | 'journal';
 
 export interface Ownership {
   readonly uid: number;
@@ -28,14 +34,14 @@ export interface Ownership {
 
 /** Where the files are; both the same while the node is not mounted. */
 export interface Roots {
-  readonly mount: string;
-  readonly tree: string;
+  readonly mount: TreeDoor;
+  readonly tree: TreeDoor;
   /**
    * Set while operations of apps may wait for us (on a primary, and under the halt lock): a file that the kernel cannot
    * open without searching a directory is not waited for, since such an operation may have locked it. This is told the
-   * path, to have it looked up by another thread; OpenWouldBlock is thrown.
+   * name, to have it looked up by another thread; OpenWouldBlock is thrown.
    */
-  readonly lookUp?: (path: Buffer) => void;
+  readonly lookUp?: (name: string) => void;
   /** This node has a halt lock: what removes files waits until that has ended. */
   readonly isHalted?: boolean;
   /**
@@ -50,13 +56,20 @@ export interface Roots {
 
 /** A file of the mount could not be opened without waiting: try again in a moment. */
 export class OpenWouldBlock extends Error {
-  constructor(path: string) {
-    super(`${path} is not in the kernel's cache of names`);
+  constructor(name: string) {
+    super(`${name} is not in the kernel's cache of names`);
     this.name = 'OpenWouldBlock';
   }
 }
 
-const SUFFIX: Record<FileKind, string> = { db: '', wal: '-wal', shm: '-shm' };
+const SUFFIX: Record<AnyFileKind, string> = {
+  db: '',
+  wal: '-wal',
+  shm: '-shm',
+  journal: '-journal',
+};
+const COMPANIONS = [SUFFIX.wal, SUFFIX.shm, SUFFIX.journal];
+const { O_RDONLY, O_RDWR } = fs.constants;
 
 export class DatabaseFiles {
   readonly #roots: Roots;
@@ -69,6 +82,8 @@ export class DatabaseFiles {
   readonly #owned = new Map<FileKind, string>();
   /** Roots.names when all that is open was known to stand for its name. */
   #names: number | undefined;
+  /** The same when nothing was known to be in the way. */
+  #clear: number | undefined;
 
   /** `beforeDatabase`: called before each change of the database file; what it throws keeps that from being made. */
   constructor(roots: Roots, name: string, beforeDatabase: () => void) {
@@ -77,12 +92,14 @@ export class DatabaseFiles {
     this.#beforeDatabase = beforeDatabase;
   }
 
-  path(kind: FileKind): Buffer {
-    return treePath(this.#roots.mount, this.#name + SUFFIX[kind]);
+  /** The name of a file in the tree. */
+  nameOf(kind: AnyFileKind): string {
+    return this.#name + SUFFIX[kind];
   }
 
-  backingPath(kind: FileKind): Buffer {
-    return treePath(this.#roots.tree, this.#name + SUFFIX[kind]);
+  /** The backing tree. */
+  get tree(): TreeDoor {
+    return this.#roots.tree;
   }
 
   /** Whether a directory of the mount may be locked by an operation that waits for us. */
@@ -104,16 +121,28 @@ export class DatabaseFiles {
     return this.#fds.size + this.#backing.size > 0;
   }
 
+  /** What is under the name of a -wal, -shm or -journal, and is no file: the error that says so. */
+  inTheWay(): LiteFsError | undefined {
+    const other = this.tree.firstOther(this.#name, COMPANIONS);
+    return other && notAFile(other.name, other.kind);
+  }
+
   /** The descriptor in the mount, for reading and writing; undefined when there is no such file. */
   fd(kind: FileKind): number | undefined {
     const open = this.#fds.get(kind);
     if (open !== undefined) return open;
     if (!this.exists(kind)) return undefined;
-    const fd = this.#roots.lookUp
-      ? this.#openCached(this.path(kind), this.#roots.lookUp)
-      : openIfThere(this.path(kind), fs.constants.O_RDWR);
+    const { mount, lookUp } = this.#roots;
+    const fd = lookUp
+      ? this.#openCached(this.nameOf(kind), lookUp)
+      : mount.open(this.nameOf(kind), O_RDWR);
     if (fd !== undefined) this.#fds.set(kind, fd);
     return fd;
+  }
+
+  /** A descriptor of the -journal, for reading, which the caller closes; undefined when there is none. */
+  openJournal(): number | undefined {
+    return this.tree.open(this.nameOf('journal'), O_RDONLY);
   }
 
   /** Opens in the mount what is there. */
@@ -134,18 +163,22 @@ export class DatabaseFiles {
     if (open !== undefined) return open;
     // In the mount, to make it would wait for the directory.
     if (this.mayBeHeldUp) return this.#createBelow(kind, mode);
-    const slash = this.#name.lastIndexOf('/');
-    if (slash > 0) {
-      fs.mkdirSync(treePath(this.#roots.mount, this.#name.slice(0, slash)), { recursive: true });
-    }
-    const flags = fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_NOFOLLOW;
-    const fd = fs.openSync(this.path(kind), flags, mode);
+    const fd = this.#roots.mount.create(this.nameOf(kind), O_RDWR, mode);
     this.#fds.set(kind, fd);
     return fd;
   }
 
-  exists(kind: FileKind): boolean {
-    return fs.existsSync(this.backingPath(kind));
+  exists(kind: AnyFileKind): boolean {
+    if (kind !== 'journal' && this.#isKnown(kind)) return true;
+    const other = this.tree.kind(this.nameOf(kind));
+    if (other === undefined || other === 'file') return other === 'file';
+    if (kind === 'db') return false;
+    throw notAFile(this.nameOf(kind), other);
+  }
+
+  /** How a file looks from outside; null when there is none. */
+  look(kind: AnyFileKind): FileLook | null {
+    return lookOf(this.tree.stat(this.nameOf(kind)));
   }
 
   /** Size in bytes; 0 when there is no such file. */
@@ -182,11 +215,19 @@ export class DatabaseFiles {
     const fd = this.fd(kind);
     const wanted = `${uid} ${gid} ${mode}`;
     if (fd === undefined || this.#owned.get(kind) === wanted) return;
-    const now = fs.lstatSync(this.backingPath(kind));
+    const now = this.ownership(kind);
     // In the mount, so that the kernel goes by them from now on.
-    if (now.uid !== uid || now.gid !== gid) fs.fchownSync(fd, uid, gid);
-    if ((now.mode & 0o7777) !== mode) fs.fchmodSync(fd, mode);
+    if (now?.uid !== uid || now.gid !== gid) fs.fchownSync(fd, uid, gid);
+    if (now?.mode !== mode) fs.fchmodSync(fd, mode);
     this.#owned.set(kind, wanted);
+  }
+
+  /** Of the file as it is in the backing tree; undefined without one. */
+  ownership(kind: FileKind): Ownership | undefined {
+    const stat = this.tree.stat(this.nameOf(kind));
+    return (
+      stat && { uid: Number(stat.uid), gid: Number(stat.gid), mode: Number(stat.mode) & 0o7777 }
+    );
   }
 
   /** Has the disk have what was written. By the backing file: no directory of the mount is waited for. */
@@ -201,11 +242,18 @@ export class DatabaseFiles {
     if (fd !== undefined) fs.ftruncateSync(fd, size);
   }
 
-  /** Removes the file through its name. */
-  unlink(kind: FileKind): void {
+  /** Removes the file through its name. What is none stays. */
+  unlink(kind: AnyFileKind): void {
     if (kind === 'db') this.#beforeDatabase();
-    this.close(kind);
-    fs.rmSync(this.path(kind), { force: true });
+    if (kind !== 'journal') this.close(kind);
+    if (this.tree.hasFile(this.nameOf(kind))) this.#roots.mount.unlink(this.nameOf(kind));
+  }
+
+  /** Makes a file of ours the database, where there is none; on the disk. Throws NOT_A_FILE. */
+  moveIn(path: string): void {
+    this.#beforeDatabase();
+    this.tree.moveIn(path, this.#name);
+    this.tree.inDirectory(parentOf(this.#name), (fd) => fs.fsyncSync(fd), O_RDONLY);
   }
 
   /** false when another process holds a lock that conflicts. */
@@ -230,15 +278,31 @@ export class DatabaseFiles {
     }
   }
 
+  /** Throws NOT_A_FILE when something is in the way. */
+  refuseOthers(): void {
+    const names = this.#roots.names?.();
+    if (names !== undefined && names === this.#clear) return;
+    const other = this.inTheWay();
+    if (other) throw other;
+    this.#clear = names;
+  }
+
+  /** For a database that is to be made: throws NOT_A_FILE when its name is taken, or one of those above it. */
+  refuseInPlace(): void {
+    this.tree.makeDirectories(parentOf(this.#name));
+    const kind = this.tree.kind(this.#name);
+    if (kind !== undefined && kind !== 'file') throw notAFile(this.#name, kind);
+  }
+
   /** Whether it is open, and its name leads to another file by now, or to none. */
   isReplaced(kind: FileKind): boolean {
     const fd = this.#backing.get(kind) ?? this.#fds.get(kind);
     if (fd === undefined) return false;
-    const named = fs.lstatSync(this.backingPath(kind), { throwIfNoEntry: false });
+    const named = this.look(kind);
     // The mount has inode numbers of its own: only the backing file's can be compared.
     const isSame = this.#backing.has(kind)
-      ? named?.ino === fs.fstatSync(fd).ino
-      : named !== undefined && fs.fstatSync(fd).nlink > 0;
+      ? named?.ino === `${fs.fstatSync(fd, { bigint: true }).ino}`
+      : named !== null && fs.fstatSync(fd).nlink > 0;
     return !isSame;
   }
 
@@ -256,23 +320,23 @@ export class DatabaseFiles {
   }
 
   #createBelow(kind: FileKind, mode: number): number {
-    const path = this.backingPath(kind);
-    fs.mkdirSync(Buffer.from(path.subarray(0, path.lastIndexOf('/'))), { recursive: true });
-    const flags = fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_NOFOLLOW;
-    fs.closeSync(fs.openSync(path, flags, mode));
+    fs.closeSync(this.tree.create(this.nameOf(kind), O_RDWR, mode));
     const fd = this.fd(kind);
-    if (fd === undefined) throw new OpenWouldBlock(this.path(kind).toString('latin1'));
+    if (fd === undefined) throw new OpenWouldBlock(this.nameOf(kind));
     return fd;
   }
 
-  #openCached(path: Buffer, lookUp: (path: Buffer) => void): number | undefined {
-    const flags = fs.constants.O_RDWR | fs.constants.O_NOFOLLOW;
-    const result = openCached(Buffer.concat([path, Buffer.alloc(1)]), flags);
-    if (result >= 0) return result;
-    if (result === -errno.ENOENT) return undefined;
-    if (result !== -errno.EAGAIN) throw systemError('open', -result, path.toString('latin1'));
-    lookUp(path);
-    throw new OpenWouldBlock(path.toString('latin1'));
+  #openCached(name: string, lookUp: (name: string) => void): number | undefined {
+    const result = this.#roots.mount.openCached(name, O_RDWR);
+    if (result !== 'unknown') return result;
+    lookUp(name);
+    throw new OpenWouldBlock(name);
+  }
+
+  /** Whether it is open, and no name has changed since that was looked at. */
+  #isKnown(kind: FileKind): boolean {
+    if (this.#names === undefined || this.#names !== this.#roots.names?.()) return false;
+    return this.#fds.has(kind) || this.#backing.has(kind);
   }
 
   /** The -shm lives in the page cache of the mount; the rest is read from below. */
@@ -280,17 +344,17 @@ export class DatabaseFiles {
     if (kind === 'shm') return this.fd(kind);
     const open = this.#backing.get(kind);
     if (open !== undefined) return open;
-    const fd = openIfThere(this.backingPath(kind), fs.constants.O_RDONLY);
+    const fd = this.#openBelow(kind);
     if (fd !== undefined) this.#backing.set(kind, fd);
     return fd;
   }
-}
 
-function openIfThere(path: Buffer, flags: number): number | undefined {
-  try {
-    return fs.openSync(path, flags | fs.constants.O_NOFOLLOW);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
+  #openBelow(kind: FileKind): number | undefined {
+    try {
+      return this.tree.open(this.nameOf(kind), O_RDONLY);
+    } catch (error) {
+      if (kind === 'db' && isNotAFile(error)) return undefined;
+      throw error;
+    }
   }
 }

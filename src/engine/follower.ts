@@ -181,20 +181,11 @@ export class Follower {
     }
     const watch = this.#watch(db);
     watch.touched = false;
-    const { writes } = db;
-    // A -wal that was removed explains nothing.
-    db.files.closeReplaced();
-    if (writes.any && !writes.isBeingCut(this.#ctx.clockMs())) {
-      const explanation = explanationOfWrites(this.#ctx, db);
-      // Its beginning is among the events by now.
-      this.#ctx.drainEvents();
-      if (!writes.areExplainedBy(explanation)) db.suspect = true;
-      writes.settled();
-    }
     const before = db.position.txid;
     let outcome: CaptureOutcome;
     let readersKnow = true;
     try {
+      this.#explain(db);
       outcome = yield* this.#captureOpened(db, held);
       if (db.position.txid !== before) {
         yield* verifyStrictly(this.#ctx, db, () => capture(this.#ctx, db));
@@ -216,6 +207,19 @@ export class Follower {
       ? undefined
       : this.#ctx.clockMs() + TELL_SIZE_MS * 2 ** watch.sizeTries++;
     return outcome;
+  }
+
+  /** Takes for a commit of its own what was written to the file without a journal or a -wal that tells of it. */
+  #explain(db: Database): void {
+    const { writes } = db;
+    // A -wal that was removed explains nothing.
+    db.files.closeReplaced();
+    if (!writes.any || writes.isBeingCut(this.#ctx.clockMs())) return;
+    const explanation = explanationOfWrites(db);
+    // Its beginning is among the events by now.
+    this.#ctx.drainEvents();
+    if (!writes.areExplainedBy(explanation)) db.suspect = true;
+    writes.settled();
   }
 
   /**

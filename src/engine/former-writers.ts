@@ -3,9 +3,11 @@
  * it, past us where the kernel passes it through, as long as no journal has to be made (journal_mode=MEMORY, OFF). So it is
  * looked at now and then whether somebody else than we has written it, and compared: what differs is fetched.
  */
-import { lookAt, sameLook } from '../store/marker.ts';
+import { isOutsideFault } from '../errors.ts';
+import { sameLook } from '../store/marker.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
+import { sayDiskFault } from './insist.ts';
 import type { Scheduler, Task } from './scheduler.ts';
 import { verifyDatabase } from './verify.ts';
 
@@ -13,12 +15,12 @@ const LOOK_MS = 1000;
 
 /** From now on; also after a write of ours, under the lock that keeps others out, when nothing was strange before it. */
 export function noteLook(db: Database): void {
-  db.look = lookAt(db.files.backingPath('db'));
+  db.look = db.files.look('db');
 }
 
 /** Whether somebody else has written the file since. */
 export function looksStrange(db: Database): boolean {
-  return db.look !== undefined && !sameLook(db.look, lookAt(db.files.backingPath('db')));
+  return db.look !== undefined && !sameLook(db.look, db.files.look('db'));
 }
 
 export class FormerWriters {
@@ -44,7 +46,8 @@ export class FormerWriters {
         db.name,
         () => this.#compare(db),
         (error) => {
-          if (error !== undefined) throw error;
+          if (error !== undefined && !isOutsideFault(error)) throw error;
+          sayDiskFault(this.#ctx, db, error);
         },
       );
     }

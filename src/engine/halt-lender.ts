@@ -104,7 +104,7 @@ function* tryLend(
       makeWal();
       return false;
     }
-    locked = isWal ? lockWal(db) : lockRollback(ctx, db);
+    locked = isWal ? lockWal(db) : lockRollback(db);
     if (!locked) return false;
     // What was committed since we looked is captured now; nothing more can come.
     const outcome = yield* flush();
@@ -173,9 +173,9 @@ function lockWal(db: Database): boolean {
   return locked;
 }
 
-function lockRollback(ctx: EngineContext, db: Database): boolean {
+function lockRollback(db: Database): boolean {
   if (!db.files.lock('db', 'write', RESERVED_BYTE, 1)) return false;
-  const first = withJournal(ctx, db, (file) => file.read(0, 1)[0]);
+  const first = withJournal(db, (file) => file.read(0, 1)[0]);
   if ((first ?? 0) === 0) return true;
   // A hot journal: its writer has died, and the next application to open the database rolls it back.
   unlock(db);

@@ -13,7 +13,6 @@ import { formatPosition, type Position, samePosition } from '../ltx/position.ts'
 import type { SharedState } from '../mount/shared-state.ts';
 import { errno } from '../os/libc.ts';
 import { ofdLock } from '../os/locks.ts';
-import { openCached } from '../os/open-cached.ts';
 import { DB_HEADER_BYTES, parseDbHeader } from '../sqlite/db-header.ts';
 import {
   RESERVED_BYTE,
@@ -23,10 +22,10 @@ import {
   WAL_WRITE_SLOT,
 } from '../sqlite/locks.ts';
 import { frameOffset } from '../sqlite/wal.ts';
-import { treePath } from '../store/layout.ts';
-import { lookAt, sameLook } from '../store/marker.ts';
+import { sameLook } from '../store/marker.ts';
+import type { TreeDoor } from '../store/tree-door.ts';
 import { tryLeaveWalMode, tryLockExclusive } from './apply-rollback.ts';
-import { withJournal } from './capture-journal.ts';
+import { withTrueJournal } from './capture-journal.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import { noteLook } from './former-writers.ts';
@@ -44,13 +43,14 @@ export interface HaltWriterParts {
   readonly ctx: EngineContext;
   readonly scheduler: Scheduler;
   readonly shared: SharedState;
-  readonly mountDir: string;
+  readonly mount: () => TreeDoor;
   /** From now on operations of apps wait for us, which may keep a directory locked; or no longer. */
   readonly holdsUp: (isSo: boolean) => void;
   /** Has the primary asked; answer() brings what it says. */
   readonly ask: (database: string, commit: number, source: LtxInput) => void;
 }
 
+const { O_RDWR } = fs.constants;
 const LOCK_REST_MS = 5;
 const LOCK_MS_MAX = 2000;
 const CLOSE_REST_MS = 10;
@@ -96,7 +96,7 @@ export class HaltWriter {
       guard,
       closing: undefined,
       pending: undefined,
-      look: lookAt(db.files.backingPath('db')),
+      look: db.files.look('db'),
       undone: false,
       end: (writer) => this.#end(db, halt, writer),
     };
@@ -120,7 +120,7 @@ export class HaltWriter {
       if (operation.kind === 'open') return DONE;
       if (isWal) yield* this.#serveWal(db, halt, operation);
       else yield* commitJournal(this.#parts.ctx, db, halt.end);
-      halt.look = lookAt(db.files.backingPath('db'));
+      halt.look = db.files.look('db');
       this.#noteWal(db);
       return DONE;
     } catch (error) {
@@ -130,7 +130,7 @@ export class HaltWriter {
       });
       if (isWal) return { errno: errno.EIO };
       yield* undoJournal(this.#parts.ctx, db);
-      halt.look = lookAt(db.files.backingPath('db'));
+      halt.look = db.files.look('db');
       // The journal ends all the same, since nothing is left to be rolled back. EINTR makes the kernel forget the name.
       return { errno: operation.kind === 'unlink' ? errno.EINTR : errno.EIO, perform: true };
     }
@@ -299,7 +299,7 @@ export class HaltWriter {
   *#closeRollback(db: Database, halt: Halt): Task<boolean> {
     const { ctx } = this.#parts;
     if (!db.files.lock('db', 'write', RESERVED_BYTE, 1)) return false;
-    if (isHot(ctx, db)) {
+    if (isHot(db)) {
       const unlock = tryLockExclusive(db);
       if (!unlock) {
         db.files.lock('db', 'unlock', RESERVED_BYTE, 1);
@@ -317,7 +317,7 @@ export class HaltWriter {
     }
     try {
       const counter = headerOf(db)?.changeCounter;
-      const same = sameLook(lookAt(db.files.backingPath('db')), halt.look);
+      const same = sameLook(db.files.look('db'), halt.look);
       if (!same || counter !== db.changeCounter) halt.undone = yield* this.#takeBackUnseen(db);
       noteLook(db);
       return true;
@@ -344,15 +344,12 @@ export class HaltWriter {
 
   /** An open file: no directory is waited for, which somebody may have locked. */
   #emptyJournal(path: string): void {
-    const { ctx, mountDir } = this.#parts;
-    const file = Buffer.concat([treePath(mountDir, path), Buffer.alloc(1)]);
-    const fd = openCached(file, fs.constants.O_RDWR | fs.constants.O_NOFOLLOW);
-    if (fd >= 0) {
-      fs.ftruncateSync(fd, 0);
-      fs.closeSync(fd);
-    } else if (fs.existsSync(treePath(ctx.layout.tree, path))) {
-      fs.truncateSync(treePath(ctx.layout.tree, path), 0);
-    }
+    const { ctx, mount } = this.#parts;
+    const cached = mount().openCached(path, O_RDWR);
+    const fd = typeof cached === 'number' ? cached : ctx.tree.open(path, O_RDWR);
+    if (fd === undefined) return;
+    fs.ftruncateSync(fd, 0);
+    fs.closeSync(fd);
   }
 
   #noteWal(db: Database): void {
@@ -382,8 +379,8 @@ function headerOf(db: Database) {
   return parseDbHeader(head);
 }
 
-function isHot(ctx: EngineContext, db: Database): boolean {
-  const first = withJournal(ctx, db, (file) => file.read(0, 1)[0]);
+function isHot(db: Database): boolean {
+  const first = withTrueJournal(db, (file) => file.read(0, 1)[0]);
   return (first ?? 0) !== 0;
 }
 

@@ -1,4 +1,5 @@
 /** What the outside is told of one database. */
+import { isOutsideFault } from '../errors.ts';
 import { parseDbHeader } from '../sqlite/db-header.ts';
 import { readCurrentPage } from './current-page.ts';
 import type { Database } from './database.ts';
@@ -6,7 +7,7 @@ import type { DatabaseInfo } from './protocol.ts';
 
 export function databaseInfo(db: Database): DatabaseInfo {
   const head = Buffer.alloc(100);
-  readCurrentPage(db, 1, head);
+  tolerate(() => readCurrentPage(db, 1, head));
   return {
     name: db.name,
     position: db.position,
@@ -16,9 +17,19 @@ export function databaseInfo(db: Database): DatabaseInfo {
     status: db.status,
     statusSinceMs: db.statusSinceMs,
     faultMs: db.faultMs,
-    walBytes: db.files.size('wal'),
+    walBytes: tolerate(() => db.files.size('wal')) ?? 0,
     logBytes: db.log.bytes,
     logFiles: db.log.files().length,
     logFirstTxid: db.log.first?.minTxid ?? 0,
   };
+}
+
+/** What the status of one database says must not keep the others from being told of. */
+function tolerate<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (!isOutsideFault(error)) throw error;
+    return undefined;
+  }
 }

@@ -7,7 +7,6 @@
 import { errorText, isOutsideFault } from '../errors.ts';
 import {
   type FileLook,
-  lookAt,
   sameLook,
   saveMarker,
   syncBeforeMarkers,
@@ -122,7 +121,7 @@ function walEndOf({ wal }: Database): WalEnd | undefined {
 /** A look at the files as they are. */
 export function lookAtFiles(db: Database): Look {
   return {
-    database: lookAt(db.files.backingPath('db')),
-    wal: lookAt(db.files.backingPath('wal')),
+    database: db.files.look('db'),
+    wal: db.files.look('wal'),
   };
 }

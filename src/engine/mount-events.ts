@@ -2,18 +2,17 @@
  * What the mount tells the engine: operations that it holds back until we have captured, and things that
  * have happened. An operation is always let go on in the end, whatever became of the capture.
  */
-import fs from 'node:fs';
 import type { DeferredOperation, Resumption, TreeEvent } from '../fuse/policy.ts';
 import { formatPosition } from '../ltx/position.ts';
 import { fileRole, POSITION_SUFFIX } from '../mount/names.ts';
 import { errno } from '../os/libc.ts';
-import { treePath } from '../store/layout.ts';
 import { captureAtJournalEnd } from './capture.ts';
 import type { HeldOperation } from './capture-wal.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import type { Follower } from './follower.ts';
 import { type HaltWriter, laneOf } from './halt-writer.ts';
+import type { Obstacles } from './obstacles.ts';
 import type { Registry } from './registry.ts';
 import { asTask, type Scheduler, type Task } from './scheduler.ts';
 import { writeDrop } from './transaction-writer.ts';
@@ -30,6 +29,7 @@ export interface MountEventParts {
   /** Whether changes are captured: on a primary, while attached. */
   readonly captures: () => boolean;
   readonly halts: HaltWriter;
+  readonly obstacles: Obstacles;
   /**
    * Lets a held operation go on; `answer` is the content of the virtual file that is opened. Throws FUSE_UNAVAILABLE when
    * the mount is not to be reached: the application would wait for ever.
@@ -64,7 +64,7 @@ export class MountEvents {
         const shown = formatPosition(db.shown ?? db.position);
         const answer = operation.kind === 'open' ? `${shown}\n` : undefined;
         resume({ token: operation.token, errno: 0 }, answer);
-        if (error !== undefined) throw error;
+        if (error !== undefined) this.#parts.follower.failed(db, error);
       },
       // What rests may wait for the lock of the application that waits here.
       true,
@@ -137,21 +137,23 @@ export class MountEvents {
   /** The database of that name, made known when its file is one. */
   #known(name: string): Database | undefined {
     const { registry, ctx } = this.#parts;
-    return (
-      registry.get(name) ??
-      (isDatabaseFile(ctx.layout.tree, name) ? registry.open(name) : undefined)
-    );
+    return registry.get(name) ?? (isDatabaseFile(ctx.tree, name) ? registry.open(name) : undefined);
   }
 
   #created(path: string): void {
-    const { ctx, watcher, captures } = this.#parts;
-    const stat = fs.lstatSync(treePath(ctx.layout.tree, path), { throwIfNoEntry: false });
-    if (stat?.isDirectory()) {
-      const found = scanTree(ctx.layout.tree, path, (dir) => watcher()?.watch(dir));
+    const { ctx, watcher, captures, obstacles } = this.#parts;
+    const kind = ctx.tree.kind(path);
+    const role = fileRole(path);
+    if (role.companion && kind !== 'file') {
+      const db = this.#known(role.database);
+      if (db && captures()) this.#parts.follower.touched(db);
+      else if (db) obstacles.look(db);
+    }
+    if (kind === 'directory') {
+      const found = scanTree(ctx.tree, path, (dir) => watcher()?.watch(dir));
       if (captures()) for (const name of found) this.#replaced(name);
       return;
     }
-    const role = fileRole(path);
     if (!role.companion || role.companion === 'journal' || !captures()) return;
     const db = this.#known(role.database);
     if (!db) return;
@@ -194,7 +196,7 @@ export class MountEvents {
   #eventsLost(): void {
     const { ctx, registry, follower, captures } = this.#parts;
     if (!captures()) return;
-    for (const name of scanTree(ctx.layout.tree)) registry.open(name);
+    for (const name of scanTree(ctx.tree)) registry.open(name);
     for (const db of registry) follower.eventsLost(db);
   }
 
@@ -259,7 +261,7 @@ export class MountEvents {
           if (db.pageCount > 0) writeDrop(ctx, db);
         }),
       (error) => {
-        if (error !== undefined) throw error;
+        if (error !== undefined) follower.failed(db, error);
         if (db.pageCount === 0) this.#parts.emitDropped(db);
       },
     );

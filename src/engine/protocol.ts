@@ -232,8 +232,8 @@ export type EngineNews =
       readonly commit: number;
       readonly source: { readonly bytes: Uint8Array } | { readonly path: string };
     }
-  /** Have this -wal and -shm made, which no connection has made yet. */
-  | { readonly kind: 'make-wal'; readonly path: Uint8Array }
+  /** Have the -wal and -shm of this database made, which no connection has made yet. */
+  | { readonly kind: 'make-wal'; readonly database: string }
   /** Have this file of the mount looked up, so that the kernel knows its name. */
-  | { readonly kind: 'look-up'; readonly path: Uint8Array }
+  | { readonly kind: 'look-up'; readonly name: string }
   | { readonly kind: 'fatal'; readonly error: WireError };

@@ -6,14 +6,18 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
-import { errorText, LiteFsError } from '../errors.ts';
+import { errorText, isNotAFile, LiteFsError } from '../errors.ts';
+import { ZERO_POSITION } from '../ltx/position.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
-import { type Roles, recoverDatabase, restorePosition } from './recover.ts';
+import { type Roles, recoverDatabase, restorePosition, restoreUnseen } from './recover.ts';
 
 /**
  * As recoverDatabase(), but a database that cannot be understood, now or at an earlier start, is set aside: db.aside says
  * why. false when nothing is left that is to be known of it. Throws DISK.
+ *
+ * Where SQLite has something to finish and would meet a link or the like in doing so, a primary leaves all as it is, to be
+ * captured when that has gone; a replica can have all anew.
  */
 export function recoverOrQuarantine(ctx: EngineContext, db: Database, roles: Roles): boolean {
   const note = readNote(db);
@@ -26,7 +30,12 @@ export function recoverOrQuarantine(ctx: EngineContext, db: Database, roles: Rol
     ctx.recovering?.(db);
     for (const _ of recoverDatabase(ctx, db, roles)) ctx.recovering?.(db);
   } catch (error) {
-    if (!(error instanceof LiteFsError) || error.code !== 'DATABASE_CORRUPT') throw error;
+    if (isNotAFile(error) && roles.role === 'primary') {
+      restoreUnseen(ctx, db, roles);
+      return true;
+    }
+    const isCorrupt = error instanceof LiteFsError && error.code === 'DATABASE_CORRUPT';
+    if (!isCorrupt && !isNotAFile(error)) throw error;
     const isKept = keepPlace(ctx, db, errorText(error), roles);
     moveAway(ctx, db, errorText(error));
     // Last: of files that are still there, and that nothing is known of, the next start would think they were put there.
@@ -37,6 +46,11 @@ export function recoverOrQuarantine(ctx: EngineContext, db: Database, roles: Rol
   // The file has it, or it was not begun.
   fs.rmSync(db.imageFile, { force: true });
   return true;
+}
+
+/** Whether replicas are to keep what they have of a database of which nothing is known here but where it stood. */
+export function isKeptByReplicas(db: Database): boolean {
+  return db.aside !== undefined || (db.pageCount === 0 && db.position.txid > 0 && db.suspect);
 }
 
 /** Another database has taken the name of one that was set aside. */
@@ -58,6 +72,7 @@ function keepPlace(ctx: EngineContext, db: Database, reason: string, roles: Role
 /** A replica gets it anew, and begins with nothing; so does a primary that never captured it. */
 function forget(db: Database): void {
   db.log.setAside();
+  db.position = ZERO_POSITION;
   fs.rmSync(db.sumsFile, { force: true });
   fs.rmSync(db.imageFile, { force: true });
   forgetNote(db);
@@ -68,11 +83,8 @@ function moveAway(ctx: EngineContext, db: Database, reason: string): void {
   const when = new Date(ctx.wallClockMs()).toISOString().replace(/[:.]/g, '-');
   const dir = path.join(ctx.layout.quarantine, `${db.encoded}-${when}`);
   fs.mkdirSync(dir, { recursive: true });
-  const file = db.files.backingPath('db').toString('latin1');
   for (const suffix of ['', '-wal', '-shm', '-journal']) {
-    const from = Buffer.from(file + suffix, 'latin1');
-    if (!fs.existsSync(from)) continue;
-    fs.renameSync(from, path.join(dir, `${db.encoded}${suffix}`));
+    db.files.tree.moveOut(db.name + suffix, path.join(dir, `${db.encoded}${suffix}`));
   }
   ctx.log('error', `${reason}; its files are in ${dir} now`, { database: db.name });
 }

@@ -100,16 +100,26 @@ export function prepareForReaders(ctx: EngineContext, db: Database): void {
 
 /**
  * Once it is mounted: all that is left are our locks. Readers do not need them, so a start waits for those of others for a
- * moment only; the next transaction takes them.
+ * moment only; the next transaction takes them. `failed` is told which database cannot be had.
  */
-export function* attachForReaders(ctx: EngineContext, databases: Iterable<Database>): Task<void> {
+export function* attachForReaders(
+  ctx: EngineContext,
+  databases: Iterable<Database>,
+  failed: (db: Database, error: unknown) => void,
+): Task<void> {
   let patienceMs = PATIENCE_MS;
   for (const db of databases) {
     yield;
-    if (db.pageCount === 0 || !asksForWal(db)) continue;
-    while (!tryLetReadersUseWal(ctx, db) && patienceMs > 0) {
-      patienceMs -= LOCK_REST_MS;
-      yield LOCK_REST_MS;
+    if (db.pageCount === 0) continue;
+    try {
+      db.files.refuseOthers();
+      if (!asksForWal(db)) continue;
+      while (!tryLetReadersUseWal(ctx, db) && patienceMs > 0) {
+        patienceMs -= LOCK_REST_MS;
+        yield LOCK_REST_MS;
+      }
+    } catch (error) {
+      failed(db, error);
     }
   }
 }
@@ -134,7 +144,9 @@ export function shmMode(databaseMode: number): number {
 
 /** As the database's are now: an administrator may have changed them. The -shm first, for the -wal leads to it. */
 function giveToReaders(db: Database, path?: string): void {
-  const { mode, uid, gid } = fs.lstatSync(path ?? db.files.backingPath('db'));
+  const ownership = path === undefined ? db.files.ownership('db') : fs.lstatSync(path);
+  assert(ownership, `${db.name} is not there`);
+  const { mode, uid, gid } = ownership;
   db.files.own('shm', { mode: shmMode(mode), uid, gid });
   db.files.own('wal', { mode: mode & 0o666, uid, gid });
 }

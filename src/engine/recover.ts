@@ -21,7 +21,7 @@ import {
 } from '../sqlite/db-header.ts';
 import { WAL_HEADER_BYTES, walCursorAtStart } from '../sqlite/wal.ts';
 import type { StoredEntry } from '../store/log-files.ts';
-import { lookAt, type Marker, sameLook, takeMarker } from '../store/marker.ts';
+import { type Marker, sameLook, takeMarker } from '../store/marker.ts';
 import { PageSums } from '../store/page-sums.ts';
 import { loadPageSums, type StoredSums } from '../store/page-sums-file.ts';
 import type { EngineContext } from './context.ts';
@@ -58,11 +58,10 @@ export function* recoverDatabase(
   { role, formerRole }: Roles,
 ): Task<void> {
   const marker = takeMarker(db.markerFile);
-  const file = db.files.backingPath('db');
   const clean =
     marker !== undefined &&
-    sameLook(marker.database, lookAt(file)) &&
-    sameLook(marker.wal, lookAt(db.files.backingPath('wal'))) &&
+    sameLook(marker.database, db.files.look('db')) &&
+    sameLook(marker.wal, db.files.look('wal')) &&
     (yield* walEndsAsMarked(db, marker));
   finishUnfinished(db);
   // A replica's -wal has what its log has. It may have been written before the log was flushed.
@@ -73,13 +72,13 @@ export function* recoverDatabase(
     db.changeCounter = readHeader(db)?.changeCounter ?? 0;
     return;
   }
-  if (!fs.existsSync(file) && db.pageCount === 0) {
+  if (!db.files.exists('db') && db.pageCount === 0) {
     // The -wal of a database that had gone.
     finishSqliteRecovery(db);
     return;
   }
   if (formerRole === 'replica') {
-    if (known || db.position.txid > 0 || !fs.existsSync(file)) {
+    if (known || db.position.txid > 0 || !db.files.exists('db')) {
       yield* redo(ctx, db, known);
       return;
     }
@@ -94,7 +93,7 @@ export function* recoverDatabase(
     yield* adopt(ctx, db);
     return;
   }
-  if (fs.existsSync(file) && db.pageCount > 0) {
+  if (db.files.exists('db') && db.pageCount > 0) {
     ctx.log('info', `${db.name}: comparing every page after an unclean stop`, {
       database: db.name,
     });
@@ -108,6 +107,12 @@ export function restorePosition(ctx: EngineContext, db: Database, { formerRole }
   restoreSums(ctx, db, formerRole);
   db.sums = new PageSums();
   db.pageSize = 0;
+}
+
+/** As the log tells of a database whose files are not to be had yet: what is in them is compared once they are. */
+export function restoreUnseen(ctx: EngineContext, db: Database, { formerRole }: Roles): void {
+  restoreSums(ctx, db, formerRole);
+  db.suspect = true;
 }
 
 /**
@@ -133,7 +138,7 @@ function* walEndsAsMarked(db: Database, { wal, walEnd }: Marker): Task<boolean> 
 function* isWhatItWas(db: Database, marker: Marker, known: boolean): Task<boolean> {
   const { txid, checksum } = marker.position;
   if (known) return db.position.txid === txid && db.position.checksum === checksum;
-  if (db.position.txid > txid || !fs.existsSync(db.files.backingPath('db'))) return false;
+  if (db.position.txid > txid || !db.files.exists('db')) return false;
   yield* sumPages(db);
   if (db.sums.checksum !== checksum) return false;
   db.position = marker.position;
@@ -267,8 +272,7 @@ function* sumPages(db: Database): Task<void> {
 
 /** A transaction that a writer has left in a rollback journal. */
 function hasHotJournal(db: Database): boolean {
-  const file = Buffer.concat([db.files.backingPath('db'), Buffer.from('-journal')]);
-  return (lookAt(file)?.size ?? 0) > 0;
+  return (db.files.look('journal')?.size ?? 0) > 0;
 }
 
 function readHeader(db: Database) {

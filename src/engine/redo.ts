@@ -57,16 +57,13 @@ export function* redo(ctx: EngineContext, db: Database, known: boolean): Task<vo
     staged.remove();
   }
   db.files.close('wal');
-  for (const kind of ['wal', 'shm'] as const) {
-    fs.rmSync(db.files.backingPath(kind), { force: true });
-  }
+  for (const kind of ['wal', 'shm'] as const) db.files.unlink(kind);
 }
 
 /** A resync was about to do so. */
 function moveImageIntoPlace(db: Database): void {
   if (!fs.existsSync(db.imageFile)) throw unknown(db, 'its file is missing');
-  db.log.sync();
-  fs.renameSync(db.imageFile, db.files.backingPath('db'));
+  db.files.moveIn(db.imageFile);
 }
 
 function* writeStaged(db: Database, staged: StagedImage): Task<void> {

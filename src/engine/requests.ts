@@ -224,9 +224,11 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
     },
     resyncBegin: {
       lane: named,
-      run({ database, ...base }) {
+      *run({ database, ...base }) {
         const db = opened(database);
         engine.setStatus(db, { state: 'syncing', reason: 'it is being resynchronised' });
+        // What could not be finished need not be sent.
+        yield* saying(db, () => db.files.refuseOthers());
         const resync = nextHandle++;
         resyncs.set(resync, { db, task: new ResyncTask(ctx, db, base) });
         return { resync };

@@ -15,7 +15,6 @@ import { LtxDecoder } from '../ltx/decoder.ts';
 import { formatPosition, type Position } from '../ltx/position.ts';
 import type { ByteSource } from '../ltx/sources.ts';
 import { parseDbHeader } from '../sqlite/db-header.ts';
-import { syncDirectory } from '../store/log-files.ts';
 import { PageSums } from '../store/page-sums.ts';
 import { dropFiles, writePages } from './apply-rollback.ts';
 import { checkpointIfLarge } from './checkpoint.ts';
@@ -82,6 +81,7 @@ export class ResyncTask {
   /** Makes it visible. Throws CHECKSUM_MISMATCH; then the database is as it was. */
   *finish(position: Position): Task<void> {
     const db = this.#db;
+    db.files.refuseOthers();
     if (this.#pageCount === 0) yield* untilRemovable(this.#ctx, db.files);
     if (db.files.mayBeHeldUp) yield* whenLookedUp(this.#ctx, () => db.files.openAll());
     const sums = this.#result(position);
@@ -169,9 +169,7 @@ export class ResyncTask {
     const db = this.#db;
     const { pageSize } = this.#image;
     const first = this.#image.firstPage();
-    const target = db.files.backingPath('db');
-    const dir = path.dirname(target.toString('latin1'));
-    fs.mkdirSync(Buffer.from(dir, 'latin1'), { recursive: true });
+    db.files.refuseInPlace();
     this.#image.keepAs(db.imageFile, this.#pageCount);
     db.forgetWal();
     moveOn();
@@ -180,12 +178,7 @@ export class ResyncTask {
       const shape = { pageSize, pageCount: this.#pageCount, path: db.imageFile };
       yield* insist(this.#ctx, db, () => letReadersUseWal(this.#ctx, db, shape));
     }
-    yield* insist(this.#ctx, db, () =>
-      asTask(() => {
-        fs.renameSync(db.imageFile, target);
-        syncDirectory(Buffer.from(dir, 'latin1'));
-      }),
-    );
+    yield* insist(this.#ctx, db, () => asTask(() => db.files.moveIn(db.imageFile)));
   }
 
   /** Whether the pages can be appended to a -wal; it is made where readers would not notice them otherwise. */

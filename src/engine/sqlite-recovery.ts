@@ -1,42 +1,52 @@
-/** Before mounting: has SQLite finish what an unclean stop has left of a database, its hot journal or its -wal. */
-import fs from 'node:fs';
-import path from 'node:path';
+/**
+ * Before mounting: has SQLite finish what an unclean stop has left of a database, its hot journal or its -wal.
+ *
+ * SQLite opens files by their names and follows links. It gets none to follow: its files were looked at, through the door,
+ * and what was seen stays. For a user's way to these names is the mount, which is not there yet, data.dir being its owner's
+ * alone (store/layout.ts); and who has a file open from an earlier mount can change what it holds, but no name.
+ */
 import Sqlite from 'better-sqlite3';
 import { errorText, LiteFsError } from '../errors.ts';
-import { lookAt } from '../store/marker.ts';
+import { parentOf } from '../store/tree-door.ts';
 import type { Database } from './database.ts';
 
 /**
  * Rolls back a hot journal and moves the -wal into the file, as the next app to open it would. Throws DATABASE_CORRUPT
- * when SQLite does not understand the files, DISK when it cannot read or write them: they are as they were then.
+ * when SQLite does not understand the files, DISK when it cannot read or write them, NOT_A_FILE when it would meet what is
+ * none: they are as they were then.
  */
 export function finishSqliteRecovery(db: Database): void {
-  const file = db.files.backingPath('db').toString('latin1');
-  // better-sqlite3 takes text: a name that is not UTF-8 is reached through a descriptor of its directory.
-  const journal = lookAt(Buffer.from(`${file}-journal`, 'latin1'));
-  const wal = lookAt(db.files.backingPath('wal'));
-  fs.rmSync(db.files.backingPath('shm'), { force: true });
-  // A -wal alone is what we make before a database, or have removed after it: it says nothing.
-  if (!journal?.size && (!wal?.size || !db.files.exists('db'))) {
-    if (wal) fs.rmSync(db.files.backingPath('wal'), { force: true });
+  const { files } = db;
+  const [journal, wal] = [files.look('journal'), files.look('wal')];
+  const isThere = files.exists('db');
+  // A -wal alone is what we make before a database, or have removed after it: it says nothing. Nor does a journal.
+  if (!isThere || (!journal?.size && !wal?.size)) {
+    files.unlink('shm');
+    files.unlink('wal');
+    if (!isThere) files.unlink('journal');
     return;
   }
-  const dir = fs.openSync(Buffer.from(path.dirname(file), 'latin1'), fs.constants.O_RDONLY);
-  const name = path.basename(file);
-  try {
-    const sqlite = new Sqlite(
-      `/proc/self/fd/${dir}/${Buffer.from(name, 'latin1').toString('utf8')}`,
-    );
+  const other = files.inTheWay();
+  if (other) throw other;
+  files.unlink('shm');
+  const name = db.name.slice(db.name.lastIndexOf('/') + 1);
+  // better-sqlite3 takes text: directories whose names are not UTF-8 are reached through a descriptor.
+  files.tree.inDirectory(parentOf(db.name), (dir) => {
     try {
-      sqlite.prepare('SELECT count(*) FROM sqlite_master').get();
-      sqlite.pragma('wal_checkpoint(TRUNCATE)');
-    } finally {
-      sqlite.close();
+      finish(`/proc/self/fd/${dir}/${Buffer.from(name, 'latin1').toString('utf8')}`);
+    } catch (error) {
+      throw recoveryFault(db.name, error);
     }
-  } catch (error) {
-    throw recoveryFault(db.name, error);
+  });
+}
+
+function finish(file: string): void {
+  const sqlite = new Sqlite(file);
+  try {
+    sqlite.prepare('SELECT count(*) FROM sqlite_master').get();
+    sqlite.pragma('wal_checkpoint(TRUNCATE)');
   } finally {
-    fs.closeSync(dir);
+    sqlite.close();
   }
 }
 

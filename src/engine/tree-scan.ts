@@ -1,7 +1,8 @@
 /** What is in the backing tree: files that begin like a database. Names are byte strings below the root ('' itself). */
 import fs from 'node:fs';
+import { isNotAFile, isOutsideFault } from '../errors.ts';
 import { isDatabaseHeader } from '../sqlite/db-header.ts';
-import { treePath } from '../store/layout.ts';
+import type { TreeDoor } from '../store/tree-door.ts';
 
 const MAGIC_BYTES = 16;
 
@@ -10,29 +11,32 @@ const MAGIC_BYTES = 16;
  * after that, a watch that it sets tells. `unsure` is called when a file cannot be opened to see what it is.
  */
 export function scanTree(
-  root: string,
+  tree: TreeDoor,
   dir = '',
   enter: (dir: string) => void = () => {},
   unsure: () => void = () => {},
 ): string[] {
   const databases: string[] = [];
-  walk(root, dir, { enter, unsure }, databases);
+  walk(tree, dir, { enter, unsure }, databases);
   return databases;
 }
 
 /** Whether the file begins like a database; one that cannot be opened is taken for none, and `unsure` is told. */
-export function isDatabaseFile(root: string, name: string, unsure: () => void = () => {}): boolean {
-  let fd: number;
+export function isDatabaseFile(
+  tree: TreeDoor,
+  name: string,
+  unsure: () => void = () => {},
+): boolean {
+  let fd: number | undefined;
   try {
-    const flags = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK;
-    fd = fs.openSync(treePath(root, name), flags);
+    fd = tree.open(name);
   } catch (error) {
-    if (!isGone(error)) unsure();
-    return false;
+    if (!isOutsideFault(error)) throw error;
+    if (!isNotAFile(error)) unsure();
   }
+  if (fd === undefined) return false;
   try {
     const head = Buffer.alloc(MAGIC_BYTES);
-    if (!fs.fstatSync(fd).isFile()) return false;
     return fs.readSync(fd, head, 0, MAGIC_BYTES, 0) === MAGIC_BYTES && isDatabaseHeader(head);
   } finally {
     fs.closeSync(fd);
@@ -44,27 +48,24 @@ interface Hooks {
   readonly unsure: () => void;
 }
 
-function walk(root: string, dir: string, hooks: Hooks, databases: string[]): void {
+function walk(tree: TreeDoor, dir: string, hooks: Hooks, databases: string[]): void {
   let entries: fs.Dirent[];
   try {
     hooks.enter(dir);
-    entries = fs.readdirSync(dir === '' ? Buffer.from(root) : treePath(root, dir), {
-      withFileTypes: true,
-      encoding: 'latin1',
-    } as { withFileTypes: true; encoding: 'latin1' });
+    entries = tree.list(dir);
   } catch (error) {
-    // Applications go on meanwhile, and remove what they have.
+    // Applications go on meanwhile, and remove or replace what they have.
     if (dir !== '' && isGone(error)) return;
     throw error;
   }
   for (const entry of entries) {
     const name = dir === '' ? entry.name : `${dir}/${entry.name}`;
-    if (entry.isDirectory()) walk(root, name, hooks, databases);
-    else if (entry.isFile() && isDatabaseFile(root, name, hooks.unsure)) databases.push(name);
+    if (entry.isDirectory()) walk(tree, name, hooks, databases);
+    else if (entry.isFile() && isDatabaseFile(tree, name, hooks.unsure)) databases.push(name);
   }
 }
 
 function isGone(error: unknown): boolean {
-  const { code } = error as NodeJS.ErrnoException;
-  return code === 'ENOENT' || code === 'ENOTDIR';
+  const { code = '' } = error as NodeJS.ErrnoException;
+  return ['ENOENT', 'ENOTDIR', 'ELOOP'].includes(code);
 }

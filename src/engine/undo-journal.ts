@@ -4,7 +4,7 @@
  */
 import { pageChecksum } from '../kernels/checksum.ts';
 import { originalPages, parseJournal } from '../sqlite/journal.ts';
-import { withJournal } from './capture-journal.ts';
+import { withTrueJournal } from './capture-journal.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import type { Task } from './scheduler.ts';
@@ -20,9 +20,9 @@ export function* undoJournal(ctx: EngineContext, db: Database): Task<void> {
     return page.subarray(0, db.files.read('db', page, (pgno - 1) * page.length));
   };
   // What may have changed is found before anything is written back.
-  const journal = withJournal(ctx, db, (file) => parseJournal(file, pageAt));
+  const journal = withTrueJournal(db, (file) => parseJournal(file, pageAt));
   if (!journal) return;
-  withJournal(ctx, db, (file) => {
+  withTrueJournal(db, (file) => {
     const original = originalPages(file);
     if (!original) return;
     const { pageSize, originalPageCount, pages } = original;

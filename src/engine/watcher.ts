@@ -11,7 +11,7 @@ import {
   IN_Q_OVERFLOW,
   Inotify,
 } from '../os/inotify.ts';
-import { treePath } from '../store/layout.ts';
+import type { TreeDoor } from '../store/tree-door.ts';
 
 /** In the mask of an event whose subject is a directory. */
 const IN_ISDIR = 0x40000000;
@@ -34,13 +34,13 @@ export interface WatcherEvents {
 }
 
 export class TreeWatcher {
-  readonly #root: string;
+  readonly #tree: TreeDoor;
   readonly #inotify = new Inotify();
   readonly #dirs = new Map<number, string>();
   #cuts: number | undefined;
 
-  constructor(root: string) {
-    this.#root = root;
+  constructor(tree: TreeDoor) {
+    this.#tree = tree;
   }
 
   get fd(): number {
@@ -48,8 +48,10 @@ export class TreeWatcher {
   }
 
   watch(dir: string): void {
-    const path = dir === '' ? Buffer.from(this.#root) : treePath(this.#root, dir);
-    const wd = this.#inotify.watch(path, IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_ATTRIB);
+    const mask = IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_ATTRIB;
+    const wd = this.#tree.inDirectory(dir, (fd) =>
+      this.#inotify.watch(Buffer.from(`/proc/thread-self/fd/${fd}`), mask),
+    );
     this.#dirs.set(wd, dir);
   }
 

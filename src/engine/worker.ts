@@ -39,8 +39,7 @@ function receive(engine: Engine): void {
   }
 }
 
-function run(): void {
-  const engine = new Engine(options, post);
+function run(engine: Engine): void {
   engine.shared.engineThread = gettid();
   engine.recover();
   while (!engine.isStopped) {
@@ -52,11 +51,14 @@ function run(): void {
   }
 }
 
+let engine: Engine | undefined;
 try {
-  run();
+  engine = new Engine(options, post);
+  run(engine);
 } catch (error) {
   post({ kind: 'fatal', error: toWire(error) });
 } finally {
+  engine?.leaveMount();
   main.close();
   mount.close();
 }

@@ -11,12 +11,11 @@
  *   20  u32 type
  *   24  name
  */
-import { close, errno, fsync, open } from '../os/libc.ts';
+import { close, errno, fsync } from '../os/libc.ts';
 import type { Outcome } from './deferrals.ts';
 import type { DirectoryHandle } from './handles.ts';
 import { type ListingEntry, readListing, withVirtual } from './listing.ts';
 import type { Node } from './nodes.ts';
-import { SAFE_OPEN } from './open-file.ts';
 import { ENTRY_OUT, MAX_TRANSFER, OPEN_OUT } from './protocol.ts';
 import type { Request } from './request.ts';
 import type { Tree } from './tree.ts';
@@ -28,7 +27,7 @@ export function openDirectory(tree: Tree, request: Request): Outcome {
   const node = tree.nodes.get(request.nodeId);
   const path = node && tree.nodes.path(node);
   if (!node || path === undefined) return -errno.ESTALE;
-  const fd = open(tree.backing(path), SAFE_OPEN | O_DIRECTORY, 0);
+  const fd = tree.open(path, O_DIRECTORY);
   if (fd < 0) return fd === -errno.ENOENT ? -errno.ESTALE : fd;
   const fh = tree.handles.add({ kind: 'directory', node, fd, listing: undefined });
   const words = tree.device.bodyWords;

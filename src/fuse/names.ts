@@ -14,7 +14,7 @@ import { errno, link, mkdir, mknod, rename, rmdir, symlink, unlink } from '../os
 import type { Outcome } from './deferrals.ts';
 import type { Node } from './nodes.ts';
 import { makeOwn } from './ownership.ts';
-import { ENTRY_OUT, S_IFDIR, S_IFMT } from './protocol.ts';
+import { ENTRY_OUT, S_IFMT, S_IFREG } from './protocol.ts';
 import type { Asker, Request } from './request.ts';
 import type { Tree } from './tree.ts';
 
@@ -81,8 +81,7 @@ function create(
     makeOwn(tree, request.asker, at.parent, at.path, mode & 0o7777) ||
     tree.stat.ofPath(backing);
   if (error < 0) return error;
-  const isDirectory = (tree.stat.mode & S_IFMT) === S_IFDIR;
-  tree.policy.event({ kind: 'created', path: at.path, isDirectory });
+  tree.policy.event({ kind: 'created', path: at.path, isFile: isFile(tree) });
   return tree.entry(at.parent, at.name);
 }
 
@@ -121,8 +120,13 @@ export function makeLink(tree: Tree, request: Request): Outcome {
   const backing = tree.backing(at.path);
   const error = link(tree.backing(existing), backing) || tree.stat.ofPath(backing);
   if (error < 0) return error;
-  tree.policy.event({ kind: 'created', path: at.path, isDirectory: false });
+  tree.policy.event({ kind: 'created', path: at.path, isFile: isFile(tree) });
   return tree.entry(at.parent, at.name);
+}
+
+/** Whether the attributes loaded last are of a regular file. */
+function isFile(tree: Tree): boolean {
+  return (tree.stat.mode & S_IFMT) === S_IFREG;
 }
 
 /** A name is gone; whether its file is, too, tells the count of its links. */

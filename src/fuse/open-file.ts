@@ -7,11 +7,7 @@ import { close, cString, open } from '../os/libc.ts';
 
 const O_RDWR = 2;
 const O_NONBLOCK = 0o4000;
-const O_NOFOLLOW = process.arch === 'arm64' ? 0o100000 : 0o400000;
 const O_CLOEXEC = 0o2000000;
-
-/** For every backing file: a link or a pipe that has got there meanwhile must not lead us astray. */
-export const SAFE_OPEN = O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC;
 
 /**
  * Opens an open file once more, by its descriptor and not by name: it may have none any more.

@@ -5,10 +5,10 @@
  * fuse_create_in:  0 u32 flags, 4 u32 mode, 8 u32 umask, 12 u32 open_flags, 16 name
  * fuse_release_in: 0 u64 fh, 8 u32 flags, 12 u32 release_flags, 16 u64 lock_owner
  */
-import { close, errno, ftruncate, open } from '../os/libc.ts';
+import { close, errno, ftruncate } from '../os/libc.ts';
 import type { Outcome } from './deferrals.ts';
 import type { Node } from './nodes.ts';
-import { OpenFile, reopen, SAFE_OPEN } from './open-file.ts';
+import { OpenFile, reopen } from './open-file.ts';
 import { killPrivileges, makeOwn } from './ownership.ts';
 import type { VirtualFile } from './policy.ts';
 import {
@@ -98,7 +98,7 @@ function acquire(tree: Tree, asker: Asker, node: Node, flags: number): number {
   if (!node.open) {
     const path = tree.nodes.path(node);
     if (path === undefined) return -errno.ESTALE;
-    const fd = open(tree.backing(path), SAFE_OPEN | (writes ? O_RDWR : 0), 0);
+    const fd = tree.open(path, writes ? O_RDWR : O_RDONLY);
     if (fd < 0) return fd === -errno.ENOENT ? -errno.ESTALE : fd;
     adopt(tree, asker, node, path, fd, writes);
   }
@@ -190,7 +190,7 @@ export function createFile(tree: Tree, request: Request): Outcome {
   const refused = tree.policy.create(path, asker);
   if (refused !== 0) return -refused;
 
-  const fd = open(tree.backing(path), SAFE_OPEN | O_RDWR | O_CREAT | O_EXCL, mode & 0o777);
+  const fd = tree.open(path, O_RDWR | O_CREAT | O_EXCL, mode & 0o777);
   if (fd === -errno.EEXIST && (flags & O_EXCL) === 0) {
     const kills = (request.u32(12) & OPEN_KILL_SUIDGID) !== 0;
     return createExisting(tree, asker, parent, name, flags, kills);
@@ -204,7 +204,7 @@ export function createFile(tree: Tree, request: Request): Outcome {
   const node = tree.enter(parent, name, 0);
   adopt(tree, asker, node, path, fd, true);
   (node.open as OpenFile).handles = 1;
-  tree.policy.event({ kind: 'created', path, isDirectory: false });
+  tree.policy.event({ kind: 'created', path, isFile: true });
   return replyOpen(tree, asker, node, flags, ENTRY_OUT);
 }
 

@@ -49,7 +49,7 @@ export interface Resumption {
 /** Something that has happened to the tree. */
 export type TreeEvent =
   /** A file came to be under a new name (open with O_CREAT, mknod, mkdir, link, symlink). */
-  | { readonly kind: 'created'; readonly path: string; readonly isDirectory: boolean }
+  | { readonly kind: 'created'; readonly path: string; readonly isFile: boolean }
   /** A name was unlinked (not: a directory removed). */
   | { readonly kind: 'removed'; readonly path: string }
   /** A file or a directory; what had the new name before is gone, or (exchange) has the old one. */

@@ -2,7 +2,8 @@
  * The state that all operations share, and what they have in common: from node to backing file,
  * from backing file to reply.
  */
-import { cString, errno } from '../os/libc.ts';
+import { DIRECTORY, openBeneath } from '../os/beneath.ts';
+import { checked, cString, errno, open } from '../os/libc.ts';
 import {
   ATTR_IN_ATTR_OUT,
   ATTR_IN_ENTRY,
@@ -32,6 +33,8 @@ const DIRECTORY_VALID = 3600;
 /** And of files: it drops them itself with each write, also with one that it passes through. */
 const ATTR_VALID = 1;
 
+const O_CLOEXEC = 0o2000000;
+
 export class Tree {
   readonly device: FuseDevice;
   readonly policy: TreePolicy;
@@ -46,19 +49,39 @@ export class Tree {
   /** The attributes that were loaded last. */
   readonly stat = new FileStat();
   readonly #root: string;
+  readonly #rootFd: number;
 
-  /** @param backingRoot path of the backing directory, one char a byte */
+  /**
+   * @param backingRoot path of the backing directory, one char a byte
+   * @throws SystemError when it is none
+   */
   constructor(device: FuseDevice, policy: TreePolicy, backingRoot: string) {
     this.device = device;
     this.policy = policy;
     this.passthrough = new Passthrough(device.fd);
     this.#root = backingRoot;
+    this.#rootFd = checked(
+      'open',
+      open(cString(backingRoot), DIRECTORY | O_CLOEXEC, 0),
+      backingRoot,
+    );
   }
 
-  /** Where a path of the mount is in the backing tree, for the C library. */
+  /**
+   * Where a path of the mount is in the backing tree, for the C library. The kernel and we have seen each component of it
+   * to be a directory, and since then no name was changed but by requests that we have served.
+   */
   backing(path: string): Buffer {
     // The root itself may be a symbolic link (/proc/self/fd/N), which must be followed.
     return cString(`${this.#root}/${path === '' ? '.' : path}`);
+  }
+
+  /**
+   * Opens what is at a path of the mount in the backing tree, for whatever is done with its content. Nothing leads out of
+   * there, also if a name has come to be a link behind our back. @returns a descriptor or a negative errno
+   */
+  open(path: string, flags: number, mode = 0): number {
+    return openBeneath(this.#rootFd, path, flags, mode);
   }
 
   /** Loads a node's attributes into `stat`. @returns 0 or a negative errno */

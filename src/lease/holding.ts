@@ -11,6 +11,7 @@ import { scanTree } from '../engine/tree-scan.ts';
 import { isOutsideFault } from '../errors.ts';
 import type { Layout } from '../store/layout.ts';
 import { newestCommit } from '../store/log-files.ts';
+import { TreeDoor } from '../store/tree-door.ts';
 import type { Holding } from './membership.ts';
 
 /** Files of state/: the name of the database, then what it is. */
@@ -21,15 +22,25 @@ export function holdingOf(layout: Layout): Holding {
   try {
     if (knowsDatabases(layout)) return 'databases';
     if (list(layout.tree).length === 0) return 'nothing';
-    let isSure = true;
-    const unsure = () => {
-      isSure = false;
-    };
-    if (scanTree(layout.tree, '', undefined, unsure).length > 0) return 'databases';
-    return isSure ? 'nothing' : 'unknown';
+    return seen(layout.tree);
   } catch (error) {
     if (!isOutsideFault(error)) throw error;
     return 'unknown';
+  }
+}
+
+/** What is in the tree. Throws a SystemError when it cannot be looked at. */
+function seen(dir: string): Holding {
+  const tree = new TreeDoor(dir);
+  let isSure = true;
+  const unsure = () => {
+    isSure = false;
+  };
+  try {
+    if (scanTree(tree, '', undefined, unsure).length > 0) return 'databases';
+    return isSure ? 'nothing' : 'unknown';
+  } finally {
+    tree.close();
   }
 }
 

@@ -43,6 +43,7 @@
  * Our own engine passes freely: it is known by its thread id.
  */
 import fs from 'node:fs';
+import { isOutsideFault } from '../errors.ts';
 import type {
   Caller,
   DeferredOperation,
@@ -54,7 +55,7 @@ import type {
 } from '../fuse/policy.ts';
 import { JOURNAL_MAGIC } from '../sqlite/journal-format.ts';
 import { WAL_HEADER_BYTES } from '../sqlite/wal.ts';
-import { treePath } from '../store/layout.ts';
+import { TreeDoor } from '../store/tree-door.ts';
 import { CutMarks, cutsPastTheEnd } from './cut-marks.ts';
 import { judgeWalWrite, overlay } from './halt-gate.ts';
 import { fileRole, LAG_FILE, POSITION_SUFFIX, PRIMARY_FILE, parseResumeName } from './names.ts';
@@ -89,6 +90,7 @@ export interface PolicyOptions {
 
 export class SqlitePolicy implements TreePolicy {
   readonly #options: PolicyOptions;
+  readonly #tree: TreeDoor;
   readonly #shared: SharedState;
   /** The header of each -wal when its last fsync was seen: all of it, as the same salts may be written once more. */
   readonly #walHeaders = new Map<string, string>();
@@ -100,6 +102,7 @@ export class SqlitePolicy implements TreePolicy {
 
   constructor(options: PolicyOptions) {
     this.#options = options;
+    this.#tree = new TreeDoor(options.treeRoot);
     this.#shared = options.shared;
     this.#cutMarks = new CutMarks(options.cutsDir);
   }
@@ -334,11 +337,16 @@ export class SqlitePolicy implements TreePolicy {
   /** Before the header of a journal is written, and so before the database is. */
   #journalBegins(path: string): void {
     if (this.#newJournals.delete(path) || this.#shared.role === 'replica') return;
+    // Without the mark every page is compared when it ends.
+    const fd = this.#open(path);
+    if (fd === undefined) return;
     const now = new Date();
     try {
-      fs.lutimesSync(treePath(this.#options.treeRoot, path), now, now);
-    } catch {
-      // Without the mark every page is compared when it ends.
+      fs.futimesSync(fd, now, now);
+    } catch (error) {
+      if (!isOutsideFault(error)) throw error;
+    } finally {
+      fs.closeSync(fd);
     }
   }
 
@@ -369,29 +377,26 @@ export class SqlitePolicy implements TreePolicy {
     }
   }
 
-  /** A backing file, for reading. */
+  /** A backing file, for reading; undefined of what is none, too. */
   #open(path: string): number | undefined {
     try {
-      const flags = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW;
-      return fs.openSync(treePath(this.#options.treeRoot, path), flags);
-    } catch {
+      return this.#tree.open(path);
+    } catch (error) {
+      if (!isOutsideFault(error)) throw error;
       return undefined;
     }
   }
 
   /** Whether a database lies somewhere below a directory; false when it is none. */
   #hasDatabases(dir: string): boolean {
-    const file = treePath(this.#options.treeRoot, dir);
-    if (!fs.lstatSync(file, { throwIfNoEntry: false })?.isDirectory()) return false;
-    return fs.readdirSync(file, { encoding: 'latin1' }).some((name) => {
+    if (this.#tree.kind(dir) !== 'directory') return false;
+    return this.#tree.list(dir).some(({ name }) => {
       const path = `${dir}/${name}`;
       return this.#isDatabase(path) || this.#hasDatabases(path);
     });
   }
 
   #isDatabase(path: string): boolean {
-    const file = treePath(this.#options.treeRoot, path);
-    if (!fs.lstatSync(file, { throwIfNoEntry: false })?.isFile()) return false;
     const fd = this.#open(path);
     if (fd === undefined) return false;
     try {
@@ -413,7 +418,8 @@ export class SqlitePolicy implements TreePolicy {
 
 /** A journal's end is a held operation; that it comes and goes tells the engine nothing, and is a wake-up per commit. */
 function isOfJournal(event: TreeEvent): boolean {
-  if (event.kind === 'renamed' || (event.kind === 'created' && event.isDirectory)) return false;
+  // What is no file is no journal, and in the way of one.
+  if (event.kind === 'renamed' || (event.kind === 'created' && !event.isFile)) return false;
   return fileRole(event.path).companion === 'journal';
 }
 

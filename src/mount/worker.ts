@@ -37,6 +37,8 @@ function post(news: MountNews): void {
 }
 
 try {
+  // Before we open anything: it would stay open in the table of the others.
+  separateDescriptors();
   const shared = new SharedState(data.shared);
   const isWanted = nameMatcher(data.databases);
   const policy = new SqlitePolicy({
@@ -58,7 +60,6 @@ try {
     counts: shared.requestCounts,
     debug: data.debug ? (line) => process.stderr.write(`fuse: ${line}\n`) : undefined,
   });
-  separateDescriptors();
   const { passthrough } = session.start();
   shared.passesAll = passthrough;
   post({ kind: 'started', passthrough });

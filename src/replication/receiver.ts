@@ -2,7 +2,7 @@
  * One database on a replica: applies what comes for it, in order. When that fails it asks for the pages in which
  * it differs, and again, less and less often; other databases go on meanwhile.
  */
-import { LiteFsError } from '../errors.ts';
+import { isDiskFault, LiteFsError } from '../errors.ts';
 import { formatPosition, type Position, ZERO_POSITION } from '../ltx/position.ts';
 import { nameText } from '../store/layout.ts';
 import { bytesOf, type ResyncBegin } from './messages.ts';
@@ -285,7 +285,7 @@ export class DatabaseReceiver {
     if (this.#closed) return;
     this.#failures++;
     const { code, message } = error as LiteFsError;
-    const pages = code !== 'DISK';
+    const pages = !isDiskFault(error);
     this.#log.error({ database: this.#name, code }, message);
     const wait = Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** (this.#failures - 1));
     // The first time it is most likely over at once: what differs is sent.

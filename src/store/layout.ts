@@ -48,12 +48,19 @@ export function layoutOf(root: string): Layout {
   };
 }
 
-/** Makes the directories (the data directory private to its owner) and empties those that are for a run. */
+/**
+ * Makes the directories and empties those that are for a run. The data directory is its owner's alone, also one that was
+ * there: the way of users to the tree is the mount.
+ */
 export function createLayout(layout: Layout): void {
-  fs.mkdirSync(layout.root, { recursive: true, mode: 0o700 });
+  fs.mkdirSync(layout.root, { recursive: true, mode: OWNER_ALONE });
+  const mode = fs.statSync(layout.root).mode & 0o777;
+  if ((mode & ~OWNER_ALONE) !== 0) fs.chmodSync(layout.root, OWNER_ALONE);
   for (const name of RUN_FOLDERS) fs.rmSync(layout[name], { recursive: true, force: true });
   for (const name of DATA_FOLDERS) fs.mkdirSync(layout[name], { recursive: true });
 }
+
+const OWNER_ALONE = 0o700;
 
 /** The longest file name that common file systems take, less room for our suffixes. */
 const ENCODED_NAME_BYTES_MAX = 240;
@@ -79,9 +86,4 @@ export function decodeName(encoded: string): string {
 /** A name's bytes as text; what is not UTF-8 has replacement characters in it. */
 export function nameText(name: string): string {
   return Buffer.from(name, 'latin1').toString('utf8');
-}
-
-/** The path of a file of the tree as bytes: names in the tree are byte strings (latin1). */
-export function treePath(root: string, name: string): Buffer {
-  return Buffer.concat([Buffer.from(`${root}/`), Buffer.from(name, 'latin1')]);
 }

@@ -41,9 +41,8 @@ export function syncBeforeMarkers(dir: string): void {
   }
 }
 
-/** null when there is no such file. */
-export function lookAt(file: Buffer): FileLook | null {
-  const stat = fs.lstatSync(file, { bigint: true, throwIfNoEntry: false });
+/** null of nothing, and of what is no file. */
+export function lookOf(stat: fs.BigIntStats | undefined): FileLook | null {
   if (!stat?.isFile()) return null;
   return { size: Number(stat.size), mtimeNs: `${stat.mtimeNs}`, ino: `${stat.ino}` };
 }

@@ -96,6 +96,24 @@ describe('imports', () => {
   });
 });
 
+describe('the tree and the mount', () => {
+  /** Their paths, and what opens, makes or asks about files by path. */
+  const place = /\b(?:layout\.tree|treeRoot|mountDir)\b/;
+  const byPath = /\bfs\.|\bpath\.join\(|\$\{[^}]*(?:layout\.tree|treeRoot|mountDir)\}\//;
+  /** A file of our own, in the root of the mount. */
+  const own = /LAG_FILE/;
+
+  it('are reached through the door alone', () => {
+    const found = (file: string) =>
+      (texts.get(file) ?? '')
+        .split('\n')
+        .filter((line) => place.test(line) && byPath.test(line) && !own.test(line))
+        .map((line) => `${file}: ${line.trim()}`);
+    assert.deepEqual(sources.flatMap(found), []);
+    assert(place.test('fs.openSync(layout.tree)') && byPath.test('fs.openSync(layout.tree)'));
+  });
+});
+
 describe('files', () => {
   it(`have at most ${LINES_MAX} lines`, () => {
     const long = matching((text) => text.split('\n').length - 1 > LINES_MAX);

@@ -5,8 +5,8 @@ import { LookUps } from '../../../src/daemon/look-ups.ts';
 it('looks up each name that waits once, two at a time, whatever becomes of the others', async () => {
   const begun: string[] = [];
   const held: PromiseWithResolvers<void>[] = [];
-  const lookUps = new LookUps((path) => {
-    begun.push(path.toString('latin1'));
+  const lookUps = new LookUps((name) => {
+    begun.push(name);
     const one = Promise.withResolvers<void>();
     held.push(one);
     return one.promise;
@@ -16,16 +16,16 @@ it('looks up each name that waits once, two at a time, whatever becomes of the o
     else held[index].resolve();
     await new Promise(setImmediate);
   };
-  for (const name of ['a', 'b', 'c', '\xff', 'c']) lookUps.add(Buffer.from(name, 'latin1'));
+  for (const name of ['a', 'b', 'c', '\xff', 'c']) lookUps.add(name);
   assert.deepEqual(begun, ['a', 'b']);
   await end(1, new Error('ENOENT'));
   assert.deepEqual(begun, ['a', 'b', 'c']);
-  lookUps.add(Buffer.from('c'));
+  lookUps.add('c');
   await end(2);
   await end(3);
   assert.deepEqual(begun, ['a', 'b', 'c', '\xff', 'c'], 'asked for while it was under way');
   await end(0);
   await end(4);
-  lookUps.add(Buffer.from('d'));
+  lookUps.add('d');
   assert.equal(begun.at(-1), 'd');
 });

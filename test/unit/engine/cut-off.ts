@@ -1,6 +1,6 @@
 /**
- * A process that ends at any change that it makes to its files, and with it the power, or not: node:fs is watched, each call
- * that changes something is counted, and from a chosen one on all of them fail. So what would clean up afterwards does nothing.
+ * A process that ends at any change that it makes to its files, and with it the power, or not: node:fs and the door to the
+ * tree are watched, each call that changes something is counted, and from a chosen one on all of them fail. So what would clean up afterwards does nothing.
  *
  * The model of the disk is the most forgetful one that still keeps the order of names: names are there at once, and the
  * content of a file is what it was when the file was last flushed (nothing, of a new one).
@@ -8,6 +8,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import type { TestContext } from 'node:test';
+import { TreeDoor } from '../../../src/store/tree-door.ts';
 
 type Watched = 'writeSync' | 'ftruncateSync' | 'fdatasyncSync' | 'fsyncSync';
 
@@ -25,6 +26,12 @@ export class Disk {
     this.#root = root;
     this.#t = t;
     for (const file of filesBelow(root)) this.#flush(file);
+    const count = (call: string, files: string[]) => {
+      before?.(call, ...files);
+      if (--this.#left >= 0) return;
+      this.cut ??= `${call} ${files.join(' ')}`;
+      throw new Error(`cut off at ${this.cut}`);
+    };
     const watch = (call: Watched | 'renameSync' | 'rmSync' | 'linkSync' | 'mkdirSync') => {
       const real = fs[call].bind(fs) as (...args: unknown[]) => unknown;
       t.mock.method(fs, call, (...args: unknown[]) => {
@@ -34,11 +41,7 @@ export class Disk {
           .filter((arg) => typeof arg === 'string' || Buffer.isBuffer(arg))
           .map(String);
         const files = isOpen ? [fs.readlinkSync(`/proc/self/fd/${fd}`)] : names;
-        before?.(call, ...files);
-        if (--this.#left < 0) {
-          this.cut ??= `${call} ${files.join(' ')}`;
-          throw new Error(`cut off at ${this.cut}`);
-        }
+        count(call, files);
         const result = real(...args);
         if (isOpen && call.endsWith('syncSync') && fs.fstatSync(fd).isFile()) this.#flush(files[0]);
         return result;
@@ -48,6 +51,14 @@ export class Disk {
       watch(call);
     }
     for (const call of ['renameSync', 'rmSync', 'linkSync', 'mkdirSync'] as const) watch(call);
+    for (const call of ['unlink', 'moveIn', 'moveOut', 'linkOut'] as const) {
+      const real = TreeDoor.prototype[call] as (...args: string[]) => unknown;
+      t.mock.method(TreeDoor.prototype, call, function (this: TreeDoor, ...args: string[]) {
+        const [name, ...paths] = call === 'moveIn' ? args.toReversed() : args;
+        count(call, [path.join(this.dir, name), ...paths]);
+        return real.apply(this, args);
+      });
+    }
   }
 
   /** From the n-th change from now on, counted from 1, none is made. */

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { formatPosition } from '../../../src/ltx/position.ts';
 import { layoutOf } from '../../../src/store/layout.ts';
-import { lookAt } from '../../../src/store/marker.ts';
+import { lookOf } from '../../../src/store/marker.ts';
 import { databaseImage, positionOf } from '../../harness/image.ts';
 import { withFolder } from '../os/folder.ts';
 import { EngineStand } from './engine-stand.ts';
@@ -56,8 +56,8 @@ test('a commit between the last capture and the unmount is captured by the next 
 function lookUnchanged(stand: EngineStand): void {
   const { markerFile } = stand.database(NAME);
   const marker = JSON.parse(fs.readFileSync(markerFile, 'utf8'));
-  marker.database = lookAt(Buffer.from(stand.file(NAME)));
-  marker.wal = lookAt(Buffer.from(`${stand.file(NAME)}-wal`));
+  marker.database = lookOf(fs.statSync(stand.file(NAME), { bigint: true }));
+  marker.wal = lookOf(fs.statSync(`${stand.file(NAME)}-wal`, { bigint: true }));
   fs.writeFileSync(markerFile, JSON.stringify(marker));
 }
 

@@ -4,6 +4,7 @@ import { describe, it } from 'node:test';
 import { Follower } from '../../../src/engine/follower.ts';
 import type { HaltWriter } from '../../../src/engine/halt-writer.ts';
 import { MountEvents } from '../../../src/engine/mount-events.ts';
+import type { Obstacles } from '../../../src/engine/obstacles.ts';
 import { Registry } from '../../../src/engine/registry.ts';
 import { Scheduler } from '../../../src/engine/scheduler.ts';
 import type { TreeWatcher, WatcherEvents } from '../../../src/engine/watcher.ts';
@@ -29,7 +30,7 @@ function withStand(body: (stand: Stand) => void): Promise<void> {
     const { layout } = node.ctx;
     const clock = { ms: 0 };
     const ctx = { ...node.ctx, clockMs: () => clock.ms };
-    const roots = { mount: layout.tree, tree: layout.tree };
+    const roots = { mount: ctx.tree, tree: ctx.tree };
     const registry = new Registry(layout, roots, undefined, assert.fail);
     const scheduler = new Scheduler(ctx.clockMs);
     const follower = new Follower(ctx, scheduler, () => {});
@@ -46,6 +47,7 @@ function withStand(body: (stand: Stand) => void): Promise<void> {
       watcher: () => ({ drain }) as TreeWatcher,
       captures: () => true,
       halts: {} as HaltWriter,
+      obstacles: {} as Obstacles,
       resume: () => {},
       emitDropped: () => {},
     });

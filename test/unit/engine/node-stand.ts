@@ -8,6 +8,7 @@ import { type Database, openDatabase } from '../../../src/engine/database.ts';
 import type { Task } from '../../../src/engine/scheduler.ts';
 import type { Position } from '../../../src/ltx/position.ts';
 import { createLayout, layoutOf } from '../../../src/store/layout.ts';
+import { TreeDoor } from '../../../src/store/tree-door.ts';
 import { runSql } from './sql.ts';
 
 const NAME = 'app.db';
@@ -31,8 +32,10 @@ export class NodeStand {
     const layout = layoutOf(dir);
     createLayout(layout);
     let random = 1;
+    const tree = new TreeDoor(layout.tree);
     this.ctx = {
       layout,
+      tree,
       nodeId: 1n,
       compress: true,
       strictVerify: true,
@@ -50,7 +53,7 @@ export class NodeStand {
       },
       log: () => {},
     };
-    const roots = { mount: layout.tree, tree: layout.tree };
+    const roots = { mount: tree, tree };
     const warn = (message: string) => {
       throw new Error(message);
     };
@@ -91,6 +94,7 @@ export class NodeStand {
   close(): void {
     this.db.files.close();
     this.db.log.close();
+    this.ctx.tree.close();
   }
 }
 

@@ -176,10 +176,10 @@ function watch(t: TestContext, { db, file }: NodeStand): { count: number; look()
     if (args[0] === 'db' && args[1] === 'unlock') looks.look();
     return lock(...args);
   });
-  const rename = fs.renameSync;
-  t.mock.method(fs, 'renameSync', (from: fs.PathLike, to: fs.PathLike) => {
-    rename(from, to);
-    if (String(to) === file) looks.look();
+  const moveIn = db.files.moveIn.bind(db.files);
+  t.mock.method(db.files, 'moveIn', (path: string) => {
+    moveIn(path);
+    looks.look();
   });
   return looks;
 }

@@ -5,20 +5,18 @@ import path from 'node:path';
 import { it } from 'node:test';
 import { DatabaseFiles } from '../../../src/engine/files.ts';
 import { shmAccess } from '../../../src/engine/shm-access.ts';
+import { TreeDoor } from '../../../src/store/tree-door.ts';
 import { withFolder } from '../os/folder.ts';
 
 it('waits for no inode where removals are held back', () =>
   withFolder((dir) => {
     const shm = path.join(dir, 'app.db-shm');
     fs.writeFileSync(shm, Buffer.alloc(32768));
-    const files = new DatabaseFiles(
-      { mount: dir, tree: dir, lookUp: () => assert.fail() },
-      'app.db',
-      () => {},
-    );
+    const tree = new TreeDoor(dir);
+    const roots = { mount: tree, tree, lookUp: () => assert.fail() };
+    const files = new DatabaseFiles(roots, 'app.db', () => {});
     files.write = () => assert.fail('write(2) waits for the inode');
-    const unmapped = { mount: dir, tree: dir, lookUp: () => assert.fail(), passesAll: () => false };
-    const served = new DatabaseFiles(unmapped, 'app.db', () => {});
+    const served = new DatabaseFiles({ ...roots, passesAll: () => false }, 'app.db', () => {});
     let written = 0;
     served.write = () => written++;
     try {
@@ -28,5 +26,6 @@ it('waits for no inode where removals are held back', () =>
       assert.equal(fs.readFileSync(shm, 'latin1').slice(100, 105), 'mark\0');
     } finally {
       files.close();
+      tree.close();
     }
   }));

@@ -92,3 +92,45 @@ test('a crash between two databases changes nothing', () =>
     assert.deepEqual(rows(), ['old', 'old']);
     await again.stop();
   }));
+
+/** A hot journal of one segment without records, that ends with this name of a super-journal. */
+function journalNaming(name: Buffer): Buffer {
+  const magic = Buffer.from('d9d505f920a163d7', 'hex');
+  const header = Buffer.alloc(512);
+  magic.copy(header);
+  for (const [at, value] of [1, 0, 0, 1, 512, 4096].entries()) {
+    if (at > 1) header.writeUInt32BE(value, 4 + at * 4);
+  }
+  const trailer = Buffer.alloc(8);
+  trailer.writeUInt32BE(name.length, 0);
+  trailer.writeUInt32BE([...name].reduce((sum, byte) => sum + ((byte << 24) >> 24), 0) >>> 0, 4);
+  return Buffer.concat([header, Buffer.alloc(4), name, trailer, magic]);
+}
+
+test('a name that was made up stops no start', () =>
+  withFolder(async (folder) => {
+    const dir = path.join(folder, 'data');
+    const file = path.join(dir, 'tree/a.db');
+    const outside = path.join(folder, 'outside-mj00000090');
+    fs.writeFileSync(outside, 'of root');
+    const former = new EngineStand(dir);
+    sqlite3(file, 'CREATE TABLE t(x)');
+    await former.start();
+    await former.stop();
+    const names = [
+      Buffer.from('/x\0y-mj00000090'),
+      Buffer.from(`/${'x'.repeat(300)}-mj00000090`),
+      Buffer.from(`/x/${'y/'.repeat(1500)}-mj00000090`),
+      Buffer.from('/dev/null/x-mj00000090'),
+      Buffer.from('../../outside-mj00000090'),
+      Buffer.from(outside),
+    ];
+    for (const name of names) {
+      fs.writeFileSync(`${file}-journal`, journalNaming(name));
+      const stand = new EngineStand(dir);
+      await stand.start();
+      assert.equal(stand.database('a.db').position.txid, 1, name.toString());
+      await stand.stop();
+      assert.equal(fs.readFileSync(outside, 'utf8'), 'of root');
+    }
+  }));

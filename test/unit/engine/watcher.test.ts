@@ -4,6 +4,7 @@ import path from 'node:path';
 import { it } from 'node:test';
 import { TreeWatcher, type WatcherEvents } from '../../../src/engine/watcher.ts';
 import { CutMarks } from '../../../src/mount/cut-marks.ts';
+import { TreeDoor } from '../../../src/store/tree-door.ts';
 import { withFolder } from '../os/folder.ts';
 
 it('tells of writes, of the beginnings of journals and of cuts in the order in which they happened', () =>
@@ -12,7 +13,8 @@ it('tells of writes, of the beginnings of journals and of cuts in the order in w
     for (const dir of [tree, cuts]) fs.mkdirSync(dir);
     const file = (suffix = '') => path.join(tree, `app.db${suffix}`);
     fs.writeFileSync(file(), 'x');
-    const watcher = new TreeWatcher(tree);
+    const door = new TreeDoor(tree);
+    const watcher = new TreeWatcher(door);
     const seen: string[] = [];
     const events: WatcherEvents = {
       walWritten: (name) => seen.push(`wal of ${name} written`),
@@ -64,5 +66,6 @@ it('tells of writes, of the beginnings of journals and of cuts in the order in w
       ]);
     } finally {
       watcher.close();
+      door.close();
     }
   }));

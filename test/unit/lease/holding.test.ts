@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { holdingOf } from '../../../src/lease/holding.ts';
 import { createLayout, type Layout, layoutOf } from '../../../src/store/layout.ts';
 import { TransactionLog } from '../../../src/store/log.ts';
+import { TreeDoor } from '../../../src/store/tree-door.ts';
 import { withFolder } from '../os/folder.ts';
 import { LtxChain, type TransactionFields } from '../store/ltx-chain.ts';
 
@@ -117,9 +118,7 @@ test('cannot tell: a file that the disk does not let us open', (t: TestContext) 
   withLayout((layout) => {
     const file = path.join(layout.tree, 'app.db');
     fs.writeFileSync(file, DATABASE);
-    const { openSync } = fs;
-    t.mock.method(fs, 'openSync', (name: fs.PathLike, ...rest: [flags: number]) => {
-      if (`${name}` !== file) return openSync(name, ...rest);
+    t.mock.method(TreeDoor.prototype, 'open', () => {
       throw Object.assign(new Error('EIO: i/o error, open'), { code: 'EIO', errno: -5 });
     });
     assert.equal(holdingOf(layout), 'unknown');

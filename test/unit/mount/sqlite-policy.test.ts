@@ -229,13 +229,13 @@ describe('the beginning of a journal', () => {
   it('is marked, when it was there before', () =>
     withJournal('primary', (stand) => {
       const { policy } = stand;
-      policy.event({ kind: 'created', path: journal, isDirectory: false });
+      policy.event({ kind: 'created', path: journal, isFile: true });
       assert.equal(marks(stand, 0, header), false, 'that it was made is seen');
       assert.equal(marks(stand, 512, header), false);
       assert.equal(marks(stand, 0, header.subarray(0, 12)), false, 'it is synced');
       assert.equal(marks(stand, 0, zeroedHeader), false, 'it ends');
       assert.equal(marks(stand, 0, header), true);
-      policy.event({ kind: 'created', path: journal, isDirectory: false });
+      policy.event({ kind: 'created', path: journal, isFile: true });
       policy.event({ kind: 'removed', path: journal });
       assert.equal(marks(stand, 0, header), true);
     }));
@@ -312,12 +312,12 @@ describe('what the engine hears', () => {
   it('is not that journals come and go, but folders and renames of such names', () =>
     withPolicy('primary', ({ policy, sent }) => {
       const journal = 'app.db-journal';
-      policy.event({ kind: 'created', path: journal, isDirectory: false });
+      policy.event({ kind: 'created', path: journal, isFile: true });
       policy.event({ kind: 'truncated', path: journal, size: 0, pid: APP.pid });
       policy.event({ kind: 'released', path: journal, pid: APP.pid });
       policy.event({ kind: 'removed', path: journal });
       assert.deepEqual(sent, []);
-      policy.event({ kind: 'created', path: journal, isDirectory: true });
+      policy.event({ kind: 'created', path: journal, isFile: false });
       policy.event({ kind: 'renamed', path: journal, newPath: 'b.db' });
       assert.equal(sent.length, 2);
     }));

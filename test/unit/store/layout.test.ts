@@ -53,7 +53,9 @@ test('the folders are made, private, and those of one run are emptied', () =>
     fs.writeFileSync(path.join(layout.spool, 'half a transfer'), '');
     fs.writeFileSync(path.join(layout.cuts, 'half a cut'), '');
     fs.writeFileSync(path.join(layout.tree, 'app.db'), 'kept');
+    fs.chmodSync(layout.root, 0o755);
     createLayout(layout);
+    assert.equal(fs.statSync(layout.root).mode & 0o777, 0o700, 'users come by the mount alone');
     assert.deepEqual(fs.readdirSync(layout.spool), []);
     assert.deepEqual(fs.readdirSync(layout.cuts), []);
     assert.deepEqual(fs.readdirSync(layout.tree), ['app.db']);

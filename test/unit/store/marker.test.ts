@@ -3,8 +3,12 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { lookAt, sameLook, saveMarker, takeMarker } from '../../../src/store/marker.ts';
+import { lookOf, sameLook, saveMarker, takeMarker } from '../../../src/store/marker.ts';
 import { withFolder } from '../os/folder.ts';
+
+function lookAt(file: string) {
+  return lookOf(fs.lstatSync(file, { bigint: true, throwIfNoEntry: false }));
+}
 
 const position = { txid: 2 ** 50 + 1, checksum: (1n << 63n) | 0xabcn };
 
@@ -12,7 +16,7 @@ test('a marker comes back as it was saved, once', () =>
   withFolder((folder) => {
     const file = path.join(folder, 'app.db');
     fs.writeFileSync(file, 'content');
-    const database = lookAt(Buffer.from(file));
+    const database = lookAt(file);
     assert(database);
     const marker = path.join(folder, 'app.db.json');
     for (const wal of [null, database]) {
@@ -36,7 +40,7 @@ test('a marker that cannot be read is none, and goes', () =>
 test('whatever changes a file changes its look', () =>
   withFolder((folder) => {
     const file = path.join(folder, 'app.db');
-    const look = () => lookAt(Buffer.from(file));
+    const look = () => lookAt(file);
     assert.equal(look(), null, 'of no file');
     fs.writeFileSync(file, 'one');
     const first = look();
