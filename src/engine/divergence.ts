@@ -56,16 +56,25 @@ export function keepWhole(ctx: EngineContext, db: Database, newPosition?: Positi
   keep(ctx, db, newPosition, pgnos, { minTxid: 1, preChecksum: 0n });
 }
 
-/** Keeps a file that lies where a database of the primary is to be, and removes it from there. */
+const KINDS = ['db', 'wal', 'shm', 'journal'] as const;
+
+/** Keeps a file that lies where a database of the primary is to be, and removes it from there, with what is beside it. */
 export function* keepUnknown(ctx: EngineContext, db: Database, newPosition: Position): Task<void> {
-  if (db.pageCount > 0 || db.files.size('db') === 0) return;
-  yield* untilRemovable(ctx, db.files);
+  if (db.pageCount > 0) return;
+  const left = KINDS.filter((kind) => db.files.exists(kind));
+  if (left.length > 0) yield* untilRemovable(ctx, db.files);
+  if (db.files.size('db') === 0) {
+    // What stands beside no database is a part of none.
+    for (const kind of left) db.files.unlink(kind);
+    return;
+  }
   const dir = newFolder(ctx, db);
-  for (const kind of ['db', 'wal'] as const) {
+  for (const kind of left.filter((one) => one !== 'shm')) {
     const name = kind === 'db' ? db.encoded : `${db.encoded}-${kind}`;
     db.files.tree.linkOut(db.files.nameOf(kind), path.join(dir, name));
   }
   dropFiles(db);
+  db.files.unlink('journal');
   about(ctx, db, dir, null, newPosition);
   ctx.log(
     'warn',

@@ -255,7 +255,7 @@ export class Engine {
     this.leaveMount();
   }
 
-  /** Lets go of the mount itself: whoever has it cannot see it unmounted. */
+  /** Lets go of the mount itself, which cannot be unmounted as long as we have it open. */
   leaveMount(): void {
     if (this.#roots.mount !== this.ctx.tree) this.#roots.mount.close();
   }

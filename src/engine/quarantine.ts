@@ -17,7 +17,7 @@ import { type Roles, recoverDatabase, restorePosition, restoreUnseen } from './r
  * why. false when nothing is left that is to be known of it. Throws DISK.
  *
  * Where SQLite has something to finish and would meet a link or the like in doing so, a primary leaves all as it is, to be
- * captured when that has gone; a replica can have all anew.
+ * captured when that has gone; a replica can have all of it again.
  */
 export function recoverOrQuarantine(ctx: EngineContext, db: Database, roles: Roles): boolean {
   const note = readNote(db);

@@ -7,6 +7,7 @@
  * | open for writing | as is | EROFS, but for -shm (readers need it) |
  * | write that makes a database of a file | as is | EROFS |
  * | create, chmod of a database or its companions | as is | EROFS, but for -shm |
+ * | create, rename to the name of a -wal or -journal | as is | EROFS, also where no database is yet |
  * | unlink, truncate of -wal | after capture | EROFS |
  * | unlink of -shm | after capture | EROFS |
  * | truncate of -shm | as is | said to be done (see below) |
@@ -17,6 +18,7 @@
  * | unlink, rename of a database | after capture | EROFS |
  * | rename of a companion of a database | as is | EROFS |
  * | second name (hard link) for a database or a companion | EPERM | EPERM |
+ * | unlink of what is no file, in the place of a companion | after capture | as is |
  * | rename of a directory | as is | EROFS when a database lies below it |
  *
  * A journal explains what is written to its database from its beginning on. The engine hears of all writes by inotify,
@@ -164,16 +166,15 @@ export class SqlitePolicy implements TreePolicy {
   create(path: string, caller: Caller): number {
     if (isReserved(path)) return EACCES;
     if (this.#shared.role === 'primary' || this.#isOurs(caller)) return 0;
-    // A journal or -wal is the beginning of a write, also of a database that is not there yet.
-    const { companion } = fileRole(path);
     if (this.#halt(path) === 'open') return 0;
-    if (companion === 'journal' || companion === 'wal') return EROFS;
+    if (this.#beginsWrite(path)) return EROFS;
     return this.#refuseOnReplica(path, caller);
   }
 
   /** SQLite's locks and journals go by name, and so do our captures: under two names a database would be two. */
   link(path: string, newPath: string, caller: Caller): number {
     if (this.#isOurs(caller)) return 0;
+    if (this.#beginsWrite(newPath)) return EROFS;
     return [path, newPath].some((name) => this.#isDatabase(fileRole(name).database)) ? EPERM : 0;
   }
 
@@ -219,7 +220,8 @@ export class SqlitePolicy implements TreePolicy {
     if (this.#halt(path) !== 'none') {
       return fileRole(path).companion === 'journal' ? 'defer' : EROFS;
     }
-    if (this.#keepsName(path)) return EROFS;
+    // What is no file is in the way of one, and may go.
+    if (this.#keepsName(path)) return (this.#tree.kind(path) ?? 'file') === 'file' ? EROFS : 0;
     const role = fileRole(path);
     if (role.companion !== undefined) return this.#isDatabase(role.database) ? 'defer' : 0;
     return this.#isDatabase(path) ? 'defer' : 0;
@@ -230,7 +232,9 @@ export class SqlitePolicy implements TreePolicy {
     if (isReserved(newPath)) return EACCES;
     if (this.#halt(path) !== 'none' || this.#halt(newPath) !== 'none') return EROFS;
     if (this.#keepsName(path) || this.#keepsName(newPath)) return EROFS;
-    // RENAME_EXCHANGE moves both.
+    // RENAME_EXCHANGE moves both, if both are there.
+    if (this.#beginsWrite(newPath)) return EROFS;
+    if (this.#beginsWrite(path) && this.#tree.kind(newPath) !== undefined) return EROFS;
     if (this.#shared.role === 'replica' && [path, newPath].some((dir) => this.#hasDatabases(dir))) {
       return EROFS;
     }
@@ -291,6 +295,12 @@ export class SqlitePolicy implements TreePolicy {
    */
   #keepsName(path: string): boolean {
     return this.#shared.role === 'replica' && this.#isDatabase(fileRole(path).database);
+  }
+
+  /** Whether a replica is to have no such file: a journal or -wal begins a write, also of a database that is not there yet. */
+  #beginsWrite(path: string): boolean {
+    const { companion } = fileRole(path);
+    return this.#shared.role === 'replica' && (companion === 'journal' || companion === 'wal');
   }
 
   /** Whether it is the -shm of a replica's database, whose size is ours to say. */

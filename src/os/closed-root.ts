@@ -1,7 +1,7 @@
 /**
  * A folder as the root of this process, for what opens files by name and cannot be told to follow no links (SQLite, whose
  * own reading of links goes past what the kernel would refuse). Whatever a name in it leads to is in that folder: '/' is the
- * folder, a mount of its own that nobody else sees, in which the kernel follows no symbolic link.
+ * folder, a mount of its own that no other process sees, in which the kernel follows no symbolic link.
  *
  * open_tree(2) (Linux 5.2), mount_setattr(2) with MOUNT_ATTR_NOSYMFOLLOW (5.14).
  * struct mount_attr: u64 attr_set, u64 attr_clr, u64 propagation, u64 userns_fd.

@@ -245,7 +245,7 @@ export function parentOf(name: string): string {
 export function notAFile(name: string, kind: NameKind, wanted = 'file'): LiteFsError {
   const what = kind === 'link' ? 'symbolic link' : kind;
   return new LiteFsError('NOT_A_FILE', `${nameText(name)} is a ${what}, not a ${wanted}`, {
-    hint: 'Move it away: the database goes on by itself then.',
+    hint: 'Remove it: the database goes on by itself then.',
   });
 }
 

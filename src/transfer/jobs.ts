@@ -100,7 +100,7 @@ async function importInto(folder: DatabaseFolder, from: string, shown: string): 
   }
 }
 
-/** Nothing more is opened for it by name, and no commit makes its copy begin anew. */
+/** Nothing more is opened for it by name, and no commit makes its copy start over. */
 function beginToRead(db: Database.Database): void {
   db.exec('BEGIN');
   db.prepare('SELECT count(*) FROM sqlite_schema').get();

@@ -16,6 +16,7 @@ import {
   ask,
   asUser,
   FOLDER,
+  leaveOther,
   OTHERS,
   type Other,
   putOther,
@@ -56,8 +57,28 @@ function imageOf(cluster: { dir: string }): Buffer {
   return fs.readFileSync(file);
 }
 
-async function untilMounted(node: TestNode, from: number): Promise<void> {
+/** A -wal with transactions of some other database. */
+function walOf({ dir }: { dir: string }): Buffer {
+  const file = path.join(dir, 'other.db');
+  const sqlite = new Sqlite(file);
+  sqlite.exec(`PRAGMA page_size=8192; PRAGMA journal_mode=wal; ${TABLE}`);
+  const wal = fs.readFileSync(`${file}-wal`);
+  sqlite.close();
+  fs.rmSync(file);
+  return wal;
+}
+
+/** Without waiting for it to be in sync. */
+async function startAlone(node: TestNode): Promise<void> {
+  const from = node.log.length;
+  node.launch();
   await node.logged(/^mounted on/, from);
+}
+
+async function restartedWith(node: TestNode, change: () => void | Promise<void>): Promise<void> {
+  await node.stop();
+  await change();
+  await startAlone(node);
 }
 
 describe('an import', () => {
@@ -245,7 +266,9 @@ test('what is no file beside a database makes that degraded, on a running primar
  */
 test('what is no file makes a database of a replica degraded, before that comes and at a start', () =>
   withUser(1, async ({ primary, replica }) => {
-    for (const { kind, end, name } of CASES) await putOther(replica, name + end, kind);
+    await restartedWith(replica, async () => {
+      for (const { kind, end, name } of CASES) await leaveOther(replica, name + end, kind);
+    });
     for (const [i, { name }] of CASES.entries()) {
       asUser(
         primary,
@@ -261,10 +284,8 @@ test('what is no file makes a database of a replica degraded, before that comes 
     await allSay();
     await commitAndSee(primary, replica, ['y.db']);
 
-    const from = replica.log.length;
     await replica.kill();
-    replica.launch();
-    await untilMounted(replica, from);
+    await startAlone(replica);
     await allSay();
     await commitAndSee(primary, replica, ['y.db']);
 
@@ -278,4 +299,31 @@ test('what is no file makes a database of a replica degraded, before that comes 
       replica,
       CASES.map(({ name }) => name),
     );
+  }));
+
+/**
+ * Where the -wal of another database was left there (by an application of a former primary; or renamed on the replica, which
+ * is refused now). As soon as readers were given a -wal before the mount, this ended the daemon: "was not followed".
+ */
+test('a -wal that is on a replica before its database is no part of that', () =>
+  withUser(1, async ({ cluster, primary, replica }) => {
+    const modes = { 'wal.db': 'wal', 'delete.db': 'delete', 'whole.db': 'wal' };
+    const make = (name: keyof typeof modes) =>
+      asUser(primary, `sqlite3 ${name} 'PRAGMA journal_mode=${modes[name]}; ${TABLE}'`);
+    const names = Object.keys(modes) as (keyof typeof modes)[];
+    await restartedWith(replica, () => {
+      make('whole.db');
+      for (const name of names) {
+        fs.writeFileSync(replica.backing(`${FOLDER}/${name}-wal`), walOf(cluster));
+      }
+    });
+    for (const name of names) {
+      if (name !== 'whole.db') make(name);
+      await inSync(primary, replica, `${FOLDER}/${name}`);
+      assert.equal(asUser(replica, `sqlite3 ${name} 'SELECT x FROM t'`), '1', name);
+      await commitAndSee(primary, replica, [name]);
+      assert.equal(asUser(replica, `sqlite3 ${name} 'SELECT count(*) FROM t'`), '2', name);
+      await untilState(replica, `${FOLDER}/${name}`, /^ok/);
+      assert.throws(() => asUser(replica, `touch file; mv file later-wal`), /Read-only/);
+    }
   }));

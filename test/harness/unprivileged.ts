@@ -79,6 +79,22 @@ export async function putOther(node: TestNode, name: string, kind: Other): Promi
   asUser(node, `${make[kind]}; mv -T made '${name}'`);
 }
 
+/** The same in the backing tree, where it may have been left before the node came to be a replica. */
+export async function leaveOther(node: TestNode, name: string, kind: Other): Promise<void> {
+  const file = node.backing(`${FOLDER}/${name}`);
+  if (kind === 'FIFO') assert.equal(spawnSync('mkfifo', [file]).status, 0);
+  if (kind === 'symbolic link') fs.symlinkSync('/', file);
+  if (kind === 'directory') fs.mkdirSync(file);
+  if (kind === 'socket') {
+    // The end of a server removes it under the name that it was made with.
+    const server = net.createServer();
+    await new Promise<void>((resolve) => server.listen(`${file}.made`, resolve));
+    fs.renameSync(`${file}.made`, file);
+    server.close();
+  }
+  fs.lchownSync(file, USER, USER);
+}
+
 /** What `status` says of a database: its state, and why. '' when the node does not answer. */
 export async function stateOf(node: TestNode, name: string): Promise<string> {
   const database = (await reportOf(node))?.databases.find((one) => one.name === name);

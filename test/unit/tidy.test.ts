@@ -98,7 +98,7 @@ describe('imports', () => {
 
 describe('the tree and the mount', () => {
   /** Their paths, and what opens, makes or asks about files by path. */
-  const place = /\b(?:layout\.tree|treeRoot|mountDir)\b/;
+  const place = /\b(?:layout\.tree|treeRoot|mountDir|(?:tree|mount|door)\.dir)\b/;
   const byPath = /\bfs\.|\bpath\.join\(|\$\{[^}]*(?:layout\.tree|treeRoot|mountDir)\}\//;
   /** A file of our own, in the root of the mount. */
   const own = /LAG_FILE/;

@@ -81,6 +81,11 @@ const TABLE: [string, Operation, primary: Verdict, replica: Verdict | 'keep'][] 
   ['truncate notes.txt-shm', (p, c) => p.truncate('notes.txt-shm', 3, c), 0, 0],
   ['truncate app.db', (p, c) => p.truncate('app.db', 0, c), 0, EROFS],
   ['truncate notes.txt', (p, c) => p.truncate('notes.txt', 0, c), 0, 0],
+  ['link to new.db-wal', (p, c) => p.link('notes.txt', 'new.db-wal', c), 0, EROFS],
+  ['rename to new.db-wal', (p, c) => p.rename('notes.txt', 'new.db-wal', c), 0, EROFS],
+  ['rename to new.db-journal', (p, c) => p.rename('notes.txt', 'new.db-journal', c), 0, EROFS],
+  ['rename new.db-wal', (p, c) => p.rename('new.db-wal', 'b', c), 0, 0],
+  ['exchange new.db-wal', (p, c) => p.rename('new.db-wal', 'notes.txt', c), 0, EROFS],
   ['unlink app.db-wal', (p, c) => p.unlink('app.db-wal', c), 'defer', EROFS],
   ['unlink app.db-shm', (p, c) => p.unlink('app.db-shm', c), 'defer', EROFS],
   ['unlink app.db-journal', (p, c) => p.unlink('app.db-journal', c), 'defer', EROFS],
@@ -399,6 +404,14 @@ it('a replica lets no application make a database, in one piece or in several', 
     assert.equal(write(4096, Buffer.alloc(8)), EROFS);
     shared.setHalt('open', 'new.db');
     assert.equal(write(4096, Buffer.alloc(8)), 0);
+  }));
+
+it('what is no file beside a replica’s database may be removed, and nothing else', () =>
+  withPolicy('replica', ({ policy, tree }) => {
+    fs.symlinkSync('/', path.join(tree, 'app.db-wal'));
+    assert.equal(policy.unlink('app.db-wal', APP), 0);
+    assert.equal(policy.unlink('app.db-shm', APP), EROFS);
+    assert.equal(policy.rename('notes.txt', 'app.db-wal', APP), EROFS);
   }));
 
 it('a link is no database, wherever it leads', () =>
