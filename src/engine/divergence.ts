@@ -64,8 +64,8 @@ export function* keepUnknown(ctx: EngineContext, db: Database, newPosition: Posi
   const left = KINDS.filter((kind) => db.files.exists(kind));
   if (left.length > 0) yield* untilRemovable(ctx, db.files);
   if (db.files.size('db') === 0) {
-    // What stands beside no database is a part of none.
-    for (const kind of left) db.files.unlink(kind);
+    // What stands beside no database is a part of none. An empty file is what a connection that came early has open.
+    for (const kind of left) if (kind !== 'db') db.files.unlink(kind);
     return;
   }
   const dir = newFolder(ctx, db);
