@@ -1,6 +1,6 @@
 /**
  * The truth is checked while running: pages are read as readers see them and compared with the table, a piece at a time, so that
- * the whole of each database is read at least once in a period. On a primary what differs, though nobody is writing, is a fault: of
+ * the whole of each database is read once in a period, or as fast as the rests between the pieces allow. On a primary what differs, though nobody is writing, is a fault: of
  * this program, or of the disk. It is told of, and captured, so that the replicas have what the primary has. A replica admits it,
  * and fetches the pages.
  *
@@ -9,17 +9,13 @@
  * - What an open transaction may have written, or a commit that is not captured yet, is no fault.
  */
 import { isOutsideFault } from '../errors.ts';
-import { pageChecksum } from '../kernels/checksum.ts';
 import { lockPageNumber } from '../sqlite/db-header.ts';
-import { explanationOfWrites } from './capture.ts';
 import type { EngineContext } from './context.ts';
-import { readCurrentPage } from './current-page.ts';
 import type { Database } from './database.ts';
 import type { Follower } from './follower.ts';
 import type { Registry } from './registry.ts';
-import { rest } from './rest.ts';
 import type { Scheduler, Task } from './scheduler.ts';
-import { admit } from './verify.ts';
+import { admit, lookAgain, pageSum } from './verify.ts';
 
 const PIECE_PAGES = 256;
 /** Between two pieces, of whatever databases. */
@@ -28,14 +24,12 @@ const REST_MS = 100;
 const AGAIN_MS = 1000;
 /** The first piece comes within this time after the start. */
 const FIRST_MS_MAX = 3_600_000;
-/** A page must look the same and be wrong this often in a row, with all captured in between. */
-const LOOKS = 3;
-const LOOK_REST_MS = 5;
-/** Spreads the first pieces of many databases. */
-const GOLDEN_RATIO = 0.618034;
 
+/** Where the reading of one database stands. */
 interface Round {
+  /** The page that is read next. */
   next: number;
+  /** When, in ms of the clock. */
   dueMs: number;
 }
 
@@ -52,10 +46,9 @@ export interface BackgroundVerifyParts {
 
 export class BackgroundVerify {
   readonly #parts: BackgroundVerifyParts;
-  readonly #rounds = new Map<Database, Round>();
+  readonly #rounds = new WeakMap<Database, Round>();
   #isBusy = false;
   #restsUntilMs = 0;
-  #begun = 0;
 
   constructor(parts: BackgroundVerifyParts) {
     this.#parts = parts;
@@ -92,13 +85,12 @@ export class BackgroundVerify {
     return Math.max(0, Math.max(next.round.dueMs, this.#restsUntilMs) - this.#parts.ctx.clockMs());
   }
 
-  /** A database whose state is told of already is left to those that care for it. */
   #next(): { db: Database; round: Round } | undefined {
     const { registry, periodMs } = this.#parts;
     if (periodMs === 0) return undefined;
     let next: { db: Database; round: Round } | undefined;
     for (const db of registry) {
-      if (db.pageCount === 0 || db.status.state !== 'ok' || db.halt || db.shown) continue;
+      if (!isReadable(db)) continue;
       const round = this.#roundOf(db);
       if (!next || round.dueMs < next.round.dueMs) next = { db, round };
     }
@@ -109,9 +101,10 @@ export class BackgroundVerify {
     let round = this.#rounds.get(db);
     if (!round) {
       const { ctx, periodMs } = this.#parts;
-      const share = (++this.#begun * GOLDEN_RATIO) % 1;
-      const firstMs = Math.min(periodMs, FIRST_MS_MAX) * share;
-      round = { next: 1, dueMs: ctx.clockMs() + firstMs };
+      const random = () => ctx.random32() / 2 ** 32;
+      // Anywhere: a node that is started often would read the first pages only.
+      const next = 1 + Math.floor(random() * db.pageCount);
+      round = { next, dueMs: ctx.clockMs() + Math.min(periodMs, FIRST_MS_MAX) * random() };
       this.#rounds.set(db, round);
     }
     return round;
@@ -119,6 +112,9 @@ export class BackgroundVerify {
 
   /** Reads some pages. Returns in how many ms the next ones are due. */
   *#piece(db: Database, round: Round): Task<number> {
+    const { ctx, follower, captures } = this.#parts;
+    // It has waited for its turn.
+    if (!isReadable(db)) return AGAIN_MS;
     const { pageSize } = db;
     if (round.next > db.pageCount) round.next = 1;
     const page = Buffer.allocUnsafeSlow(pageSize);
@@ -126,8 +122,11 @@ export class BackgroundVerify {
     const end = Math.min(db.pageCount, round.next + PIECE_PAGES - 1);
     for (; round.next <= end; round.next++) {
       const pgno = round.next;
-      if (pgno === lockPage || sumOf(db, pgno, page) === db.sums.get(pgno)) continue;
-      const found = yield* this.#lookAgain(db, pgno, page);
+      if (pgno === lockPage || pageSum(db, pgno, page) === db.sums.get(pgno)) continue;
+      // Applied by tasks of this lane alone: on a replica no other look would tell more.
+      const found = captures()
+        ? yield* lookAgain(ctx, db, pgno, page, () => follower.flush(db))
+        : 'wrong';
       if (found === 'cannot tell') return AGAIN_MS;
       if (found === 'wrong') yield* this.#tell(db, pgno, page);
       if (db.pageSize !== pageSize || db.pageCount < end) return AGAIN_MS;
@@ -136,33 +135,13 @@ export class BackgroundVerify {
     return this.#parts.periodMs / Math.max(1, pieces);
   }
 
-  *#lookAgain(db: Database, pgno: number, page: Buffer): Task<'well' | 'wrong' | 'cannot tell'> {
-    const { ctx, follower, captures } = this.#parts;
-    // Applied by tasks of this lane alone: no other look would tell more.
-    if (!captures()) return 'wrong';
-    const pageSize = page.length;
-    let before: bigint | undefined;
-    for (let look = 0; look < LOOKS; look++) {
-      const outcome = yield* follower.flush(db);
-      if (db.pageSize !== pageSize || pgno > db.pageCount) return 'well';
-      if (outcome !== 'done' || db.writes.any) return 'cannot tell';
-      if (explanationOfWrites(db) === 'journal') return 'cannot tell';
-      const sum = sumOf(db, pgno, page);
-      if (sum === db.sums.get(pgno)) return 'well';
-      if (before !== undefined && before !== sum) return 'cannot tell';
-      before = sum;
-      yield* rest(ctx, LOOK_REST_MS);
-    }
-    return 'wrong';
-  }
-
   *#tell(db: Database, pgno: number, page: Buffer): Task<void> {
     const { ctx, follower, captures } = this.#parts;
     db.tally.faults++;
     db.faultMs = ctx.wallClockMs();
     if (!captures()) {
       db.tally.checksumFailures++;
-      admit(ctx, db, new Map([[pgno, sumOf(db, pgno, page)]]));
+      admit(ctx, db, new Map([[pgno, pageSum(db, pgno, page)]]));
       return;
     }
     ctx.log(
@@ -176,7 +155,7 @@ export class BackgroundVerify {
   }
 }
 
-function sumOf(db: Database, pgno: number, page: Buffer): bigint {
-  readCurrentPage(db, pgno, page);
-  return pageChecksum(pgno, page);
+/** One whose state is told of already is left to those that care for it, and one that is half written to the writer. */
+function isReadable({ pageCount, status, halt, shown }: Database): boolean {
+  return pageCount > 0 && status.state === 'ok' && !halt && !shown;
 }

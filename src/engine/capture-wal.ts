@@ -50,7 +50,8 @@ const RETRIES = 8;
 /** A writer that the system stops between the two copies of the header goes on when it gets a processor again. */
 const UNSTABLE_REST_MS = 1;
 const UNSTABLE_RESTS_MAX = 200;
-const UNSTABLE_RESTS_HELD = 5;
+/** Then it is no writer, but a connection that recovers the index: our read mark must not be in its way. */
+const UNSTABLE_RESTS_MARKED = 5;
 
 /**
  * Captures everything that is committed when it begins, and maybe more: not until nothing comes any more, since a busy
@@ -314,8 +315,7 @@ function* stableIndex(db: Database): Task<ReturnType<typeof readWalIndex>> {
   for (let rests = 0; rests < UNSTABLE_RESTS_MAX; rests++) {
     const index = readWalIndex(db.files);
     if (index !== 'unstable') return index;
-    // Not a writer, then, but a connection that recovers the index. Old versions of SQLite wait 100 ms for our read mark.
-    if (rests === UNSTABLE_RESTS_HELD) db.wal.guard.release(db);
+    if (rests === UNSTABLE_RESTS_MARKED) db.wal.guard.release(db);
     yield UNSTABLE_REST_MS;
   }
   return readWalIndex(db.files);

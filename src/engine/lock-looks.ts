@@ -5,7 +5,7 @@ import { type DatabaseFiles, OpenWouldBlock } from './files.ts';
 import type { Task } from './scheduler.ts';
 import { sameSalts, type WalFileHeader } from './wal-follow.ts';
 import { readWalIndex } from './wal-index-file.ts';
-import { readWalFileHeader, scanFrames, scansAsOf } from './wal-scan.ts';
+import { mayHaveFrame, readWalFileHeader, scanFrames } from './wal-scan.ts';
 
 /**
  * Whether a connection is in a write transaction, or checkpoints and resets the -wal. One that went over to
@@ -33,7 +33,7 @@ function hasUnpublishedFrames(db: Database): boolean {
   if (typeof index === 'string') return index === 'unstable';
   const header = readWalFileHeader(db);
   if (!header) return false;
-  return scansAsOf(db, header, sameSalts(index, header) ? index.mxFrame + 1 : 1);
+  return mayHaveFrame(db, header, sameSalts(index, header) ? index.mxFrame + 1 : 1);
 }
 
 /**
@@ -41,6 +41,7 @@ function hasUnpublishedFrames(db: Database): boolean {
  * of the chain, with the checksums that SQLite before 3.51 leaves out. When all have died, its recovery does not find them.
  */
 export function* maySeeMore(db: Database, generation: WalFileHeader, frame: number): Task<boolean> {
-  if (!scansAsOf(db, generation, frame + 1) || isHeldExclusively(db.files) === false) return false;
+  if (!mayHaveFrame(db, generation, frame + 1) || isHeldExclusively(db.files) === false)
+    return false;
   return (yield* scanFrames(db, generation, frame)).commits > 0;
 }

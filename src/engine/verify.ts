@@ -5,7 +5,7 @@
 import { LiteFsError } from '../errors.ts';
 import { pageChecksum } from '../kernels/checksum.ts';
 import { lockPageNumber } from '../sqlite/db-header.ts';
-import type { CaptureOutcome } from './capture.ts';
+import { type CaptureOutcome, explanationOfWrites } from './capture.ts';
 import type { EngineContext } from './context.ts';
 import { readCurrentPage } from './current-page.ts';
 import type { Database } from './database.ts';
@@ -15,9 +15,11 @@ import type { Task } from './scheduler.ts';
 
 const PAGES_PER_STEP = 512;
 const BAD_PAGES_REPORTED_MAX = 20;
-/** A page may belong to a transaction that is open: it is read again before it counts as bad. */
-const SECOND_LOOKS = 200;
-const SECOND_LOOK_REST_MS = 5;
+/** A page is wrong when it looks the same and does not match this often in a row, with all captured in between. */
+const LOOKS = 3;
+const LOOK_REST_MS = 5;
+/** A page may belong to a transaction that is open: its end is waited for about a second. */
+const WAITS_MAX = 200;
 
 /** Captures what is committed now. */
 export type FlushStep = () => Task<CaptureOutcome>;
@@ -73,24 +75,75 @@ function* checkPages(
   for (let pgno = 1; pgno <= db.pageCount; pgno++) {
     if (pgno === lockPage) continue;
     checked++;
-    for (let look = 0; ; look++) {
-      readCurrentPage(db, pgno, page);
-      const sum = pageChecksum(pgno, page);
-      if (sum === db.sums.get(pgno)) break;
-      if (!flush || bad.size > 0 || look > SECOND_LOOKS) {
-        bad.set(pgno, sum);
-        break;
-      }
-      if (look > 0) yield* rest(ctx, SECOND_LOOK_REST_MS);
-      yield* flush();
+    if (pageSum(db, pgno, page) !== db.sums.get(pgno)) {
+      // Many bad pages are not looked at one by one.
+      const isWrong =
+        !flush ||
+        bad.size >= BAD_PAGES_REPORTED_MAX ||
+        (yield* isWrongPage(ctx, db, pgno, page, flush));
+      if (isWrong) bad.set(pgno, pageSum(db, pgno, page));
       if (db.pageSize !== pageSize) {
         throw new LiteFsError('DATABASE_BUSY', `${db.name} was replaced while it was read`);
       }
-      if (pgno > db.pageCount) break;
     }
     if (checked % PAGES_PER_STEP === 0) yield;
   }
   return { checked, bad };
+}
+
+/** Throws DATABASE_BUSY when that cannot be told. */
+function* isWrongPage(
+  ctx: EngineContext,
+  db: Database,
+  pgno: number,
+  page: Buffer,
+  flush: FlushStep,
+): Task<boolean> {
+  for (let waits = 0; ; waits++) {
+    const found = yield* lookAgain(ctx, db, pgno, page, flush);
+    if (found !== 'cannot tell') return found === 'wrong';
+    if (waits >= WAITS_MAX) {
+      throw new LiteFsError(
+        'DATABASE_BUSY',
+        `page ${pgno} of ${db.name} is held by an open transaction, or cannot be captured`,
+        {
+          hint: 'Try again when that has ended; `litefs-lite status` says what captures wait for.',
+        },
+      );
+    }
+    yield* rest(ctx, LOOK_REST_MS);
+  }
+}
+
+/**
+ * On a primary: what a page that did not match is, with all captured that is committed. `page` is filled with it. A page that
+ * is not there any more is well.
+ */
+export function* lookAgain(
+  ctx: EngineContext,
+  db: Database,
+  pgno: number,
+  page: Buffer,
+  flush: FlushStep,
+): Task<'well' | 'wrong' | 'cannot tell'> {
+  let before: bigint | undefined;
+  for (let look = 0; look < LOOKS; look++) {
+    if (look > 0) yield* rest(ctx, LOOK_REST_MS);
+    const outcome = yield* flush();
+    if (db.pageSize !== page.length || pgno > db.pageCount) return 'well';
+    const sum = pageSum(db, pgno, page);
+    if (sum === db.sums.get(pgno)) return 'well';
+    const mayBeOpen = outcome !== 'done' || db.writes.any || explanationOfWrites(db) === 'journal';
+    if (mayBeOpen || (before !== undefined && before !== sum)) return 'cannot tell';
+    before = sum;
+  }
+  return 'wrong';
+}
+
+/** Reads a page as readers see it. */
+export function pageSum(db: Database, pgno: number, page: Buffer): bigint {
+  readCurrentPage(db, pgno, page);
+  return pageChecksum(pgno, page);
 }
 
 export function admit(ctx: EngineContext, db: Database, bad: ReadonlyMap<number, bigint>): void {

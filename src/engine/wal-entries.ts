@@ -12,11 +12,11 @@ import { TransactionWriter } from './transaction-writer.ts';
 import type { WalFileHeader, WalFollowed } from './wal-follow.ts';
 import { pagesToWrite, readUnwrittenPage, writePage } from './wal-pages.ts';
 import {
+  keepsFramesOf,
   readFrameHeader,
   readWalFileHeader,
   type ScannedFrames,
   scanFrames,
-  stillBears,
 } from './wal-scan.ts';
 
 /**
@@ -42,7 +42,7 @@ export function* captureFile(
 ): Task<WalCaptureResult | 'moved'> {
   const { pageSize } = generation;
   const rest = yield* scanFrames(db, generation, db.wal.followed.frame);
-  if (!stillBears(db, generation)) return lost('the end of the -wal was written over');
+  if (!keepsFramesOf(db, generation)) return lost('the end of the -wal was written over');
   const commit = pageCountOfFile(db, pageSize);
   if (commit === undefined) return lost('the database file is not what its -wal says');
   if (rest.frames.size === 0 && commit === db.pageCount) return holds() ? captured(0) : 'moved';

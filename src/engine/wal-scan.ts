@@ -39,14 +39,14 @@ export function readFrameHeader(db: Database, frame: number, pageSize: number): 
  * Whether the frames of a generation are still there, whose header may be written over already: the next generation is
  * written from frame 1 on. Not when that is certain of neither: SQLite may leave it without salts.
  */
-export function stillBears(db: Database, { pageSize, salt1, salt2 }: WalFileHeader): boolean {
+export function keepsFramesOf(db: Database, { pageSize, salt1, salt2 }: WalFileHeader): boolean {
   const read = db.files.read('wal', frameHeaderBytes, frameOffset(1, pageSize));
   if (read < WAL_FRAME_HEADER_BYTES) return true;
   return frameHeaderBytes.readUInt32BE(8) === salt1 && frameHeaderBytes.readUInt32BE(12) === salt2;
 }
 
 /** Whether a frame is there that may be of the generation: with its salts, or without any. */
-export function scansAsOf(db: Database, generation: WalFileHeader, frame: number): boolean {
+export function mayHaveFrame(db: Database, generation: WalFileHeader, frame: number): boolean {
   const read = db.files.read('wal', frameHeaderBytes, frameOffset(frame, generation.pageSize));
   return read === WAL_FRAME_HEADER_BYTES && mayBeOf(generation, frameHeaderBytes, 0);
 }

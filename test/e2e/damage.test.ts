@@ -142,6 +142,20 @@ test('the background takes no commit for a fault', async (t) => {
   assert.deepEqual((await verify(primary, 'busy.db')).badPages, []);
 });
 
+test('verify says that it cannot tell, of pages that an open transaction has written', async (t) => {
+  const { cluster, primary } = await startCluster('auto');
+  t.after(() => cluster.close());
+  const db = fill(primary.file('open.db'));
+  t.after(() => db.close());
+  db.pragma('cache_size = 5');
+  db.exec('BEGIN; UPDATE t SET x = randomblob(1000)');
+  const response = await primary.api('/verify?name=open.db');
+  const { code } = (await response.json()) as { code?: string };
+  assert.deepEqual([response.ok, code], [false, 'DATABASE_BUSY']);
+  db.exec('COMMIT');
+  assert.equal((await verify(primary, 'open.db')).ok, true);
+});
+
 test('verify is not deceived by an app that goes on writing', async (t) => {
   const { cluster, primary } = await startCluster('auto');
   t.after(() => cluster.close());
