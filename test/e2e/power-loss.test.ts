@@ -17,6 +17,13 @@ import { allBanks, plainLife } from '../harness/power/settings.ts';
 import { Stage } from '../harness/power/stage.ts';
 import { SeededRandom } from '../harness/random.ts';
 
+/** Transactions leave the log soon. */
+const SHORT_LOG = { retention: '1s', 'retention-monitor-interval': '1s' };
+const BOTH_MODES = [
+  { journalMode: 'wal', synchronous: 'normal' },
+  { journalMode: 'delete', synchronous: 'full' },
+] as const;
+
 const skip = canMakeDisks() ? false : 'it takes root, loop devices and mkfs.ext4';
 
 async function inFolder(use: (dir: string, probe: Probe) => Promise<void>): Promise<void> {
@@ -186,13 +193,8 @@ test('a replica whose log has lost its end keeps a sound file', { skip }, async 
  */
 test('a replica forgets no transaction whose pages are not on the disk', { skip }, async () => {
   await inFolder(async (dir, probe) => {
-    const data = { retention: '1s', 'retention-monitor-interval': '1s' };
-    const banks = [
-      { journalMode: 'wal', synchronous: 'normal' },
-      { journalMode: 'delete', synchronous: 'full' },
-    ] as const;
     let at = 0;
-    const life = await livedAs(dir, plainLife(banks, { data }), async (stage) => {
+    const life = await livedAs(dir, plainLife(BOTH_MODES, { data: SHORT_LOG }), async (stage) => {
       await stage.start('primary');
       await stage.start('replica');
       await stage.writeAndClose(30);
@@ -223,13 +225,8 @@ test('a replica forgets no transaction whose pages are not on the disk', { skip 
  */
 test('a replica that has fetched all pages stands where its disk does', { skip }, async () => {
   await inFolder(async (dir, probe) => {
-    const data = { retention: '1s', 'retention-monitor-interval': '1s' };
-    const banks = [
-      { journalMode: 'wal', synchronous: 'normal' },
-      { journalMode: 'delete', synchronous: 'full' },
-    ] as const;
     const cuts: number[] = [];
-    const life = await livedAs(dir, plainLife(banks, { data }), async (stage) => {
+    const life = await livedAs(dir, plainLife(BOTH_MODES, { data: SHORT_LOG }), async (stage) => {
       await stage.start('primary');
       await stage.writeAndClose(30);
       await stage.stop('primary');
