@@ -15,7 +15,7 @@ import { describePair, open } from '../harness/replicated.ts';
 
 /** Enough pages for a comparison to take a while. */
 const ROWS = 4000;
-const COMMITS = 150;
+const COMMITS = 60;
 
 function fill(db: Sqlite.Database): void {
   db.exec(`CREATE TABLE t(id INTEGER PRIMARY KEY, x BLOB);
