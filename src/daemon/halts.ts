@@ -105,16 +105,7 @@ export class Halts implements HaltHost {
       const text = `the halt lock of ${name} is not held by number ${id}`;
       throw new LiteFsError('WRONG_STATE', text);
     }
-    const undone = await this.#end(database, id, 'the halt lock was given back');
-    if (undone) {
-      throw new LiteFsError(
-        'WRONG_STATE',
-        `${name} was written without a journal, which is undone: the primary was never asked`,
-        {
-          hint: 'Leave PRAGMA journal_mode as it is; MEMORY and OFF cannot be replicated from here.',
-        },
-      );
-    }
+    await this.#end(database, id, 'the halt lock was given back');
     return this.#report(database, id);
   }
 
@@ -237,16 +228,14 @@ export class Halts implements HaltHost {
     }
   }
 
-  /** Ends a lock of this node. Resolves when nobody can be in a transaction, or soon; tells whether something was undone. */
-  async #end(database: string, id: number, reason: string): Promise<boolean> {
+  /** Ends a lock of this node. Resolves when nobody can be in a transaction, or soon. */
+  async #end(database: string, id: number, reason: string): Promise<void> {
     const { identity, engine } = this.#parts;
-    let undone = false;
     if (identity.role === 'replica') {
-      ({ undone } = await engine.call('haltEnd', { database, reason }));
+      await engine.call('haltEnd', { database, reason });
       this.#parts.client()?.unhalt(database, id);
     }
     this.#table.release(database, id);
-    return undone;
   }
 
   #lose(database: string, id: number, reason: string): void {

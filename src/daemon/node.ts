@@ -360,15 +360,18 @@ async function takeDown(running: Running, options: NodeOptions, force: AbortSign
   running.api?.close();
   await attempt('replication', () => running.replication?.close());
   if (engine) await attempt('engine', () => engine.client.callIfAlive('detach', {}));
+  let isUnused = mountDir === undefined;
   if (mountDir !== undefined && !options.skipUnmount) {
-    await attempt('unmount', () => releaseMountPoint(mountDir, log, force));
+    await attempt('unmount', async () => {
+      isUnused = await releaseMountPoint(mountDir, log, force);
+    });
   }
   // A detached mount would go on for those who have it open.
   mount?.stop();
   if (mount) await mount.ended;
   if (device !== undefined) await attempt('/dev/fuse', () => fs.closeSync(device));
   if (engine) {
-    await attempt('engine', () => engine.client.callIfAlive('stop', {}));
+    await attempt('engine', () => engine.client.callIfAlive('stop', { isUnused }));
     await engine.ended;
   }
   running.dataDir?.release();

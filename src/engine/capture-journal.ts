@@ -13,17 +13,13 @@ import { type JournalFile, parseJournal } from '../sqlite/journal.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import type { Task } from './scheduler.ts';
-import { type EndEntry, finishEntry, writeTransaction } from './transaction-writer.ts';
+import { writeTransaction } from './transaction-writer.ts';
 
 /** unchanged: rolled back, or a read; compare: only a comparison of every page can tell. */
 export type JournalCaptureResult = 'captured' | 'unchanged' | 'compare';
 
 /** Captures what the journal of a database tells; to be called while its end is held back. */
-export function* captureJournal(
-  ctx: EngineContext,
-  db: Database,
-  end: EndEntry = finishEntry,
-): Task<JournalCaptureResult> {
+export function* captureJournal(ctx: EngineContext, db: Database): Task<JournalCaptureResult> {
   const head = Buffer.alloc(DB_HEADER_BYTES);
   const read = db.files.read('db', head, 0);
   if (read === 0) return db.pageCount === 0 ? 'unchanged' : 'compare';
@@ -60,7 +56,7 @@ export function* captureJournal(
       writer.abort();
       return 'unchanged';
     }
-    yield* end(writer);
+    writer.finish();
   } catch (error) {
     writer.abort();
     throw error;

@@ -4,6 +4,12 @@ import type { Database } from './database.ts';
 
 /** Fills `into` (a page, or its beginning); zeros past the end of the file. */
 export function readCurrentPage(db: Database, pgno: number, into: Buffer): void {
+  if (pgno === 1 && db.halt?.page1) db.halt.page1.copy(into);
+  else readStoredPage(db, pgno, into);
+}
+
+/** The same as the files have it, also where that is not what our position says (halt/halt.ts). */
+export function readStoredPage(db: Database, pgno: number, into: Buffer): void {
   const frame = db.wal.frames.get(pgno);
   const read =
     frame === undefined

@@ -8,15 +8,14 @@ import { type Position, ZERO_POSITION } from '../ltx/position.ts';
 import type { WalCursor } from '../sqlite/wal.ts';
 import type { Layout } from '../store/layout.ts';
 import { TransactionLog } from '../store/log.ts';
-import type { FileLook } from '../store/marker.ts';
 import { PageSums } from '../store/page-sums.ts';
+import { WalOwner } from './apply/wal-owner.ts';
 import { FileWrites } from './file-writes.ts';
 import { DatabaseFiles, type Roots } from './files.ts';
-import type { Halt } from './halt.ts';
+import type { Halt } from './halt/halt.ts';
 import { Tally } from './tally.ts';
 import { NOT_FOLLOWED, type WalFollowed } from './wal-follow.ts';
 import { WalGuard } from './wal-guard.ts';
-import { ReplicaIndex } from './wal-index-writer.ts';
 
 /** What the outside is told of a database. */
 export type DatabaseStatus =
@@ -35,10 +34,6 @@ export interface WalFollow {
   readonly guard: WalGuard;
   /** The newest captured (on a replica: applied) frame of each page in this generation. */
   readonly frames: Map<number, number>;
-  /** On a replica: the page of each frame, in order. */
-  pages: number[];
-  /** On a replica: frames known to be in the database file. */
-  backfilled: number;
 }
 
 /** Is told of the pages that a new entry changes (a running cut of pages, see cut.ts). */
@@ -53,8 +48,8 @@ export class Database {
   readonly log: TransactionLog;
   sums = new PageSums();
   readonly files: DatabaseFiles;
-  /** The wal-index, as a replica writes it. */
-  readonly index: ReplicaIndex;
+  /** Writes the -wal, where that is ours to write. */
+  readonly owner: WalOwner;
   /** Something may have changed that no journal and no -wal told of: only a comparison helps. */
   suspect = false;
   /** Why the last look at it found a lock or a journal in its way. */
@@ -63,16 +58,8 @@ export class Database {
   writes = new FileWrites();
   /** On a primary: why its files are in quarantine/. Replicas keep what they have until another file takes the name. */
   aside: string | undefined;
-  /** On a primary: its write lock is held for another node, and not to be let go with a transaction. */
-  lent = false;
   /** On a replica: it may be written here, each transaction by leave of the primary. */
   halt: Halt | undefined;
-  /** On a replica: page 1 asks for a rollback journal, but readers keep the -wal in use. */
-  leavesWal = false;
-  /** On a replica: it has a -wal only because readers would not notice what is in that (unseen.ts): what they have noticed. */
-  versionBefore: Buffer | undefined;
-  /** On a replica that had its halt lock: how its file looked when we had last written it (former-writers.ts). */
-  look: FileLook | null | undefined;
   position: Position = ZERO_POSITION;
   /** What readers see, while transactions that the position has are not shown yet. */
   shown: Position | undefined;
@@ -89,8 +76,6 @@ export class Database {
     isUnsynced: false,
     guard: new WalGuard(),
     frames: new Map(),
-    pages: [],
-    backfilled: 0,
   };
   readonly changeListeners = new Set<ChangeListener>();
   readonly tally = new Tally();
@@ -104,18 +89,16 @@ export class Database {
     this.encoded = encoded;
     this.log = log;
     this.files = new DatabaseFiles(roots, name, () => log.sync());
-    this.index = new ReplicaIndex(this.files);
+    this.owner = new WalOwner(this.files, this.wal);
     this.sumsFile = path.join(layout.state, `${encoded}.sums`);
     this.markerFile = path.join(layout.state, `${encoded}.json`);
-    this.unfinishedFile = path.join(layout.state, `${encoded}.unfinished`);
     this.imageFile = path.join(layout.state, `${encoded}.image`);
     this.asideFile = path.join(layout.state, `${encoded}.aside`);
   }
 
   readonly sumsFile: string;
   readonly markerFile: string;
-  readonly unfinishedFile: string;
-  /** What a resync writes into the file, while it does (resync.ts). */
+  /** What becomes the file, or a part of it, of a new database (apply/new-database.ts). */
   readonly imageFile: string;
   /** The note of a quarantine (quarantine.ts). */
   readonly asideFile: string;
@@ -129,8 +112,6 @@ export class Database {
     this.wal.cursor = undefined;
     this.wal.followed = NOT_FOLLOWED;
     this.wal.frames.clear();
-    this.wal.pages = [];
-    this.wal.backfilled = 0;
   }
 
   /** The header that every transaction of this database begins with. */

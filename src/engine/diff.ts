@@ -9,7 +9,7 @@ import { beginConsistentRead, type ConsistentRead, type ReadAccess } from './con
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import type { Task } from './scheduler.ts';
-import { type EndEntry, finishEntry, writeDrop, writeTransaction } from './transaction-writer.ts';
+import { writeDrop, writeTransaction } from './transaction-writer.ts';
 import { setFollowed } from './wal-entries.ts';
 
 /**
@@ -25,7 +25,6 @@ export function* captureDifference(
   ctx: EngineContext,
   db: Database,
   access: ReadAccess,
-  end: EndEntry = finishEntry,
 ): Task<DiffResult> {
   if (db.files.size('db') === 0 && db.files.size('wal') === 0) {
     db.suspect = false;
@@ -42,18 +41,13 @@ export function* captureDifference(
   }
   try {
     if (access === 'shared' && !read.isWhole) return 'incomplete';
-    return yield* compareAll(ctx, db, read, end);
+    return yield* compareAll(ctx, db, read);
   } finally {
     read.end();
   }
 }
 
-function* compareAll(
-  ctx: EngineContext,
-  db: Database,
-  read: ConsistentRead,
-  end: EndEntry,
-): Task<DiffResult> {
+function* compareAll(ctx: EngineContext, db: Database, read: ConsistentRead): Task<DiffResult> {
   const { pageSize, pageCount } = read;
   const writer = writeTransaction(ctx, db, pageSize, pageCount);
   const comparable = pageSize === db.pageSize;
@@ -75,7 +69,7 @@ function* compareAll(
     }
     const same = comparable && writer.pageCount === 0 && pageCount === db.pageCount;
     if (same) writer.abort();
-    else yield* end(writer);
+    else writer.finish();
     db.forgetWal();
     setFollowed(db, read.followed);
     for (const [pgno, frame] of read.frames) db.wal.frames.set(pgno, frame);

@@ -18,13 +18,11 @@ import { ltxFileName } from '../ltx/names.ts';
 import { formatPosition, type Position } from '../ltx/position.ts';
 import { fileSink } from '../ltx/sources.ts';
 import { lockPageNumber } from '../sqlite/db-header.ts';
-import { dropFiles } from './apply-rollback.ts';
+import { dropFiles } from './apply/new-database.ts';
+import type { StagedImage } from './apply/staged-image.ts';
 import type { EngineContext } from './context.ts';
 import { readCurrentPage } from './current-page.ts';
 import type { Database } from './database.ts';
-import { untilRemovable } from './rest.ts';
-import type { Task } from './scheduler.ts';
-import type { StagedImage } from './staged-image.ts';
 
 /** Keeps the pages that a resync is about to replace or cut off, and the log. */
 export function keepReplaced(
@@ -59,10 +57,9 @@ export function keepWhole(ctx: EngineContext, db: Database, newPosition?: Positi
 const KINDS = ['db', 'wal', 'shm', 'journal'] as const;
 
 /** Keeps a file that lies where a database of the primary is to be, and removes it from there, with what is beside it. */
-export function* keepUnknown(ctx: EngineContext, db: Database, newPosition: Position): Task<void> {
+export function keepUnknown(ctx: EngineContext, db: Database, newPosition: Position): void {
   if (db.pageCount > 0) return;
   const left = KINDS.filter((kind) => db.files.exists(kind));
-  if (left.length > 0) yield* untilRemovable(ctx, db.files);
   if (db.files.size('db') === 0) {
     // What stands beside no database is a part of none. An empty file is what a connection that came early has open.
     for (const kind of left) if (kind !== 'db') db.files.unlink(kind);

@@ -14,15 +14,17 @@ import { getxattrExists } from '../os/xattr.ts';
 import { decodeName, layoutOf } from '../store/layout.ts';
 import { type StoredEntry, syncDirectory } from '../store/log-files.ts';
 import { TreeDoor } from '../store/tree-door.ts';
-import { applyQueue, isKnown, type PendingApply } from './apply.ts';
+import { applyQueue, isKnown, type PendingApply } from './apply/apply.ts';
+import { IdleCheckpoints } from './apply/checkpoints.ts';
+import { copyFrames, prepareFiles, settleFiles, takeOverFiles } from './apply/replica-files.ts';
 import { BackgroundVerify } from './background-verify.ts';
 import { toWire } from './client.ts';
 import type { EngineContext } from './context.ts';
 import type { Database, DatabaseStatus } from './database.ts';
 import { endTasks, flushAll } from './every-lane.ts';
 import { Follower } from './follower.ts';
-import { FormerWriters } from './former-writers.ts';
-import { HaltWriter, untilReadOnly } from './halt-writer.ts';
+import { HaltBorrower, untilReadOnly } from './halt/borrower.ts';
+import { HaltLender } from './halt/lender.ts';
 import type { LtxInput } from './ltx-input.ts';
 import { Maintenance } from './maintenance.ts';
 import { type Look, lookAtAll, lookAtFiles, writeMarkers } from './markers.ts';
@@ -30,7 +32,6 @@ import { MountEvents } from './mount-events.ts';
 import { Obstacles } from './obstacles.ts';
 import type { EngineNews, EngineOptions, EngineRequest, MountMessage } from './protocol.ts';
 import { endQuarantine, isKeptByReplicas, recoverOrQuarantine } from './quarantine.ts';
-import { attachForReaders, prepareForReaders } from './readers-wal.ts';
 import { Registry } from './registry.ts';
 import { type Handlers, requestHandlers } from './requests.ts';
 import { asTask, Scheduler, type Task } from './scheduler.ts';
@@ -51,7 +52,8 @@ export class Engine {
   readonly registry: Registry;
   readonly scheduler: Scheduler;
   readonly follower: Follower;
-  readonly halts: HaltWriter;
+  readonly halts: HaltBorrower;
+  readonly lender: HaltLender;
   readonly shared: SharedState;
   readonly options: EngineOptions;
   /** Where databases are reached: the tree itself until attach(). */
@@ -59,7 +61,6 @@ export class Engine {
     mount: TreeDoor;
     readonly tree: TreeDoor;
     lookUp?: (name: string) => void;
-    isHalted?: boolean;
     names?: () => number;
     passesAll?: () => boolean;
   };
@@ -70,7 +71,7 @@ export class Engine {
   readonly #backgroundVerify: BackgroundVerify;
   readonly #obstacles: Obstacles;
   readonly #maintenance: Maintenance;
-  readonly #formerWriters: FormerWriters;
+  readonly #idle: IdleCheckpoints;
   readonly #handlers: Handlers;
   readonly #post: PostNews;
   readonly #queuedApplies = new Map<string, PendingApply[]>();
@@ -99,6 +100,7 @@ export class Engine {
       isDetached: () => this.#state === 'detached' || this.#state === 'stopped',
       emitEntry: (db, entry, bytes) => this.#emitEntry(db, entry, bytes),
       emitPosition: (db) => {
+        if (db.wal.cursor && this.role === 'replica') this.#idle.written(db);
         post({ kind: 'position', database: db.name, position: db.position });
       },
       recovering: (db) => post({ kind: 'recovering', database: db.name }),
@@ -112,16 +114,24 @@ export class Engine {
     this.follower = new Follower(this.ctx, this.scheduler, (db, status) =>
       this.setStatus(db, status),
     );
-    this.halts = new HaltWriter({
+    this.#idle = new IdleCheckpoints(this.ctx, this.scheduler);
+    this.halts = new HaltBorrower({
       ctx: this.ctx,
       scheduler: this.scheduler,
       shared: this.shared,
-      mount: () => this.#roots.mount,
-      holdsUp: (isSo) => {
-        this.#roots.isHalted = isSo;
-        this.#roots.lookUp = isSo ? this.#askForLookUp : undefined;
-      },
       ask: (database, commit, source) => post({ kind: 'commit', database, commit, source }),
+    });
+    this.lender = new HaltLender({
+      ctx: this.ctx,
+      scheduler: this.scheduler,
+      shared: this.shared,
+      mountDir: options.mountDir,
+      flush: (db) => this.follower.flush(db),
+      makeWal: (db) => post({ kind: 'make-wal', database: db.name }),
+      explained: (db) => {
+        this.#events.drainWrites();
+        this.follower.explained(db);
+      },
     });
     this.#obstacles = new Obstacles(this.ctx, this.scheduler, () => this.#state === 'attached');
     this.#events = new MountEvents({
@@ -145,7 +155,6 @@ export class Engine {
       periodMs: options.verifyPeriodMs,
       captures: () => this.captures,
     });
-    this.#formerWriters = new FormerWriters(this.ctx, this.registry, this.scheduler);
     this.#handlers = requestHandlers(this, this.#maintenance);
   }
 
@@ -183,7 +192,7 @@ export class Engine {
         if (superJournal !== undefined) superJournals.add(superJournal);
         isKnown = recoverOrQuarantine(this.ctx, db, this.options);
         other = db.files.inTheWay();
-        if (isKnown && !other && this.role === 'replica') prepareForReaders(this.ctx, db);
+        if (isKnown && !other && this.role === 'replica') prepareFiles(this.ctx, db);
       } catch (error) {
         throw asStartFault(name, error);
       }
@@ -231,9 +240,7 @@ export class Engine {
       this.#watcher = watcher;
       return;
     }
-    yield* attachForReaders(this.ctx, this.registry, (db, error) =>
-      this.#obstacles.failed(db, error),
-    );
+    yield* takeOverFiles(this.registry, (db, error) => this.#obstacles.failed(db, error));
   }
 
   /** Captures the last of it and closes all that is open in the mount. */
@@ -250,6 +257,7 @@ export class Engine {
     this.#watcher = undefined;
     for (const db of this.registry) {
       db.wal.guard.release(db);
+      if (this.role === 'replica') yield* copyFrames(this.ctx, db);
       db.files.close();
     }
     this.leaveMount();
@@ -260,14 +268,17 @@ export class Engine {
     if (this.#roots.mount !== this.ctx.tree) this.#roots.mount.close();
   }
 
-  /** After the unmount: leaves the markers of a clean stop. */
-  stop(): void {
+  /** After the unmount: leaves the markers of a clean stop. `isUnused`: nobody has a file of the mount open. */
+  stop(isUnused: boolean): void {
     this.#roots.mount = this.ctx.tree;
     this.#roots.lookUp = undefined;
     this.#roots.names = undefined;
     this.#roots.passesAll = undefined;
     // Main waits for the end of this thread, whatever becomes of the markers.
     this.#state = 'stopped';
+    if (this.role === 'replica') {
+      for (const db of this.registry) settleFiles(this.ctx, db, isUnused);
+    }
     writeMarkers(this.ctx, this.registry, this.role === 'primary' ? this.#captured : undefined);
   }
 
@@ -323,8 +334,8 @@ export class Engine {
     this.#events.drainWrites();
     this.#maintenance.poll();
     if (this.#state === 'attached') {
-      this.#formerWriters.poll();
       this.#backgroundVerify.poll();
+      this.#idle.poll();
       this.#obstacles.poll();
     }
     if (this.captures) this.follower.poll();
@@ -335,7 +346,7 @@ export class Engine {
       this.scheduler.nextInMs(),
       this.#maintenance.nextInMs(),
       ...(this.#state === 'attached'
-        ? [this.#backgroundVerify, this.#formerWriters, this.#obstacles].map((it) => it.nextInMs())
+        ? [this.#backgroundVerify, this.#idle, this.#obstacles].map((it) => it.nextInMs())
         : []),
     ];
     const due = waits.filter((wait) => wait !== undefined);
@@ -390,17 +401,6 @@ export class Engine {
     yield* applyQueue(this.ctx, db, queue);
   }
 
-  /** What was written to a database until now was written by us. */
-  explained(db: Database): void {
-    this.#events.drainWrites();
-    this.follower.explained(db);
-  }
-
-  /** Has somebody else make a -wal and a -shm: we must not wait for the directory. */
-  makeWal(db: Database): void {
-    this.#post({ kind: 'make-wal', database: db.name });
-  }
-
   #resume({ token, errno, perform }: Resumption, answer: string | undefined): void {
     if (answer !== undefined) this.shared.setAnswer(answer);
     const { mountDir } = this.options;
@@ -419,6 +419,7 @@ export class Engine {
       endQuarantine(db);
       this.setStatus(db, { state: 'ok' });
     }
+    if (db.wal.cursor && this.role === 'replica') this.#idle.written(db);
     // A copy of its own: a view of a larger buffer would be sent with all of it.
     const own = bytes && new Uint8Array(bytes);
     this.#post({ kind: 'entry', entry: wireEntry(db.name, entry, own) }, own ? [own.buffer] : []);

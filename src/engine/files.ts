@@ -37,13 +37,11 @@ export interface Roots {
   readonly mount: TreeDoor;
   readonly tree: TreeDoor;
   /**
-   * Set while operations of apps may wait for us (on a primary, and under the halt lock): a file that the kernel cannot
+   * Set where operations of apps that have a directory locked may wait for us (on a primary): a file that the kernel cannot
    * open without searching a directory is not waited for, since such an operation may have locked it. This is told the
    * name, to have it looked up by another thread; OpenWouldBlock is thrown.
    */
   readonly lookUp?: (name: string) => void;
-  /** This node has a halt lock: what removes files waits until that has ended. */
-  readonly isHalted?: boolean;
   /**
    * Whether the kernel passes files through; absent: they are plain files. Where it does not, the end of a mapping waits, with
    * the memory of the process locked, for what is written back of the file; and the mount's thread, which writes it, for
@@ -105,11 +103,6 @@ export class DatabaseFiles {
   /** Whether a directory of the mount may be locked by an operation that waits for us. */
   get mayBeHeldUp(): boolean {
     return this.#roots.lookUp !== undefined;
-  }
-
-  /** Whether files are to be removed later, since that would wait for such a directory. */
-  get removesLater(): boolean {
-    return this.#roots.isHalted === true;
   }
 
   /** Whether a file may be mapped. */
@@ -253,7 +246,18 @@ export class DatabaseFiles {
   moveIn(path: string): void {
     this.#beforeDatabase();
     this.tree.moveIn(path, this.#name);
-    this.tree.inDirectory(parentOf(this.#name), (fd) => fs.fsyncSync(fd), O_RDONLY);
+    this.tree.syncDirectoryOf(this.#name);
+  }
+
+  /**
+   * Gives a file of ours the database's name; on the disk. false when there is a file of that name: an application may have
+   * it open. Throws NOT_A_FILE.
+   */
+  linkIn(path: string): boolean {
+    this.#beforeDatabase();
+    if (!this.tree.linkIn(path, this.#name)) return false;
+    this.tree.syncDirectoryOf(this.#name);
+    return true;
   }
 
   /** false when another process holds a lock that conflicts. */

@@ -32,8 +32,7 @@ export function* insist(ctx: EngineContext, db: Database, attempt: () => Task<vo
 
 /** Says so in the status, when it is the disk that a transaction or a resync has failed with: it is sent again. */
 export function sayDiskFault(ctx: EngineContext, db: Database, error: unknown): void {
-  // Of what another node commits here under the halt lock, that node hears.
-  if (!isDiskFault(error) || db.lent) return;
+  if (!isDiskFault(error)) return;
   const reason = `it cannot follow, and what it lacks is asked for again: ${errorText(error)}`;
   ctx.setStatus(db, { state: 'degraded', reason });
 }

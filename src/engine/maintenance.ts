@@ -141,7 +141,7 @@ export class Maintenance {
     this.#each('trimming the log', (db) => {
       db.log.sealIfOlder(this.#ctx.clockMs(), this.#options.retentionMs);
       if (db.log.first && db.log.first.timestampMs < before) this.#saveSumsOf(db);
-      // Never what the saved checksums still need, whatever its age.
+      // Never what a start after a power failure would need, whatever its age.
       const pins = [...this.#pinned.values()].map((txids) => txids.get(db.name) ?? Infinity);
       const needed = Math.min(...pins, db.sumsSavedTxid);
       db.log.trim(before, needed, this.#options.logBytesMax, db.sumsSavedTxid, () => {

@@ -11,7 +11,7 @@ import type { HeldOperation } from './capture-wal.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import type { Follower } from './follower.ts';
-import { type HaltWriter, laneOf } from './halt-writer.ts';
+import { type HaltBorrower, laneOf } from './halt/borrower.ts';
 import type { Obstacles } from './obstacles.ts';
 import type { Registry } from './registry.ts';
 import { asTask, type Scheduler, type Task } from './scheduler.ts';
@@ -28,7 +28,7 @@ export interface MountEventParts {
   readonly watcher: () => TreeWatcher | undefined;
   /** Whether changes are captured: on a primary, while attached. */
   readonly captures: () => boolean;
-  readonly halts: HaltWriter;
+  readonly halts: HaltBorrower;
   readonly obstacles: Obstacles;
   /**
    * Lets a held operation go on; `answer` is the content of the virtual file that is opened. Throws FUSE_UNAVAILABLE when
@@ -79,7 +79,6 @@ export class MountEvents {
       (error, how = { errno: errno.EIO }) => {
         resume({ ...how, token: operation.token }, `${formatPosition(db.position)}\n`);
         if (error !== undefined) throw error;
-        if (how.errno !== 0) halts.refused(operation);
       },
     );
   }

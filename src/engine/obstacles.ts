@@ -4,9 +4,9 @@
  * primary that is a capture which fails, and is tried again.)
  */
 import { errorText, isOutsideFault } from '../errors.ts';
+import { makeMissingWal } from './apply/new-database.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
-import { asksForWal, letReadersUseWal } from './readers-wal.ts';
 import type { Scheduler, Task } from './scheduler.ts';
 
 const LOOK_MS = 1000;
@@ -69,9 +69,7 @@ export class Obstacles {
   *#lookAgain(db: Database): Task<void> {
     const other = db.files.inTheWay();
     if (other) throw other;
-    if (db.pageCount > 0 && this.#isAttached() && asksForWal(db)) {
-      yield* letReadersUseWal(this.#ctx, db);
-    }
+    if (this.#isAttached()) yield* makeMissingWal(this.#ctx, db);
     const reason = this.#found.get(db);
     this.#found.delete(db);
     const { status } = db;

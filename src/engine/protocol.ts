@@ -98,8 +98,8 @@ export interface EngineCalls {
   flush: { args: { database?: string }; result: null };
   /** Close all that is open in the mount; nothing is captured afterwards. */
   detach: { args: Record<never, never>; result: null };
-  /** After detach: writes the markers of a clean stop and ends the thread. */
-  stop: { args: Record<never, never>; result: null };
+  /** After detach: writes the markers of a clean stop and ends the thread. `isUnused`: no process has a file of the mount open. */
+  stop: { args: { isUnused: boolean }; result: null };
   info: { args: Record<never, never>; result: readonly DatabaseInfo[] };
   /** What is counted of each database, for metrics. */
   tallies: { args: Record<never, never>; result: readonly DatabaseTally[] };
@@ -172,11 +172,8 @@ export interface EngineCalls {
   haltBegin: { args: { database: string; position: Position }; result: null };
   /** What has become of the commit that the news of that number told of. */
   haltAnswer: { args: { database: string; commit: number; error?: string }; result: null };
-  /**
-   * Nothing more is committed here. Answered when nobody is in a transaction any more, or soon. `undone`: something
-   * was written without a journal.
-   */
-  haltEnd: { args: { database: string; reason: string }; result: { undone: boolean } };
+  /** Nothing more is committed here. Answered when nobody is in a transaction any more, or soon. */
+  haltEnd: { args: { database: string; reason: string }; result: null };
   /** What is still needed of the logs, by database: entries past these TXIDs stay. */
   pin: { args: { by: Pinner; txids: ReadonlyMap<string, number> }; result: null };
 }

@@ -33,7 +33,6 @@ import { redo } from './redo.ts';
 import { beginLogAnew } from './saved-state.ts';
 import type { Task } from './scheduler.ts';
 import { finishSqliteRecovery } from './sqlite-recovery.ts';
-import { finishUnfinished } from './unfinished.ts';
 import { readWalFileHeader, scanChain } from './wal-scan.ts';
 
 /** In which the node serves from now on, and in which it last did. */
@@ -63,7 +62,6 @@ export function* recoverDatabase(
     sameLook(marker.database, db.files.look('db')) &&
     sameLook(marker.wal, db.files.look('wal')) &&
     (yield* walEndsAsMarked(db, marker));
-  finishUnfinished(db);
   // A replica's -wal has what its log has. It may have been written before the log was flushed.
   const isRedone = formerRole === 'replica' && !clean && !hasHotJournal(db);
   if (!isRedone) finishSqliteRecovery(db);

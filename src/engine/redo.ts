@@ -1,7 +1,7 @@
 /**
  * A replica after an unclean stop: makes the database file what its position says. Pages that are not what the table says
  * are looked for in the log, which was on the disk before they were written over the file (files.ts), in the -wal, and in the
- * image of a resync that was interrupted (resync.ts).
+ * image of what was about to become the database (apply/new-database.ts).
  *
  * Invariant: the first byte is written when all of them have been found. Else the files are left alone, for SQLite or a
  * person to make something of, and DATABASE_CORRUPT is thrown: the caller sets them aside.
@@ -20,11 +20,11 @@ import {
   WAL_HEADER_BYTES,
 } from '../sqlite/wal.ts';
 import type { StoredEntry } from '../store/log-files.ts';
+import { StagedImage } from './apply/staged-image.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import { eachPageSum } from './page-scan.ts';
 import type { Task } from './scheduler.ts';
-import { StagedImage } from './staged-image.ts';
 
 const PAGES_PER_STEP = 256;
 
@@ -60,7 +60,7 @@ export function* redo(ctx: EngineContext, db: Database, known: boolean): Task<vo
   for (const kind of ['wal', 'shm'] as const) db.files.unlink(kind);
 }
 
-/** A resync was about to do so. */
+/** A new database was about to get its name. */
 function moveImageIntoPlace(db: Database): void {
   if (!fs.existsSync(db.imageFile)) throw unknown(db, 'its file is missing');
   db.files.moveIn(db.imageFile);

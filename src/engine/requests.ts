@@ -1,22 +1,20 @@
 /** What main may ask of the engine (protocol.ts): for each call the lane it runs in and the task that serves it. */
 import { LiteFsError } from '../errors.ts';
 import { decodeSums, encodeSums } from '../store/page-sums.ts';
-import type { PendingApply } from './apply.ts';
-import { dropFiles } from './apply-rollback.ts';
+import type { PendingApply } from './apply/apply.ts';
+import { dropFiles } from './apply/new-database.ts';
+import { ResyncTask } from './apply/resync.ts';
 import { PageCutter } from './cut.ts';
 import type { Database } from './database.ts';
 import { keepWhole } from './divergence.ts';
 import type { Engine } from './engine.ts';
 import { flushAll } from './every-lane.ts';
-import { commitForOther, lend, takeBack } from './halt-lender.ts';
-import { untilReadOnly } from './halt-writer.ts';
+import { untilReadOnly } from './halt/borrower.ts';
+import { RewriteTask } from './halt/rewrite.ts';
 import { databaseInfo } from './info.ts';
 import { sayDiskFault } from './insist.ts';
 import type { Maintenance } from './maintenance.ts';
 import type { EngineCalls } from './protocol.ts';
-import { untilRemovable } from './rest.ts';
-import { ResyncTask } from './resync.ts';
-import { RewriteTask } from './rewrite.ts';
 import { forgetState } from './saved-state.ts';
 import { asTask, type Task } from './scheduler.ts';
 import { verifyDatabase } from './verify.ts';
@@ -43,7 +41,6 @@ const BUSY_REST_MS = 1;
 
 /** Waits for applications, and must not hold up others. */
 const HALT_END_LANE = '\0halt-end';
-/** A large database that was written without a journal takes long to be compared. */
 const HALT_END_MS_MAX = 2000;
 
 interface Cut {
@@ -128,9 +125,9 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
     },
     stop: {
       lane: () => GENERAL_LANE,
-      *run() {
+      *run({ isUnused }) {
         yield* maintenance.drained();
-        engine.stop();
+        engine.stop(isUnused);
         return null;
       },
     },
@@ -282,7 +279,6 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
         const db = registry.get(database);
         if (!db) return null;
         yield* untilReadOnly(db);
-        yield* untilRemovable(ctx, db.files);
         // Without a position it may be what somebody had put here.
         if (diverged || db.position.txid === 0) keepWhole(ctx, db);
         dropFiles(db);
@@ -296,29 +292,19 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
       *run({ database, waitMs }) {
         const db = known(database);
         if (!engine.captures) throw new LiteFsError('WRONG_STATE', 'the node is stopping');
-        yield* lend(ctx, db, {
-          scheduler: engine.scheduler,
-          waitMs,
-          flush: () => follower.flush(db),
-          makeWal: () => engine.makeWal(db),
-        });
+        yield* engine.lender.lend(db, waitMs);
         return db.position;
       },
     },
     haltCommit: {
       lane: named,
-      *run({ database, source }) {
-        const db = known(database);
-        const position = yield* commitForOther(ctx, db, source);
-        engine.explained(db);
-        return position;
-      },
+      run: ({ database, source }) => engine.lender.commit(known(database), source),
     },
     haltReturn: {
       lane: named,
       run({ database }) {
         const db = registry.get(database);
-        if (db) takeBack(db);
+        if (db) engine.lender.takeBack(db);
         return null;
       },
     },
@@ -327,7 +313,7 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
       lane: ({ database }) => `\0rewrite ${database}`,
       *run({ database, image }) {
         const db = known(database);
-        const task = new RewriteTask(ctx, db, image);
+        const task = new RewriteTask(ctx, engine.lender, db, image);
         try {
           yield* task.read();
         } catch (error) {
@@ -341,12 +327,7 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
     },
     rewriteFinish: {
       lane: ({ rewrite }) => handle(rewrites, rewrite).db.name,
-      *run({ rewrite }) {
-        const { db, task } = handle(rewrites, rewrite);
-        const position = yield* task.finish();
-        engine.explained(db);
-        return position;
-      },
+      run: ({ rewrite }) => handle(rewrites, rewrite).task.finish(),
     },
     rewriteClose: {
       lane: ({ rewrite }) => handle(rewrites, rewrite).db.name,
@@ -376,11 +357,11 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
       *run({ database, reason }) {
         const db = registry.get(database);
         const halt = db?.halt;
-        if (!halt) return { undone: false };
+        if (!halt) return null;
         engine.halts.end(db, reason);
         const untilMs = ctx.clockMs() + HALT_END_MS_MAX;
         while (db.halt === halt && ctx.clockMs() < untilMs) yield BUSY_REST_MS;
-        return { undone: halt.undone };
+        return null;
       },
     },
     pin: {

@@ -1,12 +1,11 @@
 /** Resting for what others must do first, until the mount goes away. */
 import { LiteFsError } from '../errors.ts';
 import type { EngineContext } from './context.ts';
-import { type DatabaseFiles, OpenWouldBlock } from './files.ts';
+import { OpenWouldBlock } from './files.ts';
 import type { Task } from './scheduler.ts';
 
 /** For another thread to have a name looked up. */
 export const LOOK_UP_MS = 1;
-const REMOVAL_MS = 10;
 
 /**
  * Rests. A task that went on after the engine has let go of the mount would open files in it again, and keep it from being
@@ -27,9 +26,4 @@ export function* whenLookedUp<T>(ctx: EngineContext, open: () => T): Task<T> {
     }
     yield* rest(ctx, LOOK_UP_MS);
   }
-}
-
-/** Before files are removed on a replica: waits until it has no halt lock. Throws what rest() throws. */
-export function* untilRemovable(ctx: EngineContext, files: DatabaseFiles): Task<void> {
-  while (files.removesLater) yield* rest(ctx, REMOVAL_MS);
 }

@@ -14,7 +14,6 @@ import { lockPageNumber } from '../sqlite/db-header.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import type { LtxInput } from './ltx-input.ts';
-import type { Task } from './scheduler.ts';
 import { SpillSink } from './spill-sink.ts';
 
 const CHECKSUM_FLAG = 1n << 63n;
@@ -23,15 +22,6 @@ const CHECKSUM_FLAG = 1n << 63n;
 export interface SealedEntry {
   readonly post: Position;
   readonly stored: LtxInput;
-}
-
-/** What is done with an entry once all its pages are in it. */
-export type EndEntry = (writer: TransactionWriter) => Task<void>;
-
-/** A primary's own transaction: it is committed already. */
-// biome-ignore lint/correctness/useYield: a step of a task that need not wait
-export function* finishEntry(writer: TransactionWriter): Task<void> {
-  writer.finish();
 }
 
 export class TransactionWriter {

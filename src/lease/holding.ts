@@ -15,7 +15,7 @@ import { TreeDoor } from '../store/tree-door.ts';
 import type { Holding } from './membership.ts';
 
 /** Files of state/: the name of the database, then what it is. */
-const STATE_FILE = /^(.+)\.(sums|json|aside|unfinished)$/;
+const STATE_FILE = /^(.+)\.(sums|json|aside)$/;
 
 /** Also of a directory that is not there: it holds nothing. Never throws for what the disk refuses. */
 export function holdingOf(layout: Layout): Holding {

@@ -4,9 +4,10 @@
  * that makes that frame whole is held until the primary has the transaction. Refused, it leaves a -wal that ends
  * before the transaction, also for whoever recovers it after a crash.
  *
- * A frame is written as header and page. Where a transaction has written a page twice, SQLite writes the headers
- * once more at the end, with the checksums. So it is not the order that tells, but whether the frame is valid with
- * this write.
+ * A frame is written as header and page. Where a transaction has written a page twice, the frames from there on have no salts
+ * and checksums at first, and SQLite writes their headers once more at the end; before 3.51 it may forget to, and what follows
+ * has checksums of another chain. It is a commit all the same. So the write that ends a frame with the size of a database
+ * counts, whatever its checksum; and so does one that makes such a frame valid, in whatever order it comes.
  */
 import fs from 'node:fs';
 import type { Verdict } from '../fuse/policy.ts';
@@ -22,6 +23,8 @@ import {
 
 const EIO = 5;
 const CHECKSUM_OFFSET = 16;
+/** What a frame begins with. */
+const PAGE_AND_SIZE_BYTES = 8;
 
 /**
  * What is to become of a write to the -wal of a database under the halt lock. `fd`: the file as it is before;
@@ -35,7 +38,7 @@ export function judgeWalWrite(
 ): Verdict {
   // The log is started over: the engine looks whether all of it is in the database file.
   if (offset === 0) return data.length === WAL_HEADER_BYTES ? 'defer' : EIO;
-  if (offset < acknowledgedBytes) return EIO;
+  if (offset < acknowledgedBytes) return isMended(fd, offset, data) ? 0 : EIO;
   const header = parseWalHeader(readAt(fd, WAL_HEADER_BYTES, 0));
   if (!header) return EIO;
   const frameBytes = header.pageSize + WAL_FRAME_HEADER_BYTES;
@@ -45,6 +48,15 @@ export function judgeWalWrite(
     if (endsTransaction(fd, header, frame, offset, data)) return 'defer';
   }
   return 0;
+}
+
+/** Salts and checksums of an acknowledged frame, which stays what it is. */
+function isMended(fd: number, offset: number, data: Uint8Array): boolean {
+  const header = parseWalHeader(readAt(fd, WAL_HEADER_BYTES, 0));
+  if (!header || data.length !== WAL_FRAME_HEADER_BYTES) return false;
+  const frameBytes = header.pageSize + WAL_FRAME_HEADER_BYTES;
+  if ((offset - WAL_HEADER_BYTES) % frameBytes !== 0) return false;
+  return readAt(fd, PAGE_AND_SIZE_BYTES, offset).equals(data.subarray(0, PAGE_AND_SIZE_BYTES));
 }
 
 function endsTransaction(
@@ -57,8 +69,11 @@ function endsTransaction(
   const at = frameOffset(frame, header.pageSize);
   const head = withWrite(fd, at, WAL_FRAME_HEADER_BYTES, offset, data);
   if (head.length < WAL_FRAME_HEADER_BYTES || head.readUInt32BE(4) === 0) return false;
-  if (head.readUInt32BE(8) !== header.salt1 || head.readUInt32BE(12) !== header.salt2) return false;
+  const isUnsalted = head.readBigUInt64BE(8) === 0n;
+  const isSalted = head.readUInt32BE(8) === header.salt1 && head.readUInt32BE(12) === header.salt2;
+  if (!isUnsalted && !isSalted) return false;
   const frameBytes = header.pageSize + WAL_FRAME_HEADER_BYTES;
+  if (offset < at + frameBytes && offset + data.length >= at + frameBytes) return true;
   const bytes = withWrite(fd, at, frameBytes, offset, data);
   const cursor = walCursorAtStart(header);
   if (frame > 1) {

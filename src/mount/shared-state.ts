@@ -18,6 +18,7 @@
  *     624     bytes    halted: the database that this replica may write (4096)
  *     4720    int32    how often a name has come, gone or changed, but those of journals; the mount's thread counts
  *     4724    int32    1: whatever may be passed through is; 0: the mount's thread serves some files, or all
+ *     4728    int64    inodes of the databases whose write lock is lent, 0 for none (64 words)
  */
 import type { Role } from '../engine/protocol.ts';
 
@@ -31,7 +32,9 @@ const HALT_OFFSET = COUNTS_OFFSET + 4 * COUNTS;
 const HALTED_OFFSET = HALT_OFFSET + 16;
 const HALTED_BYTES_MAX = 4096;
 const NAMES_OFFSET = HALTED_OFFSET + HALTED_BYTES_MAX;
-const BYTES = NAMES_OFFSET + 8;
+const LENT_OFFSET = NAMES_OFFSET + 8;
+const LENT_MAX = 64;
+const BYTES = LENT_OFFSET + 8 * LENT_MAX;
 const HALT_STATES = ['none', 'open', 'closing'] as const;
 
 /** none: it is read-only. open: apps may write it. closing: they may only end what they have begun. */
@@ -47,6 +50,7 @@ export class SharedState {
   readonly #halt: Int32Array;
   readonly #haltWal: Float64Array;
   readonly #names: Int32Array;
+  readonly #lent: BigInt64Array;
 
   constructor(buffer = new SharedArrayBuffer(BYTES)) {
     this.buffer = buffer;
@@ -56,6 +60,7 @@ export class SharedState {
     this.#halt = new Int32Array(buffer, HALT_OFFSET, 2);
     this.#haltWal = new Float64Array(buffer, HALT_OFFSET + 8, 1);
     this.#names = new Int32Array(buffer, NAMES_OFFSET, 2);
+    this.#lent = new BigInt64Array(buffer, LENT_OFFSET, LENT_MAX);
     this.requestCounts = new Uint32Array(buffer, COUNTS_OFFSET, COUNTS);
   }
 
@@ -147,6 +152,22 @@ export class SharedState {
 
   set haltWalBytes(bytes: number) {
     this.#haltWal[0] = bytes;
+  }
+
+  /** Whether the write lock of the database with this backing inode is held for another node. */
+  isLent(inode: () => bigint | undefined): boolean {
+    if (this.#lent.every((_, i) => Atomics.load(this.#lent, i) === 0n)) return false;
+    const wanted = inode();
+    return (
+      wanted !== undefined && this.#lent.some((_, i) => Atomics.load(this.#lent, i) === wanted)
+    );
+  }
+
+  /** Notes that it is, or is no longer. false when so many are that there is no room. */
+  setLent(inode: bigint, isSo: boolean): boolean {
+    const at = this.#lent.indexOf(isSo ? 0n : inode);
+    if (at >= 0) Atomics.store(this.#lent, at, isSo ? inode : 0n);
+    return at >= 0;
   }
 
   /** ms behind the primary; undefined before the first sync. */

@@ -33,13 +33,12 @@
  *
  * | operation | under the halt lock |
  * | --- | --- |
- * | open, create, setattr of the database and its companions | as is |
- * | end of a -journal | when the primary has it, else EIO, and the database is what it was |
- * | super-journal written into a -journal | EIO: its commit would not heed what we say |
+ * | open, setattr of the database and its companions | as is |
  * | write that makes a commit frame of the -wal whole | when the primary has it, else EIO |
  * | header of the -wal, truncate of the -wal | when all of it is in the database file |
- * | fsync of the database without a -journal (journal_mode=MEMORY or OFF) | EIO |
- * | unlink, rename of the database, -wal, -shm | EROFS |
+ *
+ * A journal may not be made, nor written: a replica always has a -wal, which SQLite goes by. On the primary nobody removes, renames or cuts the
+ * files of a database whose write lock is lent for that (EBUSY).
  *
  * A file is a database when it begins like one; all other files are local, on any node, and kept.
  * Our own engine passes freely: it is known by its thread id.
@@ -55,7 +54,6 @@ import type {
   Verdict,
   VirtualFile,
 } from '../fuse/policy.ts';
-import { JOURNAL_MAGIC } from '../sqlite/journal-format.ts';
 import { WAL_HEADER_BYTES } from '../sqlite/wal.ts';
 import { TreeDoor } from '../store/tree-door.ts';
 import { CutMarks, cutsPastTheEnd } from './cut-marks.ts';
@@ -67,6 +65,7 @@ const EPERM = 1;
 const EROFS = 30;
 const EIO = 5;
 const EACCES = 13;
+const EBUSY = 16;
 const O_ACCMODE = 3;
 const DATABASE_MAGIC = Buffer.from('SQLite format 3\0', 'latin1');
 const POSITION_BYTES = 34;
@@ -166,7 +165,7 @@ export class SqlitePolicy implements TreePolicy {
   create(path: string, caller: Caller): number {
     if (isReserved(path)) return EACCES;
     if (this.#shared.role === 'primary' || this.#isOurs(caller)) return 0;
-    if (this.#halt(path) === 'open') return 0;
+    // A journal or -wal is the beginning of a write, also of a database that is not there yet.
     if (this.#beginsWrite(path)) return EROFS;
     return this.#refuseOnReplica(path, caller);
   }
@@ -187,10 +186,9 @@ export class SqlitePolicy implements TreePolicy {
     if (companion === 'shm' || this.#isOurs(caller)) return 0;
     if (companion === undefined) return this.#dataWrite(path, offset, data);
     if (this.#shared.role === 'replica') {
-      const halt = this.#halt(path);
-      if (halt === 'none') return this.#refuseOnReplica(path, caller);
-      if (companion === 'wal') return halt === 'open' ? this.#walWrite(path, offset, data) : EIO;
-      if (JOURNAL_MAGIC.equals(data)) return EIO;
+      const halt = companion === 'wal' ? this.#halt(path) : 'none';
+      if (halt === 'none') return this.#isDatabase(fileRole(path).database) ? EROFS : 0;
+      return halt === 'open' ? this.#walWrite(path, offset, data) : EIO;
     }
     if (companion === 'wal' || offset !== 0) return 0;
     if (data.length > ZEROED_HEADER_BYTES) this.#journalBegins(path);
@@ -203,9 +201,10 @@ export class SqlitePolicy implements TreePolicy {
     if (this.#isReadersIndex(path)) return 'keep';
     if (this.#halt(path) !== 'none') {
       const { companion } = fileRole(path);
-      return companion === 'wal' || (companion === 'journal' && size === 0) ? 'defer' : 0;
+      if (companion === 'journal') return EROFS;
+      return companion === 'wal' ? 'defer' : 0;
     }
-    const refused = this.#refuseOnReplica(path, caller);
+    const refused = this.#refuseOnReplica(path, caller) || this.#refuseWhileLent(path);
     if (refused !== 0) return refused;
     const { companion } = fileRole(path);
     if (companion === undefined && size > 0 && this.#shared.role === 'primary') {
@@ -217,11 +216,10 @@ export class SqlitePolicy implements TreePolicy {
 
   unlink(path: string, caller: Caller): Verdict {
     if (this.#isOurs(caller)) return 0;
-    if (this.#halt(path) !== 'none') {
-      return fileRole(path).companion === 'journal' ? 'defer' : EROFS;
-    }
     // What is no file is in the way of one, and may go.
     if (this.#keepsName(path)) return (this.#tree.kind(path) ?? 'file') === 'file' ? EROFS : 0;
+    const lent = this.#refuseWhileLent(path);
+    if (lent !== 0) return lent;
     const role = fileRole(path);
     if (role.companion !== undefined) return this.#isDatabase(role.database) ? 'defer' : 0;
     return this.#isDatabase(path) ? 'defer' : 0;
@@ -230,8 +228,9 @@ export class SqlitePolicy implements TreePolicy {
   rename(path: string, newPath: string, caller: Caller): Verdict {
     if (this.#isOurs(caller)) return 0;
     if (isReserved(newPath)) return EACCES;
-    if (this.#halt(path) !== 'none' || this.#halt(newPath) !== 'none') return EROFS;
     if (this.#keepsName(path) || this.#keepsName(newPath)) return EROFS;
+    const lent = this.#refuseWhileLent(path) || this.#refuseWhileLent(newPath);
+    if (lent !== 0) return lent;
     // RENAME_EXCHANGE moves both, if both are there.
     if (this.#beginsWrite(newPath)) return EROFS;
     if (this.#beginsWrite(path) && this.#tree.kind(newPath) !== undefined) return EROFS;
@@ -242,12 +241,8 @@ export class SqlitePolicy implements TreePolicy {
   }
 
   fsync(path: string, backing: number, caller: Caller): Verdict {
-    if (this.#isOurs(caller)) return 0;
-    if (this.#shared.role === 'replica') {
-      const unseen = this.#halt(path) !== 'none' && !fileRole(path).companion;
-      return unseen && !this.#isExplained(path) ? EIO : 0;
-    }
-    if (fileRole(path).companion !== 'wal') return 0;
+    if (this.#isOurs(caller) || this.#shared.role === 'replica') return 0;
+    if (fileRole(path).companion !== 'wal' || this.#refuseWhileLent(path) !== 0) return 0;
     const read = fs.readSync(backing, this.#walHeader, 0, WAL_HEADER_BYTES, 0);
     if (read < WAL_HEADER_BYTES) return 0;
     const header = this.#walHeader.toString('latin1');
@@ -286,6 +281,15 @@ export class SqlitePolicy implements TreePolicy {
     const { database, companion } = fileRole(path);
     if (companion === 'shm' || this.#shared.haltOf(database) === 'open') return 0;
     return this.#isDatabase(database) ? EROFS : 0;
+  }
+
+  /**
+   * While the write lock of a database is lent, its files stay as they are, but for what the engine writes. Not held back: the
+   * kernel keeps a file locked meanwhile, and what the engine writes would wait for that.
+   */
+  #refuseWhileLent(path: string): number {
+    const { database } = fileRole(path);
+    return this.#shared.isLent(() => this.#tree.stat(database)?.ino) ? EBUSY : 0;
   }
 
   /**
@@ -366,22 +370,6 @@ export class SqlitePolicy implements TreePolicy {
     if (fd === undefined) return;
     try {
       if (cutsPastTheEnd(fd, size)) this.#cutMarks.begin(path);
-    } finally {
-      fs.closeSync(fd);
-    }
-  }
-
-  /** Whether a journal is there that tells what is written to a database, or a -wal, of which it is a checkpoint. */
-  #isExplained(path: string): boolean {
-    if (this.#firstByte(`${path}-wal`) !== undefined) return true;
-    return (this.#firstByte(`${path}-journal`) ?? 0) !== 0;
-  }
-
-  #firstByte(path: string): number | undefined {
-    const fd = this.#open(path);
-    if (fd === undefined) return undefined;
-    try {
-      return fs.readSync(fd, this.#head, 0, 1, 0) === 1 ? this.#head[0] : undefined;
     } finally {
       fs.closeSync(fd);
     }

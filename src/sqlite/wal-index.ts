@@ -31,6 +31,7 @@ export {
   appendToIndex,
   buildIndex,
   lookupFrame,
+  pagesOfFrames,
   type ShmMemory,
   WalIndexWriter,
 } from './wal-index-hash.ts';

@@ -138,6 +138,34 @@ export function tryRestart(
   }
 }
 
+/**
+ * Before frames up to `limit` are copied into the database file: a snapshot that was taken before them, and that no read
+ * mark protects (sqlite3_snapshot_get), can no longer be opened. The caller holds the checkpoint slot and READ 0.
+ */
+export function noteAttempt(shm: ShmAccess, limit: number): void {
+  writeU32(shm, BACKFILL_ATTEMPTED_OFFSET, limit);
+}
+
+/** They have been copied, and are on disk. */
+export function noteBackfill(shm: ShmAccess, limit: number): void {
+  writeU32(shm, BACKFILL_OFFSET, limit);
+}
+
+/**
+ * What SQLite's recovery does with the marks after the hash tables are remade: those that somebody holds stay, since the
+ * snapshots that they stand for are being read. The caller holds the write and the checkpoint slot.
+ */
+export function resetMarks(shm: ShmAccess, mxFrame: number): void {
+  writeU32(shm, BACKFILL_OFFSET, 0);
+  writeU32(shm, BACKFILL_ATTEMPTED_OFFSET, mxFrame);
+  writeU32(shm, readMarkOffset(0), 0);
+  for (let i = 1; i < WAL_READERS; i++) {
+    if (!shm.lock(WAL_READ_SLOT(i), 1, 'exclusive')) continue;
+    writeU32(shm, readMarkOffset(i), i === 1 && mxFrame > 0 ? mxFrame : READ_MARK_NOT_USED);
+    shm.unlock(WAL_READ_SLOT(i), 1);
+  }
+}
+
 /** Makes a commit visible. Copy 2 goes first: a reader, who starts with copy 1, sees the difference. */
 export function publishHeader(shm: ShmAccess, header: WalIndexHeader): void {
   const copy = encodeWalIndexHeader(header);

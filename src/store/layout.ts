@@ -6,8 +6,7 @@
  *     state/<db>.sums        page checksums (page-sums-file.ts)
  *     state/<db>.json        the marker of a clean stop (marker.ts)
  *     state/<db>.aside       why it is in quarantine (../engine/quarantine.ts)
- *     state/<db>.image       what a resync writes into it (../engine/resync.ts)
- *     state/<db>.unfinished  the transaction that is being written into it (../engine/unfinished.ts)
+ *     state/<db>.image       what becomes it, or a part of it, of a new database (../engine/apply/new-database.ts)
  *     divergence/<db>/       what a replica had that the primary did not
  *     quarantine/            files that could not be understood, moved out of the way
  *     spool/                 parts of transfers; emptied at start

@@ -171,6 +171,26 @@ export class TreeDoor {
     checked('rename', this.#within(name, move) ?? -errno.ENOENT, this.#shown(name));
   }
 
+  /** Gives a file of ours a second name here. false when that name is taken by a file. Throws NOT_A_FILE, SystemError. */
+  linkIn(from: string, name: string): boolean {
+    this.makeDirectories(parentOf(name));
+    const path = Buffer.from(`${from}\0`);
+    const link = (dir: number, last: Buffer) => linkat(AT_FDCWD, path, dir, last, 0);
+    const result = this.#within(name, link) ?? -errno.ENOENT;
+    if (result !== -errno.EEXIST) {
+      checked('link', result, this.#shown(name));
+      return true;
+    }
+    const kind = this.kind(name);
+    if (kind !== undefined && kind !== 'file') throw notAFile(name, kind);
+    return false;
+  }
+
+  /** Has the disk have the names in the directory that this one is in. Throws SystemError. */
+  syncDirectoryOf(name: string): void {
+    this.inDirectory(parentOf(name), (fd) => fs.fsyncSync(fd), O_RDONLY | O_DIRECTORY);
+  }
+
   /** Moves a file out, to a path of ours. Nothing, or something else than a file, stays: false. */
   moveOut(name: string, to: string): boolean {
     if (!this.hasFile(name)) return false;

@@ -255,7 +255,7 @@ test('an app that outlives a daemon that was killed is named, and waited for', (
     }
   }));
 
-test('a replica whose transaction waits for a reader stops once that reader has left', async () => {
+test('a replica whose new page size waits for a reader says so, and stops once that reader has left', async () => {
   const { cluster, primary, replica } = await startCluster('auto');
   const reader = spawn('sqlite3', ['-batch', replica.file('app.db')], {
     stdio: ['pipe', 'pipe', 'inherit'],
@@ -267,8 +267,12 @@ test('a replica whose transaction waits for a reader stops once that reader has 
     reader.stdin.write('BEGIN; SELECT count(*) FROM t;\n');
     await once(reader.stdout, 'data');
     db.exec('INSERT INTO t VALUES(2)');
+    await inSync(primary, replica, 'app.db');
+    db.exec('PRAGMA page_size = 8192; VACUUM');
     db.close();
-    await replica.logged(/a transaction waits for readers/);
+    await until('the status says what it waits for', async () =>
+      /another size/.test(JSON.stringify(await replica.info())),
+    );
     const stopped = replica.stop();
     await replica.logged(/is still in use by sqlite3/);
     const leftMs = performance.now();
@@ -278,8 +282,10 @@ test('a replica whose transaction waits for a reader stops once that reader has 
     assert(ms < STOP_MS_MAX, `${Math.round(ms)} ms\n${replica.logText()}`);
     assert.doesNotMatch(replica.logText(), /unmounted .* under those who use it/);
     await replica.start();
+    await inSync(primary, replica, 'app.db');
     const copy = new Sqlite(replica.file('app.db'), { readonly: true });
     assert.equal(copy.prepare('SELECT count(*) FROM t').pluck().get(), 2);
+    assert.equal(copy.pragma('page_size', { simple: true }), 8192);
     copy.close();
   } finally {
     reader.kill('SIGKILL');

@@ -29,7 +29,7 @@ describe('a connection that is lost under the halt lock', () => {
   });
   after(() => cluster?.close());
 
-  it('that was given back is none for a connection that goes on without a journal', async () => {
+  it('that was given back is none for a connection that goes on, nor without a journal', async () => {
     const database = 'kept.db';
     await shellOutput(primary.file(database), 'CREATE TABLE t(x); INSERT INTO t VALUES(1);');
     for (const node of nodes) await inSync(primary, node, database);
@@ -38,13 +38,18 @@ describe('a connection that is lost under the halt lock', () => {
     const writer = new Sqlite(replica.file(database));
     writer.exec('UPDATE t SET x = 2');
     assert.equal((await halt(replica, 'DELETE', query)).status, 200);
-    assert.throws(() => writer.exec('UPDATE t SET x = 3'), /open/);
-    writer.pragma('journal_mode = memory');
-    writer.exec('UPDATE t SET x = 4');
-    await replica.logged(/kept\.db was written by an application that had it open/);
-    await until('what it wrote is undone', () => {
-      return writer.prepare('SELECT x FROM t').pluck().get() === 2;
-    });
+    assert.throws(() => writer.exec('UPDATE t SET x = 3'), /I\/O|readonly/);
+    // It takes the -wal for closed, but that stays, and is what counts.
+    try {
+      writer.pragma('journal_mode = memory');
+    } catch (error) {
+      assert.match(`${error}`, /locked/);
+    }
+    assert.throws(() => writer.exec('UPDATE t SET x = 4'), /I\/O|readonly/);
+    assert.equal(writer.prepare('SELECT x FROM t').pluck().get(), 2);
+    await shellOutput(primary.file(database), 'INSERT INTO t VALUES(5);');
+    await inSync(primary, replica, database);
+    assert.equal(writer.prepare('SELECT count(*) FROM t').pluck().get(), 2);
     writer.close();
     await assertSame(nodes, database);
   });
@@ -62,7 +67,6 @@ describe('a connection that is lost under the halt lock', () => {
       const query = `name=${database}&id=21`;
       assert.equal((await halt(replica, 'POST', query)).status, 200);
       const writer = new Sqlite(replica.file(database));
-      if (mode !== 'wal') writer.pragma(`journal_mode=${mode}`);
       writer.pragma('cache_size=5');
       writer.exec('DELETE FROM t WHERE id <= 100');
       writer.exec('BEGIN; UPDATE t SET x = randomblob(900); DELETE FROM t WHERE id > 450');

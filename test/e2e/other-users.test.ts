@@ -288,6 +288,11 @@ for (const passthrough of ['auto', 'off'] as const) {
       const name = 'scribbled.db';
       await makeBank(name);
       const shm = `${replica.file(name)}-shm`;
+      // Once nothing comes, all is copied, and the node writes nothing more into it.
+      await until('all is copied', () => {
+        const { header, checkpoint } = parseWalIndexHeader(fs.readFileSync(shm));
+        return checkpoint.backfill === header.mxFrame;
+      });
       const content = fs.readFileSync(shm);
       scriptAs(NOBODY, shm, 'fs.truncateSync(file, 3)');
       assert.ok(fs.readFileSync(shm).equals(content));

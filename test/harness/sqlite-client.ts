@@ -3,7 +3,9 @@
  * them and notes it, so the sum is the same in every snapshot. `node sqlite-client.ts <job> <file> …`:
  *
  * - write <file> <transactions> <busy timeout>: ends by itself;
- * - read <file>: with no busy timeout at all, until its standard input ends; then prints how often it has read.
+ * - read <file>: with no busy timeout at all, until its standard input ends; then prints how often it has read;
+ * - keep <file>: the same with one connection that stays open;
+ * - hold <file> <ms>: so does this, in transactions that last so long, and see one state all the while.
  *
  * Any error, or a sum that is wrong, ends it with status 1.
  */
@@ -116,8 +118,48 @@ function readUntilEnd(file: string): void {
   readOnce();
 }
 
+/** Reads with one connection; each transaction lasts `holdMs`. */
+function keepReading(file: string, holdMs: number): void {
+  const db = new Sqlite(file, { readonly: true, timeout: 0 });
+  const state = db
+    .prepare(
+      'SELECT (SELECT count(*) FROM moves) || (SELECT sum(n) FROM a) || (SELECT group_concat(n) FROM b)',
+    )
+    .pluck();
+  let reads = 0;
+  let ended = false;
+  process.stdin.resume().on('end', () => {
+    ended = true;
+  });
+  const next = () => {
+    if (++reads && ended) process.stdout.write(`${reads}\n`);
+    else setImmediate(readOnce);
+  };
+  const goOn = (before: unknown, untilMs: number) => {
+    assert.equal(state.get(), before);
+    if (performance.now() < untilMs) {
+      setTimeout(goOn, 20, before, untilMs);
+      return;
+    }
+    assert.equal(db.pragma('integrity_check', { simple: true }), 'ok');
+    db.exec('COMMIT');
+    next();
+  };
+  const readOnce = () => {
+    checkBank(db);
+    if (holdMs === 0) {
+      next();
+      return;
+    }
+    db.exec('BEGIN');
+    goOn(state.get(), performance.now() + holdMs);
+  };
+  readOnce();
+}
+
 if (import.meta.main) {
   const [job, file, ...rest] = process.argv.slice(2);
   if (job === 'write') write(file, Number(rest[0]), Number(rest[1]));
-  else readUntilEnd(file);
+  else if (job === 'read') readUntilEnd(file);
+  else keepReading(file, Number(rest[0] ?? 0));
 }

@@ -51,10 +51,11 @@ export class Disk {
       watch(call);
     }
     for (const call of ['renameSync', 'rmSync', 'linkSync', 'mkdirSync'] as const) watch(call);
-    for (const call of ['unlink', 'moveIn', 'moveOut', 'linkOut'] as const) {
+    for (const call of ['unlink', 'moveIn', 'moveOut', 'linkIn', 'linkOut'] as const) {
       const real = TreeDoor.prototype[call] as (...args: string[]) => unknown;
       t.mock.method(TreeDoor.prototype, call, function (this: TreeDoor, ...args: string[]) {
-        const [name, ...paths] = call === 'moveIn' ? args.toReversed() : args;
+        const isTo = call === 'moveIn' || call === 'linkIn';
+        const [name, ...paths] = isTo ? args.toReversed() : args;
         count(call, [path.join(this.dir, name), ...paths]);
         return real.apply(this, args);
       });

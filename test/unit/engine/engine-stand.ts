@@ -65,7 +65,7 @@ export class EngineStand {
   /** A clean stop. */
   async stop(): Promise<void> {
     await this.call('detach', {});
-    await this.call('stop', {});
+    await this.call('stop', { isUnused: true });
   }
 
   /** Ends as kill -9 would: what is open goes, and nothing is written. */

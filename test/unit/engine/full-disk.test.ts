@@ -3,12 +3,12 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { applyQueue } from '../../../src/engine/apply.ts';
+import { applyQueue } from '../../../src/engine/apply/apply.ts';
+import { checkpoint } from '../../../src/engine/apply/checkpoints.ts';
 import type { Database } from '../../../src/engine/database.ts';
 import type { FileKind } from '../../../src/engine/files.ts';
 import { writeMarkers } from '../../../src/engine/markers.ts';
-import { recoverDatabase } from '../../../src/engine/recover.ts';
-import { finishUnfinished } from '../../../src/engine/unfinished.ts';
+import { writeTransaction } from '../../../src/engine/transaction-writer.ts';
 import { LiteFsError } from '../../../src/errors.ts';
 import { sqlite3 } from '../../harness/app.ts';
 import { databaseImage } from '../../harness/image.ts';
@@ -94,44 +94,30 @@ for (const kind of ['wal', 'shm'] as const) {
     }));
 }
 
-test('a transaction that is kept is written over the file once there is room', () =>
+test('a -wal that the disk does not let us copy is copied once it does; readers have all of it', () =>
   inTheMiddle('delete', (replica, rest, images) => {
-    const left = refuse(replica.db, 'db', 3);
-    const [applied] = replica.apply(rest[0]);
-    assert.equal(applied.error, undefined);
-    assert.equal(left(), 0);
-    assert(databaseImage(replica.file).equals(images[1]));
+    const { ctx, db } = replica;
+    const left = refuse(db, 'db', 2);
+    for (const { error } of replica.apply(...rest)) assert.ifError(error);
+    assert.equal(left(), 2, 'nothing goes into the file');
+    assert(databaseImage(replica.file).equals(images[2]));
+    for (let refusal = 0; refusal < 2; refusal++) {
+      assert.equal(finish(checkpoint(ctx, db)), false);
+      const rows = sqlite3(`file:${replica.file}?mode=ro`, 'SELECT group_concat(x) FROM t');
+      assert.equal(rows, '1,2');
+    }
+    assert.equal(finish(checkpoint(ctx, db)), true);
+    assert(fs.readFileSync(replica.file).equals(images[2]), 'the file alone');
   }));
 
 test('a stop in the middle of a transaction leaves no marker of a clean one', () =>
   inTheMiddle('delete', (replica, rest) => {
     const { ctx, db } = replica;
-    refuse(replica.db, 'db', 1);
+    refuse(replica.db, 'wal', 1);
     const task = applyQueue(ctx, db, [{ input: { bytes: rest[0] }, done: assert.fail }]);
     while (!task.next().value);
     writeMarkers(ctx, [db], undefined);
     assert(!fs.existsSync(db.markerFile));
-  }));
-
-test('a primary that ends while it writes a transaction of a node with its halt lock finishes it at its start', () =>
-  inTheMiddle('delete', (node, rest, images) => {
-    const { files, position } = node.db;
-    const write = files.write.bind(files);
-    node.db.lent = true;
-    let writes = 0;
-    files.write = (...what) => {
-      if (++writes === 2) throw new Error('killed');
-      write(...what);
-    };
-    assert.equal(`${node.apply(rest[0])[0].error}`, 'Error: killed');
-    assert(!databaseImage(node.file).equals(images[1]), 'it is half written');
-    node.close();
-
-    const again = node.startedAgain();
-    finish(recoverDatabase(again.ctx, again.db, { role: 'primary', formerRole: 'primary' }));
-    assert.equal(again.db.position.txid, position.txid + 1);
-    assert(databaseImage(again.file).equals(images[1]));
-    again.close();
   }));
 
 /** A primary's transactions in a rollback-journal mode, and a node that has the first of them. */
@@ -158,7 +144,7 @@ test('the status says so while what is kept cannot be written, and what is sent 
   withStand('replica', async (stand, rest, images) => {
     const db = stand.database(NAME);
     const of = async () => (await stand.call('info', {})).find(({ name }) => name === NAME);
-    const left = refuse(db, 'db', 1);
+    const left = refuse(db, 'wal', 1);
     const applied = stand.call('apply', { database: NAME, source: { bytes: rest[0] } });
     await stand.until('a refusal', () => left() === 0 && db.status.state !== 'ok');
     const info = await of();
@@ -204,42 +190,107 @@ test('a transaction of a node with the halt lock that is half written is capture
     assert(databaseImage(stand.file(NAME)).equals(images[1]));
   }));
 
-test('a transaction of a node with the halt lock that the log has no room for leaves no note', () =>
-  inTheMiddle('delete', (node, rest) => {
-    const { db } = node;
-    db.lent = true;
+/** What a transaction under the halt lock comes to, on a primary whose lock is lent. */
+function lent(
+  body: (stand: EngineStand, rest: readonly Buffer[], images: readonly Buffer[]) => Promise<void>,
+): Promise<void> {
+  return withStand('primary', async (stand, rest, images) => {
+    await stand.call('haltLend', { database: NAME, waitMs: 1000 });
+    await body(stand, rest, images);
+  });
+}
+
+function isHot(stand: EngineStand): boolean {
+  const journal = stand.file(`${NAME}-journal`);
+  return fs.existsSync(journal) && (fs.readFileSync(journal)[0] ?? 0) !== 0;
+}
+
+for (const step of ['the flush of the log', 'the first page', 'the second page'] as const) {
+  test(`a primary that is killed at ${step} of a transaction of a node with the halt lock has none of it at its start`, () =>
+    lent(async (stand, rest, images) => {
+      const db = stand.database(NAME);
+      const before = db.position.txid;
+      const { write } = db.files;
+      let writes = 0;
+      db.files.write = (...what) => {
+        if (step === 'the first page' || (++writes === 2 && step === 'the second page')) {
+          throw new Error('killed');
+        }
+        write.call(db.files, ...what);
+      };
+      db.log.sync = () => {
+        if (step === 'the flush of the log') throw new Error('killed');
+      };
+      const commit = stand.call('haltCommit', { database: NAME, source: { bytes: rest[0] } });
+      await assert.rejects(commit, /killed/);
+      assert(isHot(stand));
+      stand.die();
+
+      const dir = path.resolve(stand.engine.ctx.layout.root);
+      const again = new EngineStand(dir, { role: 'primary', formerRole: 'primary' });
+      await again.start();
+      try {
+        assert(!isHot(again));
+        assert(databaseImage(again.file(NAME)).equals(images[0]), 'as it was');
+        // The log had it, and nobody was told: that it was taken back is a transaction of its own.
+        assert.equal(again.database(NAME).position.txid, before + 2);
+      } finally {
+        again.die();
+      }
+    }));
+}
+
+test('a transaction of a node with the halt lock that the log has no room for changes nothing', () =>
+  lent(async (stand, rest, images) => {
+    const db = stand.database(NAME);
+    const { position } = db;
     db.log.append = () => {
       throw new LiteFsError('DISK', 'the disk is full');
     };
-    const [{ error }] = node.apply(rest[0]);
-    assert.equal((error as LiteFsError).code, 'DISK');
-    assert(!fs.existsSync(db.unfinishedFile));
+    const commit = stand.call('haltCommit', { database: NAME, source: { bytes: rest[0] } });
+    await assert.rejects(commit, /the disk is full/);
+    assert(!isHot(stand));
+    assert.deepEqual(db.position, position);
+    assert(fs.readFileSync(stand.file(NAME)).equals(images[0]));
     assert.equal(db.status.state, 'ok', 'the other node hears of it');
+    Reflect.deleteProperty(db.log, 'append');
+    await stand.call('haltCommit', { database: NAME, source: { bytes: rest[0] } });
+    assert(fs.readFileSync(stand.file(NAME)).equals(images[1]));
   }));
 
-test('a log that cannot be flushed holds up such a transaction, and what is captured waits for it', () =>
-  inTheMiddle('delete', (node, rest, images) => {
-    const { db } = node;
-    db.lent = true;
+test('a log that cannot be flushed holds up such a transaction: no page is written before', () =>
+  lent(async (stand, rest, images) => {
+    const db = stand.database(NAME);
     const sync = db.log.sync.bind(db.log);
-    let left = 1;
+    let failures = 0;
     db.log.sync = () => {
-      if (left-- > 0) throw new LiteFsError('DISK', 'the disk fails');
+      if (failures === 0) {
+        failures++;
+        assert(isHot(stand), 'it is not committed yet');
+        assert(fs.readFileSync(stand.file(NAME)).equals(images[0]), 'nor is a page written');
+        throw new LiteFsError('DISK', 'the disk fails');
+      }
       sync();
     };
-    const [{ error }] = node.apply(rest[0]);
-    assert.ifError(error);
-    assert(left < 0);
+    await stand.call('haltCommit', { database: NAME, source: { bytes: rest[0] } });
+    assert.equal(failures, 1);
+    assert(!isHot(stand));
     assert.equal(db.shown, undefined);
-    assert(databaseImage(node.file).equals(images[1]));
+    assert(fs.readFileSync(stand.file(NAME)).equals(images[1]));
   }));
 
-test('a note of a transaction that others have followed changes nothing', () =>
-  inTheMiddle('delete', (node, rest, images) => {
-    for (const { error } of node.apply(...rest)) assert.ifError(error);
-    const { db } = node;
-    fs.writeFileSync(db.unfinishedFile, `${db.position.txid - 1}`);
-    finishUnfinished(db);
-    assert(databaseImage(node.file).equals(images[2]));
-    assert(!fs.existsSync(db.unfinishedFile));
+test('a transaction that connections to the primary would not notice is refused', () =>
+  lent(async (stand, rest, images) => {
+    const db = stand.database(NAME);
+    const { position } = db;
+    const page = Buffer.from(images[0].subarray(4096, 8192));
+    page.writeUInt8(page[page.length - 1] + 1, page.length - 1);
+    const writer = writeTransaction(stand.engine.ctx, db, 4096, db.pageCount);
+    writer.page(2, page);
+    const { stored } = writer.seal();
+    const commit = stand.call('haltCommit', { database: NAME, source: stored });
+    await assert.rejects(commit, /change counter/);
+    assert.deepEqual(db.position, position);
+    assert(!isHot(stand));
+    await stand.call('haltCommit', { database: NAME, source: { bytes: rest[0] } });
   }));

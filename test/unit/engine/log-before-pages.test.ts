@@ -6,8 +6,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { checkpoint } from '../../../src/engine/checkpoint.ts';
-import { noteUnfinished } from '../../../src/engine/unfinished.ts';
+import { checkpoint } from '../../../src/engine/apply/checkpoints.ts';
 import { layoutOf } from '../../../src/store/layout.ts';
 import { withFolder } from '../os/folder.ts';
 import { Disk } from './cut-off.ts';
@@ -58,31 +57,34 @@ function assertInOrder({ changes, early }: ReturnType<typeof watch>): void {
   assert.deepEqual(early, []);
 }
 
-test('a transaction that is written over the file', (t) =>
-  withEntries('delete', (entries, folder) => {
-    const dir = path.join(folder, 'replica');
-    const replica = new NodeStand(dir);
-    const seen = watch(t, dir);
-    for (const entry of entries) {
-      const [{ error }] = replica.apply(entry);
-      assert.ifError(error);
-    }
-    t.mock.restoreAll();
-    assertInOrder(seen);
-    replica.close();
-  }));
+for (const mode of ['wal', 'delete'] as const) {
+  test(`a new database gets its name, journal_mode=${mode}; what follows waits for no disk`, (t) =>
+    withEntries(mode, (entries, folder) => {
+      const dir = path.join(folder, 'replica');
+      const replica = new NodeStand(dir);
+      const seen = watch(t, dir);
+      const flush = t.mock.method(replica.db.log, 'sync');
+      assert.ifError(replica.apply(entries[0])[0].error);
+      assertInOrder(seen);
+      const flushes = flush.mock.callCount();
+      for (const { error } of replica.apply(...entries.slice(1))) assert.ifError(error);
+      assert.equal(flush.mock.callCount(), flushes);
+      t.mock.restoreAll();
+      replica.close();
+    }));
 
-test('a checkpoint', (t) =>
-  withEntries('wal', (entries, folder) => {
-    const dir = path.join(folder, 'replica');
-    const replica = new NodeStand(dir);
-    replica.apply(...entries);
-    const seen = watch(t, dir);
-    assert(finish(checkpoint(replica.db)));
-    t.mock.restoreAll();
-    assertInOrder(seen);
-    replica.close();
-  }));
+  test(`a checkpoint, journal_mode=${mode}`, (t) =>
+    withEntries(mode, (entries, folder) => {
+      const dir = path.join(folder, 'replica');
+      const replica = new NodeStand(dir);
+      replica.apply(...entries);
+      const seen = watch(t, dir);
+      assert(finish(checkpoint(replica.ctx, replica.db)));
+      t.mock.restoreAll();
+      assertInOrder(seen);
+      replica.close();
+    }));
+}
 
 test('a drop', (t) =>
   withFolder((folder) => {
@@ -114,7 +116,6 @@ test('what a start redoes from a log that a killed process had not flushed', (t)
     }
     const page = Buffer.alloc(4096);
     stand.database(NAME).files.write('db', page, 4096);
-    noteUnfinished(stand.database(NAME), 2);
     stand.die();
     const next = new EngineStand(dir, REPLICA);
     const seen = watch(t, dir);

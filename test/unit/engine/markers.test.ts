@@ -45,7 +45,7 @@ test('a commit between the last capture and the unmount is captured by the next 
     await stand.call('detach', {});
     const { txid } = stand.database(NAME).position;
     runSql(stand.file(NAME), 'INSERT INTO t VALUES(1);');
-    await stand.call('stop', {});
+    await stand.call('stop', { isUnused: true });
     assert.equal(stand.database(NAME).position.txid, txid);
     const next = await nextStart(dir);
     assert.equal(next.database(NAME).position.txid, txid + 1);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { Follower } from '../../../src/engine/follower.ts';
-import type { HaltWriter } from '../../../src/engine/halt-writer.ts';
+import type { HaltBorrower } from '../../../src/engine/halt/borrower.ts';
 import { MountEvents } from '../../../src/engine/mount-events.ts';
 import type { Obstacles } from '../../../src/engine/obstacles.ts';
 import { Registry } from '../../../src/engine/registry.ts';
@@ -46,7 +46,7 @@ function withStand(body: (stand: Stand) => void): Promise<void> {
       follower,
       watcher: () => ({ drain }) as TreeWatcher,
       captures: () => true,
-      halts: {} as HaltWriter,
+      halts: {} as HaltBorrower,
       obstacles: {} as Obstacles,
       resume: () => {},
       emitDropped: () => {},

@@ -1,7 +1,7 @@
 /** A node without a mount for tests of the engine: one database, its files, and what came of each capture. */
 import fs from 'node:fs';
 import path from 'node:path';
-import { applyQueue } from '../../../src/engine/apply.ts';
+import { applyQueue } from '../../../src/engine/apply/apply.ts';
 import { type CaptureOutcome, capture } from '../../../src/engine/capture.ts';
 import type { EngineContext } from '../../../src/engine/context.ts';
 import { type Database, openDatabase } from '../../../src/engine/database.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { it } from 'node:test';
-import { ResyncTask } from '../../../src/engine/resync.ts';
+import { ResyncTask } from '../../../src/engine/apply/resync.ts';
 import { sqlite3 } from '../../harness/app.ts';
 import { finish } from './node-stand.ts';
 import { assertSame, withTwo } from './two-nodes.ts';

@@ -1,14 +1,15 @@
 /**
- * What readers of a replica need beside a database in WAL mode, looked at in each moment at which they can come: when the file is
- * unlocked, and when it gets its name. On 25311ce it was made after each of these, and the wal-index of it not before the next
+ * What readers of a replica need beside a database, looked at in each moment at which they can come: when the -wal is
+ * unlocked, and when the database gets its name. On 25311ce it was made after each of these, and the wal-index of it not before the next
  * transaction.
  */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { describe, it, type TestContext } from 'node:test';
-import { shmMode } from '../../../src/engine/readers-wal.ts';
-import { ResyncTask } from '../../../src/engine/resync.ts';
+import { shmMode } from '../../../src/engine/apply/ownership.ts';
+import { ResyncTask } from '../../../src/engine/apply/resync.ts';
 import { parseDbHeader } from '../../../src/sqlite/db-header.ts';
+import { WAL_LOCK_BASE, WAL_WRITE_SLOT } from '../../../src/sqlite/locks.ts';
 import { parseWalHeader } from '../../../src/sqlite/wal.ts';
 import { parseWalIndexHeader } from '../../../src/sqlite/wal-index.ts';
 import { withFolder } from '../os/folder.ts';
@@ -17,6 +18,7 @@ import { finish, type NodeStand } from './node-stand.ts';
 import { runSql } from './sql.ts';
 import { assertSame, type Two, withTwo } from './two-nodes.ts';
 
+const WRITE_BYTE = WAL_LOCK_BASE + WAL_WRITE_SLOT;
 /** More than what a -wal may hold before it is checkpointed (4 MiB). */
 const LARGE = 'INSERT INTO t(data) VALUES(randomblob(5000000));';
 
@@ -162,30 +164,27 @@ function resync({ primary, replica }: Two, entries: readonly Buffer[], pageSize:
   finish(task.finish(primary.db.position));
 }
 
-/** Looks whenever the database is about to be unlocked, or has just got its name. */
+/** Looks whenever the write lock is about to be let go, or the database has just got its name. */
 function watch(t: TestContext, { db, file }: NodeStand): { count: number; look(): void } {
   const looks = {
     count: 0,
     look() {
       looks.count++;
-      if (fs.existsSync(file) && asksForWal(file)) assertComplete(file);
+      if (fs.existsSync(file)) assertComplete(file);
     },
   };
   const lock = db.files.lock.bind(db.files);
   t.mock.method(db.files, 'lock', (...args: Parameters<typeof lock>) => {
-    if (args[0] === 'db' && args[1] === 'unlock') looks.look();
+    if (args[1] === 'unlock' && args[2] === WRITE_BYTE) looks.look();
     return lock(...args);
   });
-  const moveIn = db.files.moveIn.bind(db.files);
-  t.mock.method(db.files, 'moveIn', (path: string) => {
-    moveIn(path);
+  const linkIn = db.files.linkIn.bind(db.files);
+  t.mock.method(db.files, 'linkIn', (path: string) => {
+    const isLinked = linkIn(path);
     looks.look();
+    return isLinked;
   });
   return looks;
-}
-
-function asksForWal(file: string): boolean {
-  return parseDbHeader(fs.readFileSync(file))?.writeVersion === 2;
 }
 
 function indexOf(file: string): ReturnType<typeof parseWalIndexHeader> {
@@ -197,10 +196,11 @@ function assertComplete(file: string): void {
   const { header, consistent } = indexOf(file);
   assert(wal && consistent, 'the -wal begins with a header, and the wal-index too');
   assert.deepEqual([header.salt1, header.salt2], [wal.salt1, wal.salt2]);
-  const { pageSize } = parseDbHeader(fs.readFileSync(file)) ?? {};
-  assert.equal(header.pageSize, pageSize);
-  if (header.mxFrame === 0)
+  if (header.mxFrame > 0) assert.equal(header.pageSize, wal.pageSize);
+  else {
+    assert.equal(header.pageSize, parseDbHeader(fs.readFileSync(file))?.pageSize);
     assert.equal(header.pageCount * header.pageSize, fs.statSync(file).size);
+  }
   const [mode, uid, gid] = ownership(file);
   assert.deepEqual(ownership(`${file}-wal`), [mode, uid, gid]);
   assert.deepEqual(ownership(`${file}-shm`), [shmMode(mode), uid, gid]);

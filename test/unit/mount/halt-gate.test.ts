@@ -56,7 +56,28 @@ test('the write that makes a commit frame whole is held back, and no other', () 
         write(at, head);
       }
       assert.equal(commits, 3);
-      assert.equal(judgeWalWrite(fd, 32, wal.subarray(32, 56), wal.length), EIO, 'acknowledged');
+      const acknowledged = (at: number, data: Buffer) => judgeWalWrite(fd, at, data, wal.length);
+      assert.equal(acknowledged(56, wal.subarray(56, 56 + PAGE)), EIO, 'a page');
+      assert.equal(acknowledged(32, wal.subarray(32 + FRAME, 56 + FRAME)), EIO, 'another frame');
+      assert.equal(acknowledged(32, wal.subarray(32, 32 + FRAME)), EIO, 'all of a frame');
+      const mended = Buffer.from(wal.subarray(32, 56)).fill(0, 8);
+      assert.equal(acknowledged(32, mended), 0, 'salts and checksums');
+    } finally {
+      fs.closeSync(fd);
+    }
+  }));
+
+test('a commit frame that SQLite has left without salts and checksums is a commit', () =>
+  withFolder((folder) => {
+    const wal = makeWal(folder);
+    const fd = fs.openSync(path.join(folder, 'copy-wal'), 'w+');
+    try {
+      fs.writeSync(fd, wal.subarray(0, 32), 0, 32, 0);
+      const head = Buffer.from(wal.subarray(32, 56)).fill(0, 8);
+      head.writeUInt32BE(2, 4);
+      assert.equal(judgeWalWrite(fd, 32, head, 0), 0, 'the page comes next');
+      fs.writeSync(fd, head, 0, head.length, 32);
+      assert.equal(judgeWalWrite(fd, 56, wal.subarray(56, 56 + PAGE), 0), 'defer');
     } finally {
       fs.closeSync(fd);
     }

@@ -39,7 +39,9 @@ test('the bytes lie where the document says', () => {
   ours.haltWalBytes = 3;
   ours.nameChanged();
   ours.passesAll = true;
-  assert.equal(ours.buffer.byteLength, 4728);
+  ours.setLent(77n, true);
+  assert.equal(ours.buffer.byteLength, 5240);
+  assert.equal(view.getBigInt64(4728, true), 77n);
   assert.equal(view.getInt32(608, true), 2);
   assert.equal(view.getInt32(612, true), 3);
   assert.equal(view.getFloat64(616, true), 3);
@@ -54,6 +56,30 @@ test('the bytes lie where the document says', () => {
   assert.equal(view.getUint8(32), 'a'.charCodeAt(0));
   assert.equal(view.getUint8(96), 'p'.charCodeAt(0));
   assert.equal(view.getUint32(352 + 4 * 3, true), 5);
+});
+
+test('tells of which databases the write lock is lent, as many as there is room for', () => {
+  const [ours, theirs] = pair();
+  assert.equal(
+    theirs.isLent(() => assert.fail('nothing is lent')),
+    false,
+  );
+  for (let inode = 1n; inode <= 64n; inode++) assert.equal(ours.setLent(inode, true), true);
+  assert.equal(ours.setLent(65n, true), false);
+  assert.equal(
+    theirs.isLent(() => 7n),
+    true,
+  );
+  assert.equal(
+    theirs.isLent(() => undefined),
+    false,
+  );
+  assert.equal(ours.setLent(7n, false), true);
+  assert.equal(
+    theirs.isLent(() => 7n),
+    false,
+  );
+  assert.equal(ours.setLent(65n, true), true);
 });
 
 test('a shorter text leaves nothing of a longer one', () => {

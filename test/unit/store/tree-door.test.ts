@@ -120,6 +120,7 @@ describe('the door', () => {
         for (const change of [
           () => door.create(name, O_RDWR, 0o600),
           () => door.moveIn(ours, name),
+          () => door.linkIn(ours, name),
           () => door.makeDirectories(`${name}/deep/er`),
         ]) {
           if (name === 'sub' && change.toString().includes('makeDirectories')) continue;
@@ -133,6 +134,10 @@ describe('the door', () => {
       assert.deepEqual(fs.readdirSync(tree).sort(), before);
 
       fs.closeSync(door.create('new/folder/file', O_RDWR, 0o600));
+      assert.equal(door.linkIn(ours, 'sub/file'), false, 'a file keeps its name');
+      assert(door.linkIn(ours, 'new/linked'));
+      assert.equal(fs.statSync(ours).nlink, 2);
+      door.unlink('new/linked');
       door.moveIn(ours, 'sub/file');
       assert.equal(fs.readFileSync(`${tree}/sub/file`, 'utf8'), 'ours');
       assert(door.linkOut('sub/file', `${ours}-linked`));

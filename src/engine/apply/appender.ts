@@ -1,17 +1,27 @@
 /**
- * Appends transactions to the -wal of a replica's database as a SQLite writer would: frames with salts and
- * cumulative checksums, hash tables and header of the wal-index, under the WAL write lock. Readers keep
- * their snapshots; neither side waits for the other. Any number of transactions become
- * visible with one publish().
+ * Appends transactions to a -wal as a SQLite writer would: frames with salts and cumulative checksums, under the write lock.
+ * Readers keep their snapshots; neither side waits for the other. Any number of transactions become visible with one
+ * publish().
  */
 import assert from 'node:assert';
-import { encodeFrame, frameOffset, WAL_FRAME_HEADER_BYTES, type WalCursor } from '../sqlite/wal.ts';
-import type { EngineContext } from './context.ts';
-import { readCurrentPage } from './current-page.ts';
-import type { Database } from './database.ts';
-import { OpenWouldBlock } from './files.ts';
-import { leaveWal, takeWal } from './readers-wal.ts';
+import {
+  encodeFrame,
+  frameOffset,
+  WAL_FRAME_HEADER_BYTES,
+  type WalCursor,
+} from '../../sqlite/wal.ts';
+import type { EngineContext } from '../context.ts';
+import { readCurrentPage } from '../current-page.ts';
+import type { Database } from '../database.ts';
+import { rest } from '../rest.ts';
+import type { Task } from '../scheduler.ts';
+import { checkpoint } from './checkpoints.ts';
 
+const LOCK_REST_MS = 1;
+/** After this long with a reader in the way, the status says so. */
+const PATIENCE_MS = 5000;
+const WAITS =
+  'its pages get another size, which waits for a reader here to end the transaction in which it is';
 const OUT_BYTES = 1 << 20;
 /** Of an appender that has ended: a buffer made anew for each would keep the garbage collector busy. */
 let spareOut: Buffer | undefined;
@@ -32,24 +42,38 @@ export class WalAppender {
   #outBytes = 0;
 
   /**
-   * Takes the write lock. undefined when somebody else has it: an app that recovers the wal-index just now; or when a
-   * name is to be looked up first.
-   * The -wal and its index are made when absent, and the index anew when it is not what it should be.
+   * Takes the write lock, behind an application that has it for a moment. For pages of another size it waits until
+   * nobody reads from the -wal, without keeping new readers out. Throws WRONG_STATE when the node stops.
    */
-  static begin(ctx: EngineContext, db: Database): WalAppender | undefined {
-    try {
-      if (!takeWal(ctx, db)) return undefined;
-    } catch (error) {
-      if (error instanceof OpenWouldBlock) return undefined;
-      throw error;
+  static *begin(ctx: EngineContext, db: Database, pageSize: number): Task<WalAppender> {
+    const sayAtMs = ctx.clockMs() + PATIENCE_MS;
+    for (;;) {
+      const appender = WalAppender.try(ctx, db, pageSize);
+      if (appender) return appender;
+      if (pageSize !== db.owner.cursor.pageSize) {
+        yield* checkpoint(ctx, db);
+        if (ctx.clockMs() > sayAtMs) ctx.setStatus(db, { state: 'degraded', reason: WAITS });
+      }
+      yield* rest(ctx, LOCK_REST_MS);
     }
-    return new WalAppender(db);
+  }
+
+  /** The same without waiting. */
+  static try(ctx: EngineContext, db: Database, pageSize: number): WalAppender | undefined {
+    const { owner } = db;
+    if (!owner.take(db.pageCount)) return undefined;
+    // What is in the database file already need not stay in the -wal.
+    if (owner.keepsLock || owner.restart(pageSize, db.pageCount, ctx.random32))
+      return new WalAppender(db);
+    if (pageSize === owner.cursor.pageSize) return new WalAppender(db);
+    owner.release();
+    return undefined;
   }
 
   private constructor(db: Database) {
     this.#db = db;
-    this.#pageSize = db.pageSize;
-    this.#cursor = { ...(db.wal.cursor as WalCursor) };
+    this.#cursor = { ...db.owner.cursor };
+    this.#pageSize = this.#cursor.pageSize;
     this.#out = spareOut ?? Buffer.allocUnsafeSlow(OUT_BYTES);
     spareOut = undefined;
   }
@@ -87,7 +111,7 @@ export class WalAppender {
       readCurrentPage(this.#db, 1, page);
     } else {
       this.write();
-      const frame = (this.#db.wal.cursor as WalCursor).frame + 1 + here;
+      const frame = this.#db.owner.cursor.frame + 1 + here;
       this.#db.files.read('wal', page, frameOffset(frame, this.#pageSize) + WAL_FRAME_HEADER_BYTES);
     }
     this.frame(1, page, commit);
@@ -105,28 +129,17 @@ export class WalAppender {
   /** Makes all frames visible. The last one must have been a commit. */
   publish(pageCount: number): void {
     this.write();
-    const db = this.#db;
-    const before = db.wal.cursor as WalCursor;
-    db.index.publish(db.wal.pages, this.#pgnos, this.#cursor, pageCount);
-    for (let i = 0; i < this.#pgnos.length; i++) {
-      db.wal.frames.set(this.#pgnos[i], before.frame + 1 + i);
-      db.wal.pages.push(this.#pgnos[i]);
-    }
-    db.wal.cursor = this.#cursor;
-    this.#end();
+    this.#db.owner.publish(this.#pgnos, this.#cursor, pageCount);
+    this.abort();
   }
 
-  /** Leaves what was appended invisible: the next writer overwrites it. */
+  /** Leaves what was appended and not published invisible: the next writer overwrites it. */
   abort(): void {
-    this.#end();
+    spareOut = this.#out;
+    this.#db.owner.release();
   }
 
   get #frameBytes(): number {
     return this.#pageSize + WAL_FRAME_HEADER_BYTES;
-  }
-
-  #end(): void {
-    spareOut = this.#out;
-    leaveWal(this.#db);
   }
 }

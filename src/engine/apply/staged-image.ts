@@ -1,9 +1,9 @@
 /** Pages that wait to become part of a database: a sparse file laid out like it, and their checksums. */
 import fs from 'node:fs';
 import path from 'node:path';
-import { pageChecksum } from '../kernels/checksum.ts';
-import { SYNC_FILE_RANGE_WRITE, syncFileRange } from '../os/libc.ts';
-import { syncDirectory } from '../store/log-files.ts';
+import { pageChecksum } from '../../kernels/checksum.ts';
+import { SYNC_FILE_RANGE_WRITE, syncFileRange } from '../../os/libc.ts';
+import { syncDirectory } from '../../store/log-files.ts';
 
 /** Pages that follow one another are written together. */
 const RUN_BYTES = 1 << 20;
@@ -40,12 +40,6 @@ export class StagedImage {
   /** The checksum of a staged page; undefined when it is not staged. */
   sum(pgno: number): bigint | undefined {
     return this.#sums.get(pgno);
-  }
-
-  /** Page 1, when it is staged. */
-  firstPage(): Buffer | undefined {
-    const first = this.sum(1) !== undefined ? this.pages().next() : undefined;
-    return first?.value?.data;
   }
 
   /** Staged pages within a size. */

@@ -3,33 +3,27 @@
  * committed meanwhile. Everything is staged in a file laid out like the database; only when all of it is there
  * and its checksum is right does it become visible, at once.
  *
- * The position moves on (#moveOn) when the disk has the pages where redo.ts finds them: in the -wal, not published yet, or, where
- * the database file itself is written, in the staged file, kept as state/<db>.image until the database file is on the disk.
- * So what a crash has interrupted is at the next start the old state, or is finished then.
+ * The position moves on (#moveOn) when the disk has the pages where redo.ts finds them: in the -wal, not published yet, or, for a
+ * new database, in the staged file, kept as state/<db>.image until it has its name. So what a crash has interrupted is at the next start the old state, or is finished then.
  */
 import { randomUUID } from 'node:crypto';
-import fs from 'node:fs';
 import path from 'node:path';
-import { LiteFsError } from '../errors.ts';
-import { LtxDecoder } from '../ltx/decoder.ts';
-import { formatPosition, type Position } from '../ltx/position.ts';
-import type { ByteSource } from '../ltx/sources.ts';
-import { parseDbHeader } from '../sqlite/db-header.ts';
-import { PageSums } from '../store/page-sums.ts';
-import { dropFiles, writePages } from './apply-rollback.ts';
-import { checkpointIfLarge } from './checkpoint.ts';
-import type { EngineContext } from './context.ts';
-import type { Database } from './database.ts';
-import { keepReplaced, keepUnknown } from './divergence.ts';
-import { insist } from './insist.ts';
-import { type LtxInput, withLtxInput } from './ltx-input.ts';
-import { letReadersUseWal } from './readers-wal.ts';
-import { rest, untilRemovable, whenLookedUp } from './rest.ts';
-import { beginLogAnew, type NewState } from './saved-state.ts';
-import { asTask, type Task } from './scheduler.ts';
+import { LiteFsError } from '../../errors.ts';
+import { LtxDecoder } from '../../ltx/decoder.ts';
+import { formatPosition, type Position } from '../../ltx/position.ts';
+import type { ByteSource } from '../../ltx/sources.ts';
+import { PageSums } from '../../store/page-sums.ts';
+import type { EngineContext } from '../context.ts';
+import type { Database } from '../database.ts';
+import { keepReplaced, keepUnknown } from '../divergence.ts';
+import { insist } from '../insist.ts';
+import { type LtxInput, withLtxInput } from '../ltx-input.ts';
+import { beginLogAnew, type NewState } from '../saved-state.ts';
+import { asTask, type Task } from '../scheduler.ts';
+import { WalAppender } from './appender.ts';
+import { checkpointIfLarge } from './checkpoints.ts';
+import { dropFiles, makeDatabase, makeMissingWal } from './new-database.ts';
 import { StagedImage } from './staged-image.ts';
-import { changesVersion, goOverToWal } from './unseen.ts';
-import { WalAppender } from './wal-appender.ts';
 
 export interface ResyncBase {
   readonly position: Position;
@@ -40,7 +34,6 @@ export interface ResyncBase {
 }
 
 const PAGES_PER_STEP = 256;
-const LOCK_REST_MS = 1;
 
 export class ResyncTask {
   readonly #ctx: EngineContext;
@@ -82,31 +75,27 @@ export class ResyncTask {
   *finish(position: Position): Task<void> {
     const db = this.#db;
     db.files.refuseOthers();
-    if (this.#pageCount === 0) yield* untilRemovable(this.#ctx, db.files);
-    if (db.files.mayBeHeldUp) yield* whenLookedUp(this.#ctx, () => db.files.openAll());
+    yield* makeMissingWal(this.#ctx, db);
     const sums = this.#result(position);
     this.#image.writeOut();
     if (this.#base.diverged) {
       keepReplaced(this.#ctx, db, this.#image, this.#pageCount, position);
     }
-    yield* keepUnknown(this.#ctx, db, position);
+    keepUnknown(this.#ctx, db, position);
     const moveOn = () => this.#moveOn({ sums, position, pageSize: this.#image.pageSize });
     if (this.#pageCount === 0) {
       moveOn();
       yield* insist(this.#ctx, db, () => asTask(() => dropFiles(db)));
-    } else if (!db.files.exists('db')) {
-      yield* this.#moveIntoPlace(moveOn);
-    } else if (yield* this.#hasWal()) {
+    } else if (db.wal.cursor) {
       yield* this.#append(moveOn);
     } else {
-      yield* this.#writeOver(moveOn);
+      yield* makeDatabase(this.#ctx, db, this.#image, this.#pageCount, moveOn);
     }
-    yield* insist(this.#ctx, db, () => asTask(() => this.#forgetImage()));
     db.shown = undefined;
     this.#ctx.emitPosition(db);
     this.#image.remove();
     db.tally.resyncs++;
-    yield* checkpointIfLarge(this.#ctx, db);
+    if (this.#pageCount > 0) yield* checkpointIfLarge(this.#ctx, db);
   }
 
   abort(): void {
@@ -151,12 +140,7 @@ export class ResyncTask {
   #moveOn(to: NewState): void {
     const db = this.#db;
     const before = db.position;
-    try {
-      beginLogAnew(db, to);
-    } catch (error) {
-      fs.rmSync(db.imageFile, { force: true });
-      throw error;
-    }
+    beginLogAnew(db, to);
     db.shown = before;
     for (const { pgno } of this.#image.sums()) {
       if (pgno > this.#pageCount) continue;
@@ -164,62 +148,10 @@ export class ResyncTask {
     }
   }
 
-  /** There is no such database here: the staged file becomes it. */
-  *#moveIntoPlace(moveOn: () => void): Task<void> {
-    const db = this.#db;
-    const { pageSize } = this.#image;
-    const first = this.#image.firstPage();
-    db.files.refuseInPlace();
-    this.#image.keepAs(db.imageFile, this.#pageCount);
-    db.forgetWal();
-    moveOn();
-    if (first && parseDbHeader(first)?.writeVersion === 2) {
-      // Before it has its name: from then on readers may come.
-      const shape = { pageSize, pageCount: this.#pageCount, path: db.imageFile };
-      yield* insist(this.#ctx, db, () => letReadersUseWal(this.#ctx, db, shape));
-    }
-    yield* insist(this.#ctx, db, () => asTask(() => db.files.moveIn(db.imageFile)));
-  }
-
-  /** Whether the pages can be appended to a -wal; it is made where readers would not notice them otherwise. */
-  *#hasWal(): Task<boolean> {
-    const db = this.#db;
-    if (db.pageSize !== this.#image.pageSize) return false;
-    if (db.wal.cursor) return true;
-    if (changesVersion(db, this.#image.firstPage())) return false;
-    yield* insist(this.#ctx, db, () => goOverToWal(this.#ctx, db));
-    return true;
-  }
-
-  *#writeOver(moveOn: () => void): Task<void> {
-    const image = this.#image;
-    const { imageFile } = this.#db;
-    const pageCount = this.#pageCount;
-    yield* writePages(this.#ctx, this.#db, {
-      pageSize: image.pageSize,
-      pageCount,
-      beforeWriting() {
-        image.keepAs(imageFile, pageCount);
-        moveOn();
-      },
-      *pages(write) {
-        let count = 0;
-        for (const { pgno, data } of image.pages()) {
-          if (pgno > pageCount) break;
-          write(pgno, data);
-          if (++count % PAGES_PER_STEP === 0) yield;
-        }
-      },
-    });
-  }
-
+  /** Pages of another size are all of them, as in a new database. */
   *#append(moveOn: () => void): Task<void> {
     const [ctx, db] = [this.#ctx, this.#db];
-    let appender = WalAppender.begin(ctx, db);
-    while (!appender) {
-      yield* rest(ctx, LOCK_REST_MS);
-      appender = WalAppender.begin(ctx, db);
-    }
+    const appender = yield* WalAppender.begin(ctx, db, this.#image.pageSize);
     try {
       yield* this.#fill(appender);
       appender.write();
@@ -228,8 +160,7 @@ export class ResyncTask {
       appender.abort();
       throw error;
     }
-    const whole = appender;
-    yield* insist(ctx, db, () => asTask(() => whole.publish(this.#pageCount)));
+    yield* insist(ctx, db, () => asTask(() => appender.publish(this.#pageCount)));
   }
 
   *#fill(appender: WalAppender): Task<void> {
@@ -241,13 +172,5 @@ export class ResyncTask {
       appender.frame(pgno, data, left === 0 ? this.#pageCount : 0);
       if (left % PAGES_PER_STEP === 0) yield;
     }
-  }
-
-  /** The database file has what the image was kept for. */
-  #forgetImage(): void {
-    const { files, imageFile } = this.#db;
-    if (!fs.existsSync(imageFile)) return;
-    files.sync('db');
-    fs.rmSync(imageFile, { force: true });
   }
 }

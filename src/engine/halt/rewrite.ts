@@ -1,35 +1,37 @@
 /**
  * Makes a database of this primary what a file is, as one transaction of the pages that differ: a restore in place. What
- * takes long, the checksums of the file, is done before its write lock is taken (halt-lender.ts).
+ * takes long, the checksums of the file, is done before its write lock is taken (lender.ts).
  */
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
-import { LiteFsError } from '../errors.ts';
-import { CHECKSUM_FLAG, pageChecksum } from '../kernels/checksum.ts';
-import { LtxEncoder } from '../ltx/encoder.ts';
-import type { Position } from '../ltx/position.ts';
-import { DB_HEADER_BYTES, lockPageNumber, parseDbHeader } from '../sqlite/db-header.ts';
-import type { EngineContext } from './context.ts';
-import { readCurrentPage } from './current-page.ts';
-import type { Database } from './database.ts';
-import { commitForOther } from './halt-lender.ts';
-import type { Task } from './scheduler.ts';
-import { SpillSink } from './spill-sink.ts';
+import { LiteFsError } from '../../errors.ts';
+import { CHECKSUM_FLAG, pageChecksum } from '../../kernels/checksum.ts';
+import { LtxEncoder } from '../../ltx/encoder.ts';
+import type { Position } from '../../ltx/position.ts';
+import { DB_HEADER_BYTES, lockPageNumber, parseDbHeader } from '../../sqlite/db-header.ts';
+import type { EngineContext } from '../context.ts';
+import { readCurrentPage } from '../current-page.ts';
+import type { Database } from '../database.ts';
+import type { Task } from '../scheduler.ts';
+import { SpillSink } from '../spill-sink.ts';
+import type { HaltLender } from './lender.ts';
 
 const READ_BYTES = 1 << 20;
 const PAGES_PER_STEP = 256;
 
 export class RewriteTask {
   readonly #ctx: EngineContext;
+  readonly #lender: HaltLender;
   readonly #db: Database;
   readonly #fd: number;
   readonly #pageSize: number;
   readonly #sums: BigUint64Array;
 
   /** `image`: a database file that nobody changes. Throws DATABASE_CORRUPT, WRONG_STATE for another page size. */
-  constructor(ctx: EngineContext, db: Database, image: string) {
+  constructor(ctx: EngineContext, lender: HaltLender, db: Database, image: string) {
     this.#ctx = ctx;
+    this.#lender = lender;
     this.#db = db;
     this.#fd = fs.openSync(image, 'r');
     try {
@@ -102,7 +104,7 @@ export class RewriteTask {
     }
     const made = sink.finish();
     try {
-      return yield* commitForOther(ctx, db, made);
+      return yield* this.#lender.commit(db, made);
     } finally {
       if ('path' in made) fs.rmSync(made.path, { force: true });
     }

@@ -1,45 +1,37 @@
 /**
- * The transactions of apps under the halt lock, at the moment at which their commit is held back: read from the
- * journal or the -wal, given to `end`, which returns when the primary has them, and undone when it throws.
+ * The transactions of applications under the halt lock, at the moment at which their commit is held back: read from the -wal,
+ * given to `end`, which returns when the primary has them. It throws when they are refused; then nothing has changed.
  */
-import { pageChecksum } from '../kernels/checksum.ts';
-import { type HeldWrite, overlay } from '../mount/halt-gate.ts';
+import { pageChecksum } from '../../kernels/checksum.ts';
+import { type HeldWrite, overlay } from '../../mount/halt-gate.ts';
+import { parseDbHeader } from '../../sqlite/db-header.ts';
 import {
   frameOffset,
   parseWalHeader,
-  readFrames,
   WAL_FRAME_HEADER_BYTES,
   WAL_HEADER_BYTES,
   type WalCursor,
   walCursorAtStart,
-} from '../sqlite/wal.ts';
-import { captureJournal } from './capture-journal.ts';
-import type { EngineContext } from './context.ts';
-import type { Database } from './database.ts';
-import { captureDifference } from './diff.ts';
-import { HaltRefused } from './halt.ts';
-import type { Task } from './scheduler.ts';
-import { type EndEntry, TransactionWriter } from './transaction-writer.ts';
-import { pagesToWrite, readUnwrittenPage, writePage } from './wal-pages.ts';
+} from '../../sqlite/wal.ts';
+import type { EngineContext } from '../context.ts';
+import { readCurrentPage, readStoredPage } from '../current-page.ts';
+import type { Database } from '../database.ts';
+import type { Task } from '../scheduler.ts';
+import { TransactionWriter } from '../transaction-writer.ts';
+import { pagesToWrite, readUnwrittenPage, writePage } from '../wal-pages.ts';
+import { type Halt, HaltRefused } from './halt.ts';
 
-const CHUNK_BYTES = 1 << 20;
+const FRAMES_PER_STEP = 4096;
 const PAGES_PER_STEP = 256;
-
-/** The end of a journal. Throws what `end` throws; then the database file is as the app has written it. */
-export function* commitJournal(ctx: EngineContext, db: Database, end: EndEntry): Task<void> {
-  db.files.closeReplaced();
-  if ((yield* captureJournal(ctx, db, end)) !== 'compare') return;
-  if (db.files.size('db') === 0) throw new HaltRefused(`${db.name} was emptied`);
-  const result = yield* captureDifference(ctx, db, 'file', end);
-  if (result === 'captured' || result === 'unchanged') return;
-  throw new HaltRefused(`${db.name} is no whole database`);
-}
+const VERSIONS_OFFSET = 18;
+const COUNTER_OFFSET = 24;
+const VALID_FOR_OFFSET = 92;
 
 /** What the frames between the cursor and a frame say. */
 interface Frames {
+  /** Its checksums may not be those of the frame: the owner of the -wal finds them when the lock ends. */
   readonly end: WalCursor;
   readonly frames: Map<number, number>;
-  readonly pgnos: number[];
   readonly commit: number;
 }
 
@@ -48,7 +40,7 @@ export function* commitWal(
   ctx: EngineContext,
   db: Database,
   write: HeldWrite,
-  end: EndEntry,
+  halt: Halt,
 ): Task<void> {
   const start = db.wal.cursor;
   if (!start) throw new HaltRefused('the -wal is not followed');
@@ -61,7 +53,6 @@ export function* commitWal(
   };
   const lastByte = write.offset + write.data.length - 1 - WAL_HEADER_BYTES;
   const upTo = Math.floor(lastByte / frameBytes) + 1;
-  if (upTo <= start.frame) throw new HaltRefused('an acknowledged commit is written over');
   const found = yield* scan(start, upTo, read);
   const { frames, commit } = found;
   const pageOf = (pgno: number, frame: number) => {
@@ -88,10 +79,17 @@ export function* commitWal(
       walSalt2: start.salt2,
     };
     for (const pgno of frames.keys()) if (pgno > commit) frames.delete(pgno);
+    const firstFrame = frames.get(1);
+    const page1 = asOnPrimary(
+      db,
+      firstFrame === undefined ? undefined : pageOf(1, firstFrame).data,
+    );
     const writer = new TransactionWriter(ctx, db, header);
     let count = 0;
     try {
+      if (page1) writer.page(1, page1);
       for (const pgno of pagesToWrite(db, { pageSize, frames, commit })) {
+        if (pgno === 1 && page1) continue;
         const frame = frames.get(pgno);
         if (frame === undefined) {
           const data = Buffer.allocUnsafe(pageSize);
@@ -102,41 +100,58 @@ export function* commitWal(
         }
         if (++count % PAGES_PER_STEP === 0) yield;
       }
-      yield* end(writer);
+      yield* halt.end(writer);
     } catch (error) {
       writer.abort();
       throw error;
     }
+    halt.page1 = page1;
   }
   for (const [pgno, frame] of frames) db.wal.frames.set(pgno, frame);
-  for (const pgno of found.pgnos) db.wal.pages.push(pgno);
   db.wal.cursor = found.end;
 }
 
+/**
+ * Page 1 as the primary is to have it, where that is not as it was `written`: in its journal mode, since the locks there are taken
+ * by that; and in a rollback-journal mode with a change counter that is one more than at our position.
+ */
+function asOnPrimary(db: Database, written: Buffer | undefined): Buffer | undefined {
+  const before = Buffer.alloc(db.pageSize);
+  readCurrentPage(db, 1, before);
+  const page = Buffer.from(written ?? before);
+  before.copy(page, VERSIONS_OFFSET, VERSIONS_OFFSET, VERSIONS_OFFSET + 2);
+  const header = parseDbHeader(page);
+  if (header?.writeVersion === 1) {
+    const counter = (before.readUInt32BE(COUNTER_OFFSET) + 1) >>> 0;
+    page.writeUInt32BE(counter, COUNTER_OFFSET);
+    // The size in the header counts while these two agree.
+    if (header.versionValidFor === header.changeCounter)
+      page.writeUInt32BE(counter, VALID_FOR_OFFSET);
+  }
+  return page.equals(written ?? before) ? undefined : page;
+}
+
+/** What the frames up to `upTo` say: one transaction, whatever their checksums are (SQLite before 3.51 leaves some without). */
 function* scan(
   start: WalCursor,
   upTo: number,
   read: (offset: number, length: number) => Buffer,
 ): Task<Frames> {
-  const frameBytes = start.pageSize + WAL_FRAME_HEADER_BYTES;
-  const perChunk = Math.max(1, Math.floor(CHUNK_BYTES / frameBytes));
-  const end = { ...start };
+  const end = { ...start, frame: upTo };
   const frames = new Map<number, number>();
-  const pgnos: number[] = [];
-  let commit = 0;
-  while (end.frame < upTo) {
-    const count = Math.min(perChunk, upTo - end.frame);
-    const bytes = read(frameOffset(end.frame + 1, start.pageSize), count * frameBytes);
-    const valid = readFrames(end, bytes, (frame, pgno, commitPages) => {
-      frames.set(pgno, frame);
-      pgnos.push(pgno);
-      commit = commitPages;
-    });
-    if (valid < count) throw new HaltRefused('its frames do not follow the last commit');
-    yield;
+  for (let frame = start.frame + 1; frame <= upTo; frame++) {
+    const head = read(frameOffset(frame, start.pageSize), WAL_FRAME_HEADER_BYTES);
+    const pgno = head.length < WAL_FRAME_HEADER_BYTES ? 0 : head.readUInt32BE(0);
+    if (pgno === 0) throw new HaltRefused('its frames do not follow the last commit');
+    frames.set(pgno, frame);
+    if (frame === upTo) {
+      const commit = head.readUInt32BE(4);
+      if (commit === 0) throw new HaltRefused('its last frame is no commit');
+      return { end, frames, commit };
+    }
+    if (frame % FRAMES_PER_STEP === 0) yield;
   }
-  if (commit === 0) throw new HaltRefused('its last frame is no commit');
-  return { end, frames, pgnos, commit };
+  throw new HaltRefused('an acknowledged commit is written over');
 }
 
 /**
@@ -153,12 +168,15 @@ export function restartWal(db: Database, header: Uint8Array | undefined): void {
   else if (cursor) db.wal.cursor = { ...cursor, frame: 0 };
 }
 
+/** By content: the wal-index of a -wal that is being started over tells of the next generation already. */
 function isBackfilled(db: Database): boolean {
-  const page = Buffer.allocUnsafe(db.pageSize);
+  const inWal = Buffer.allocUnsafe(db.pageSize);
+  const inFile = Buffer.allocUnsafe(db.pageSize);
   for (const pgno of db.wal.frames.keys()) {
     if (pgno > db.pageCount) continue;
-    if (db.files.read('db', page, (pgno - 1) * page.length) < page.length) return false;
-    if (pageChecksum(pgno, page) !== db.sums.get(pgno)) return false;
+    readStoredPage(db, pgno, inWal);
+    if (db.files.read('db', inFile, (pgno - 1) * inFile.length) < inFile.length) return false;
+    if (!inFile.equals(inWal)) return false;
   }
   return true;
 }

@@ -2,14 +2,14 @@
  * Checks a received LTX file against the state it is to be applied to, before anything is touched: it
  * must be whole, follow our position, and lead to the checksum that it promises.
  */
-import { LiteFsError } from '../errors.ts';
-import { CHECKSUM_FLAG, pageChecksum } from '../kernels/checksum.ts';
-import { LtxDecoder } from '../ltx/decoder.ts';
-import { FLAG_NO_CHECKSUM, type LtxHeader } from '../ltx/header.ts';
-import { formatPosition, formatTxid, type Position } from '../ltx/position.ts';
-import type { PageSums } from '../store/page-sums.ts';
-import { type LtxInput, withLtxInput } from './ltx-input.ts';
-import type { Task } from './scheduler.ts';
+import { LiteFsError } from '../../errors.ts';
+import { CHECKSUM_FLAG, pageChecksum } from '../../kernels/checksum.ts';
+import { LtxDecoder } from '../../ltx/decoder.ts';
+import { FLAG_NO_CHECKSUM, type LtxHeader } from '../../ltx/header.ts';
+import { formatPosition, formatTxid, type Position } from '../../ltx/position.ts';
+import type { PageSums } from '../../store/page-sums.ts';
+import { type LtxInput, withLtxInput } from '../ltx-input.ts';
+import type { Task } from '../scheduler.ts';
 
 const PAGES_PER_STEP = 512;
 
