@@ -386,19 +386,25 @@ export class Engine {
 
   *#applyQueued(database: string): Task<void> {
     const queue = this.takeQueuedApplies(database);
-    if (queue.length === 0) return;
-    const db = this.registry.open(database);
-    if (db) yield* this.apply(db, queue);
+    if (queue.length > 0) yield* this.apply(database, queue);
   }
 
-  /** What a primary has sent: at first what we have already, as it is our own; the rest when nobody writes here. */
-  *apply(db: Database, queue: PendingApply[]): Task<void> {
-    while (queue.length > 0 && isKnown(db, queue[0].input)) {
-      queue.shift()?.done(undefined, db.position);
+  /**
+   * What a primary has sent: at first what we have already, as it is our own; the rest when nobody writes here. Each of the queue
+   * is told what has become of it.
+   */
+  *apply(database: string, queue: PendingApply[]): Task<void> {
+    try {
+      const db = this.registry.replicated(database);
+      while (queue.length > 0 && isKnown(db, queue[0].input)) {
+        queue.shift()?.done(undefined, db.position);
+      }
+      if (queue.length === 0) return;
+      yield* untilReadOnly(db);
+      yield* applyQueue(this.ctx, db, queue);
+    } catch (error) {
+      for (const { done } of queue.splice(0)) done(error, undefined);
     }
-    if (queue.length === 0) return;
-    yield* untilReadOnly(db);
-    yield* applyQueue(this.ctx, db, queue);
   }
 
   #resume({ token, errno, perform }: Resumption, answer: string | undefined): void {

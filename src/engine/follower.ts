@@ -101,10 +101,20 @@ export class Follower {
   eventsLost(db: Database): void {
     this.touched(db);
     db.writes.walEventsLost();
-    if (isInWalMode(db)) return;
+    if (this.#tellsByWal(db)) return;
     const watch = this.#watch(db);
     db.writes.eventsLost();
     watch.nextMs = this.#ctx.clockMs() + QUIET_MS;
+  }
+
+  /** false also of what cannot be read now. */
+  #tellsByWal(db: Database): boolean {
+    try {
+      return isInWalMode(db);
+    } catch (error) {
+      if (!isOutsideFault(error)) throw error;
+      return false;
+    }
   }
 
   /** A transaction with a rollback journal has begun. */

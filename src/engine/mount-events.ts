@@ -1,7 +1,11 @@
 /**
  * What the mount tells the engine: operations that it holds back until we have captured, and things that
  * have happened. An operation is always let go on in the end, whatever became of the capture.
+ *
+ * An event that cannot be followed, since the disk or the system refuses what that needs, is lost as one that the kernel drops:
+ * everything is looked at again, until that succeeds.
  */
+import { errorText, isOutsideFault } from '../errors.ts';
 import type { DeferredOperation, Resumption, TreeEvent } from '../fuse/policy.ts';
 import { formatPosition } from '../ltx/position.ts';
 import { fileRole, POSITION_SUFFIX } from '../mount/names.ts';
@@ -38,6 +42,9 @@ export interface MountEventParts {
   readonly emitDropped: (db: Database) => void;
 }
 
+const LOST_LANE = '\0lost events';
+const LOST_REST_MS = 1000;
+
 export class MountEvents {
   readonly #parts: MountEventParts;
 
@@ -47,8 +54,7 @@ export class MountEvents {
 
   deferred(operation: DeferredOperation): void {
     const { resume } = this.#parts;
-    const name = databaseOf(operation);
-    const db = this.#known(name);
+    const db = this.#followed(() => this.#known(databaseOf(operation)));
     if (!db) {
       resume({ token: operation.token, errno: 0 }, formatPosition({ txid: 0, checksum: 0n }));
       return;
@@ -84,6 +90,10 @@ export class MountEvents {
   }
 
   event(event: TreeEvent): void {
+    this.#followed(() => this.#happened(event));
+  }
+
+  #happened(event: TreeEvent): void {
     switch (event.kind) {
       case 'created':
         this.#created(event.path);
@@ -136,7 +146,9 @@ export class MountEvents {
   /** The database of that name, made known when its file is one. */
   #known(name: string): Database | undefined {
     const { registry, ctx } = this.#parts;
-    return registry.get(name) ?? (isDatabaseFile(ctx.tree, name) ? registry.open(name) : undefined);
+    const known = registry.get(name);
+    if (known) return known;
+    return isDatabaseFile(ctx.tree, name, throwIt) ? registry.open(name) : undefined;
   }
 
   #created(path: string): void {
@@ -149,7 +161,7 @@ export class MountEvents {
       else if (db) obstacles.look(db);
     }
     if (kind === 'directory') {
-      const found = scanTree(ctx.tree, path, (dir) => watcher()?.watch(dir));
+      const found = scanTree(ctx.tree, path, (dir) => watcher()?.watch(dir), throwIt);
       if (captures()) for (const name of found) this.#replaced(name);
       return;
     }
@@ -161,58 +173,69 @@ export class MountEvents {
 
   /** Takes in what has been written until now, so that what is explained does not include what follows. */
   drainWrites(): void {
+    const { follower } = this.#parts;
+    const known = (name: string) => this.#known(name);
+    // Of a database that is not known yet nothing was captured, and all is new.
+    const captured = (name: string) => this.#parts.registry.get(name);
+    const tell = (
+      name: string,
+      find: (name: string) => Database | undefined,
+      what: (db: Database) => void,
+    ) => {
+      if (!this.#parts.captures()) return;
+      const db = this.#followed(() => find(name));
+      if (db) what(db);
+    };
     this.#parts.watcher()?.drain({
-      walWritten: (name) => {
-        const db = this.#touched(name);
-        if (db) this.#parts.follower.walWritten(db);
-      },
-      shmTouched: (name) => {
-        const db = this.#touched(name);
-        if (db) this.#parts.follower.touched(db);
-      },
-      fileWritten: (path) => this.#fileWritten(path),
-      journalBegun: (name) => {
-        const db = this.#captured(name);
-        if (db) this.#parts.follower.journalBegun(db);
-      },
-      walMade: (name) => {
-        const db = this.#captured(name);
-        if (db) this.#parts.follower.walMade(db);
-      },
-      cutBegun: (name, mark) => {
-        const db = this.#captured(name);
-        if (db) this.#parts.follower.cutBegun(db, mark);
-      },
-      cutEnded: (name, mark) => {
-        const db = this.#captured(name);
-        if (db) this.#parts.follower.cutEnded(db, mark);
-      },
-      overflow: () => this.#eventsLost(),
+      walWritten: (name) => tell(name, known, (db) => follower.walWritten(db)),
+      shmTouched: (name) => tell(name, known, (db) => follower.touched(db)),
+      fileWritten: (path) => tell(path, known, (db) => follower.fileWritten(db)),
+      journalBegun: (name) => tell(name, captured, (db) => follower.journalBegun(db)),
+      walMade: (name) => tell(name, captured, (db) => follower.walMade(db)),
+      cutBegun: (name, mark) => tell(name, captured, (db) => follower.cutBegun(db, mark)),
+      cutEnded: (name, mark) => tell(name, captured, (db) => follower.cutEnded(db, mark)),
+      overflow: () => this.#lost('the kernel has dropped events'),
     });
   }
 
-  /** The kernel has dropped events: also the first one of a database that is not known yet. */
-  #eventsLost(): void {
-    const { ctx, registry, follower, captures } = this.#parts;
+  /** What `follow` returns; undefined when it cannot be done now: then all is looked at later. Throws what is a bug. */
+  #followed<T>(follow: () => T): T | undefined {
+    try {
+      return follow();
+    } catch (error) {
+      if (!isOutsideFault(error)) throw error;
+      this.#lost(errorText(error));
+      return undefined;
+    }
+  }
+
+  #lost(why: string): void {
+    const { ctx, registry, scheduler, follower, captures } = this.#parts;
     if (!captures()) return;
-    for (const name of scanTree(ctx.tree)) registry.open(name);
     for (const db of registry) follower.eventsLost(db);
+    // One that has begun may have passed what this is about.
+    scheduler.leaveOff(LOST_LANE);
+    ctx.log('warn', `what happens in the mount cannot be followed: ${why}; all is looked at again`);
+    scheduler.add(LOST_LANE, () => this.#findAll(), throwIt);
   }
 
-  /** A file at this path was written, says inotify. */
-  #fileWritten(path: string): void {
-    if (!this.#parts.captures()) return;
-    const db = this.#known(path);
-    if (db) this.#parts.follower.fileWritten(db);
-  }
-
-  #touched(name: string): Database | undefined {
-    return this.#parts.captures() ? this.#known(name) : undefined;
-  }
-
-  /** Of a database that is not known yet nothing was captured, and all is new. */
-  #captured(name: string): Database | undefined {
-    return this.#parts.captures() ? this.#parts.registry.get(name) : undefined;
+  /** Directories and databases that are not known yet; again until nothing is left that cannot be told. */
+  *#findAll(): Task<void> {
+    const { ctx, registry, watcher, captures } = this.#parts;
+    for (let isSure = false; !isSure && captures(); ) {
+      const unsure = (error: unknown) => {
+        if (!isOutsideFault(error)) throw error;
+        isSure = false;
+      };
+      isSure = true;
+      try {
+        const found = scanTree(ctx.tree, '', (dir) => watcher()?.watch(dir), unsure);
+        for (const name of found) if (!registry.get(name)) this.#replaced(name);
+      } catch (error) {
+        unsure(error);
+      }
+      if (!isSure) yield LOST_REST_MS;
+    }
   }
 
   /** Another file took the place of a database. */
@@ -271,6 +294,10 @@ export class MountEvents {
     const prefix = `${path}/`;
     for (const db of this.#parts.registry) if (db.name.startsWith(prefix)) this.#removed(db.name);
   }
+}
+
+function throwIt(error: unknown): void {
+  if (error !== undefined) throw error;
 }
 
 /** What of the -wal an operation ends; undefined for any other. */

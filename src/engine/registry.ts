@@ -1,4 +1,5 @@
 /** All databases of the node by name, and which of them are replicated. */
+import { LiteFsError } from '../errors.ts';
 import { nameMatcher } from '../patterns.ts';
 import type { Layout } from '../store/layout.ts';
 import { encodeName } from '../store/layout.ts';
@@ -52,6 +53,13 @@ export class Registry {
     const db = openDatabase(name, encoded, this.#layout, this.#roots, this.#warn);
     this.#databases.set(name, db);
     return db;
+  }
+
+  /** The same. Throws DATABASE_NOT_FOUND when it is not to be replicated, and what the disk says. */
+  replicated(name: string): Database {
+    const db = this.open(name);
+    if (db) return db;
+    throw new LiteFsError('DATABASE_NOT_FOUND', `${name} is not replicated here`);
   }
 
   /** Forgets a database that cannot be used. */

@@ -70,11 +70,7 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
     if (db) return db;
     throw new LiteFsError('DATABASE_NOT_FOUND', `there is no database ${name} here`);
   };
-  const opened = (name: string): Database => {
-    const db = registry.open(name);
-    if (db) return db;
-    throw new LiteFsError('DATABASE_NOT_FOUND', `${name} is not replicated here`);
-  };
+  const opened = (name: string): Database => registry.replicated(name);
   const handle = <T>(from: Map<number, T>, id: number): T => {
     const found = from.get(id);
     if (found) return found;
@@ -197,7 +193,6 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
       lane: named,
       *run({ database, source }) {
         // Requests of one lane run one by one; what has queued behind this one is taken along.
-        const db = opened(database);
         let result: { error?: unknown; position?: Result<'apply'> } = {};
         const own: PendingApply = {
           input: source,
@@ -206,7 +201,7 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
           },
         };
         const queue = [own, ...engine.takeQueuedApplies(database)];
-        yield* engine.apply(db, queue);
+        yield* engine.apply(database, queue);
         if (result.position === undefined) throw result.error;
         return result.position;
       },

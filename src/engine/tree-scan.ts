@@ -14,7 +14,7 @@ export function scanTree(
   tree: TreeDoor,
   dir = '',
   enter: (dir: string) => void = () => {},
-  unsure: () => void = () => {},
+  unsure: (error: unknown) => void = () => {},
 ): string[] {
   const databases: string[] = [];
   walk(tree, dir, { enter, unsure }, databases);
@@ -25,14 +25,14 @@ export function scanTree(
 export function isDatabaseFile(
   tree: TreeDoor,
   name: string,
-  unsure: () => void = () => {},
+  unsure: (error: unknown) => void = () => {},
 ): boolean {
   let fd: number | undefined;
   try {
     fd = tree.open(name);
   } catch (error) {
     if (!isOutsideFault(error)) throw error;
-    if (!isNotAFile(error)) unsure();
+    if (!isNotAFile(error)) unsure(error);
   }
   if (fd === undefined) return false;
   try {
@@ -45,7 +45,7 @@ export function isDatabaseFile(
 
 interface Hooks {
   readonly enter: (dir: string) => void;
-  readonly unsure: () => void;
+  readonly unsure: (error: unknown) => void;
 }
 
 function walk(tree: TreeDoor, dir: string, hooks: Hooks, databases: string[]): void {

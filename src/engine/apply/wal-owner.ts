@@ -4,7 +4,8 @@
  * SQLite does, under SQLite's locks. Not by a SQLite connection: that would hold POSIX locks in our process.
  *
  * Invariants:
- * - `cursor` is behind the last published frame, and `frames` has the newest frame of each page up to there.
+ * - `cursor` is behind the last published frame, and `frames` has the newest frame of each page up to there that is not known to
+ *   be in the database file, as readers see it.
  * - A read mark that is held is never changed, and nothing that its snapshot needs is overwritten.
  * - A page is written into the database file only when the log and the -wal that can redo it are on disk, and when the
  *   wal-index says that it is about to be.
@@ -224,6 +225,10 @@ export class WalOwner {
           this.#files.sync('db');
           noteBackfill(this.#shm, limit);
           this.#backfilled = limit;
+          // New readers go to the file for these, and so do we.
+          for (const [pgno, frame] of this.#wal.frames) {
+            if (frame <= limit) this.#wal.frames.delete(pgno);
+          }
         } finally {
           this.#shm.unlock(WAL_READ_SLOT(0), 1);
         }
