@@ -157,13 +157,17 @@ export function buildProgram(run: Runner): Command {
     .action(run(status));
   program
     .command('verify')
-    .description('recompute every checksum and compare with the primary')
+    .description('read every page, on a replica also on its primary, and compare')
     .argument('[database]', 'one database (else all)')
     .option('--snapshots', 'read every file of the archives instead, as a restore would')
     .addOption(url())
     .addOption(dir())
     .addOption(configFile())
     .addOption(json())
+    .addHelpText(
+      'after',
+      '\nExit status: 0 all is well; 65 something is wrong; 75 a replica could not be compared with its primary.',
+    )
     .action(run(verify));
 
   program

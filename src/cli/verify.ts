@@ -1,5 +1,5 @@
-/** `litefs-lite verify`: recomputes the checksums of a node's databases and compares them with its primary's. */
-import type { NodeReport, VerifyReport } from '../http/info.ts';
+/** `litefs-lite verify`: has a node read its databases; a replica has its primary read them too, and compares. */
+import type { NodeReport, PagesReport, VerifyReport } from '../http/info.ts';
 import type { ArchiveFlags } from './archives.ts';
 import { getGuardedJson, getJson, NO_LIMIT } from './client.ts';
 import { type NodeFlags, nodeAt } from './node-url.ts';
@@ -11,47 +11,61 @@ interface VerifyFlags extends ArchiveFlags, NodeFlags {
   readonly json?: boolean;
 }
 
-interface Verdict extends VerifyReport {
-  /** The primary's position, on a replica that knows it. */
-  readonly primary: string | null;
-  /** null: the two are not at the same transaction just now, or there is no primary to compare with. */
-  readonly sameAsPrimary: boolean | null;
-}
+/** Of a node that was not restarted since an upgrade, the rest is missing. */
+type Answer = PagesReport & Pick<VerifyReport, 'name'> & Partial<VerifyReport>;
 
-/** 0: everything is what it should be; 65: something is not. */
+/** Something is not what it should be. */
+const EXIT_WRONG = 65;
+/** Nothing is wrong that was read, and it cannot be told whether a replica is the same as its primary. */
+const EXIT_CANNOT_TELL = 75;
+
+/** The exit status: see verifyStatus(). */
 export async function verify(database: string | undefined, flags: VerifyFlags): Promise<number> {
   if (flags.snapshots) return verifySnapshots(database, flags);
   const node = nodeAt(flags);
   const info = await getJson<NodeReport>(node.url, '/info');
   const names = database === undefined ? info.databases.map(({ name }) => name) : [database];
-  const verdicts: Verdict[] = [];
+  const notAsked = info.isPrimary ? null : 'the node runs an older release: restart it';
+  const reports: VerifyReport[] = [];
   for (const name of names) {
-    const report = await getGuardedJson<VerifyReport>(
-      node,
-      `/verify?name=${encodeURIComponent(name)}`,
-      NO_LIMIT,
+    const where = `/verify?name=${encodeURIComponent(name)}`;
+    const answer = await getGuardedJson<Answer>(node, where, NO_LIMIT);
+    const report = { primary: null, sameAsPrimary: null, notCompared: notAsked, ...answer };
+    reports.push(report);
+    if (!flags.json) process.stdout.write(`${verifyText(report)}\n`);
+  }
+  if (flags.json) process.stdout.write(`${JSON.stringify(reports, null, 2)}\n`);
+  return verifyStatus(reports);
+}
+
+/** 0: all is what it should be; 65: something is not; 75: nothing is wrong that was read, but some were not compared. */
+export function verifyStatus(reports: readonly VerifyReport[]): number {
+  if (!reports.every(isGood)) return EXIT_WRONG;
+  return reports.every(({ notCompared }) => notCompared === null) ? 0 : EXIT_CANNOT_TELL;
+}
+
+function isGood({ ok, sameAsPrimary, primary }: VerifyReport): boolean {
+  return ok && sameAsPrimary !== false && primary?.ok !== false;
+}
+
+/** One line for each thing that is wrong, or one line. */
+export function verifyText(report: VerifyReport): string {
+  const { name, position, pages, ok, primary, sameAsPrimary, notCompared } = report;
+  const wrong: string[] = [];
+  if (!ok) wrong.push(`${name}: BAD at ${badText(report)}`);
+  if (primary && !primary.ok) wrong.push(`${name}: BAD on the primary at ${badText(primary)}`);
+  if (wrong.length === 0 && sameAsPrimary === false && primary) {
+    const [txid, theirs] = primary.position.split('/');
+    wrong.push(
+      `${name}: DIFFERS: after transaction ${txid} the primary had ${theirs}, this node ${primary.checksumHere}`,
     );
-    const primary = info.upstream?.positions[name] ?? null;
-    const verdict = { ...report, primary, sameAsPrimary: compare(report.position, primary) };
-    verdicts.push(verdict);
-    if (!flags.json) process.stdout.write(`${formatVerdict(verdict)}\n`);
   }
-  if (flags.json) process.stdout.write(`${JSON.stringify(verdicts, null, 2)}\n`);
-  const good = verdicts.every(({ ok, sameAsPrimary }) => ok && sameAsPrimary !== false);
-  return good ? 0 : 65;
+  if (wrong.length > 0) return wrong.join('\n');
+  const well = `${name}: ok at ${position}, ${counted(pages, 'page')}`;
+  if (sameAsPrimary) return `${well}, the same as on the primary (both sides' pages were read)`;
+  return notCompared === null ? well : `${well}, not compared: ${notCompared}`;
 }
 
-function compare(ours: string, theirs: string | null): boolean | null {
-  if (theirs === null || ours.slice(0, 16) !== theirs.slice(0, 16)) return null;
-  return ours === theirs;
-}
-
-function formatVerdict(verdict: Verdict): string {
-  const { name, position, pages, ok, reason, badPages, sameAsPrimary } = verdict;
-  if (!ok) return `${name}: BAD at ${position}: ${reason}; pages ${badPages.join(', ')}`;
-  if (sameAsPrimary === false) {
-    return `${name}: DIFFERS at ${position}: the primary has ${verdict.primary}`;
-  }
-  const same = sameAsPrimary ? ', where the primary is' : '';
-  return `${name}: ok at ${position}, ${counted(pages, 'page')}${same}`;
+function badText({ position, reason, badPages }: PagesReport): string {
+  return `${position}: ${reason}; pages ${badPages.join(', ')}`;
 }

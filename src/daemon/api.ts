@@ -76,7 +76,7 @@ export class Api implements NodeApi {
   }
 
   verify(database: string): Promise<VerifyReport> {
-    return this.#reporter.verify(database);
+    return this.#parts.replication.verification.report(database);
   }
 
   primary(): PrimaryData {

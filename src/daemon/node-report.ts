@@ -2,7 +2,7 @@
 import type { Config } from '../config/config.ts';
 import type { EngineClient } from '../engine/client.ts';
 import type { DatabaseInfo } from '../engine/protocol.ts';
-import type { DatabaseReport, NodeReport, VerifyReport } from '../http/info.ts';
+import type { DatabaseReport, NodeReport } from '../http/info.ts';
 import { nameText } from '../http/names.ts';
 import type { NodeIdentity } from '../lease/node-identity.ts';
 import { formatPosition, formatTxid, type Position } from '../ltx/position.ts';
@@ -58,18 +58,6 @@ export class NodeReporter {
         ...snapshots.warnings(),
         ...databases.flatMap(databaseWarning),
       ],
-    };
-  }
-
-  async verify(database: string): Promise<VerifyReport> {
-    const result = await this.#parts.engine.call('verify', { database });
-    return {
-      name: nameText(result.name),
-      position: formatPosition(result.position),
-      pages: result.pagesChecked,
-      ok: result.ok,
-      badPages: result.badPages,
-      reason: result.reason,
     };
   }
 }

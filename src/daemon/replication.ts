@@ -19,6 +19,7 @@ import { Halts } from './halts.ts';
 import { positionTexts } from './node-report.ts';
 import type { Following } from './status-line.ts';
 import type { EngineThread } from './threads.ts';
+import { Verification } from './verification.ts';
 
 export interface ReplicationParts {
   readonly config: Config;
@@ -34,6 +35,7 @@ const PROBE_MS = 60_000;
 
 export class Replication {
   readonly halts: Halts;
+  readonly verification: Verification;
   readonly #parts: ReplicationParts;
   readonly #server: ReplicationServer;
   readonly #client: ReplicationClient | undefined;
@@ -54,10 +56,13 @@ export class Replication {
       clock,
       random: randomBytes,
     };
-    this.halts = new Halts({ identity, engine: engine.client, log, client: () => this.#client });
+    const own = { identity, engine: engine.client, log, client: () => this.#client };
+    this.halts = new Halts(own);
+    this.verification = new Verification(own);
     this.#server = new ReplicationServer({
       ...common,
       halts: this.halts,
+      verifier: this.verification,
       upstream: () => ({
         hostname: this.primaryHostname ?? '',
         // Those that follow us reach the primary by another host than ours.

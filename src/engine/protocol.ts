@@ -81,6 +81,19 @@ export interface VerifyResult {
   readonly reason?: string;
 }
 
+/** Some of the pages of a primary. */
+export interface VerifyPart {
+  /** Where the database stood when they had been read. */
+  readonly position: Position;
+  readonly pageSize: number;
+  readonly pagesChecked: number;
+  readonly badCount: number;
+  /** The first few of those. */
+  readonly badPages: readonly number[];
+  /** Where the next part begins; undefined: that was the last page. */
+  readonly next: number | undefined;
+}
+
 /** Who needs what is in the logs: connected replicas, and the archives of this node. */
 export type Pinner = 'replicas' | 'snapshots';
 
@@ -103,7 +116,13 @@ export interface EngineCalls {
   info: { args: Record<never, never>; result: readonly DatabaseInfo[] };
   /** What is counted of each database, for metrics. */
   tallies: { args: Record<never, never>; result: readonly DatabaseTally[] };
-  verify: { args: { database: string }; result: VerifyResult };
+  /** On a replica: reads all pages. `recall`: a transaction of which the checksum after it is wanted. */
+  verify: {
+    args: { database: string; recall: number | undefined };
+    result: VerifyResult & { readonly recalled: bigint | undefined };
+  };
+  /** On a primary: reads some pages, from this one on. Throws DATABASE_NOT_FOUND, DATABASE_BUSY, WRONG_STATE. */
+  verifyPart: { args: { database: string; from: number }; result: VerifyPart };
   readLog: {
     args: { database: string; after: Position; maxBytes: number };
     result:

@@ -18,6 +18,7 @@ import type { EngineCalls } from './protocol.ts';
 import { forgetState } from './saved-state.ts';
 import { asTask, type Task } from './scheduler.ts';
 import { verifyDatabase } from './verify.ts';
+import { checksumAfter, verifyPart } from './verify-part.ts';
 import { wireEntry } from './wire-entry.ts';
 
 type Args<K extends keyof EngineCalls> = EngineCalls[K]['args'];
@@ -140,12 +141,20 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
     },
     verify: {
       lane: named,
-      *run({ database }) {
+      *run({ database, recall }) {
         const db = known(database);
         yield* untilReadOnly(db);
-        if (!engine.captures) return yield* verifyDatabase(ctx, db);
-        yield* follower.flush(db);
-        return yield* verifyDatabase(ctx, db, () => follower.flush(db));
+        // Before what it finds changes the position.
+        const recalled = recall === undefined ? undefined : checksumAfter(db, recall);
+        return { ...(yield* verifyDatabase(ctx, db)), recalled };
+      },
+    },
+    verifyPart: {
+      lane: named,
+      *run({ database, from }) {
+        const db = known(database);
+        if (!engine.captures) throw new LiteFsError('WRONG_STATE', 'the node is stopping');
+        return yield* verifyPart(ctx, db, from, () => follower.flush(db));
       },
     },
     readLog: {

@@ -14,7 +14,7 @@ import { rest } from './rest.ts';
 import type { Task } from './scheduler.ts';
 
 const PAGES_PER_STEP = 512;
-const BAD_PAGES_REPORTED_MAX = 20;
+export const BAD_PAGES_REPORTED_MAX = 20;
 /** A page is wrong when it looks the same and does not match this often in a row, with all captured in between. */
 const LOOKS = 3;
 const LOOK_REST_MS = 5;
@@ -39,7 +39,7 @@ export function* verifyDatabase(
   db: Database,
   flush?: FlushStep,
 ): Task<VerifyResult> {
-  const { checked, bad } = yield* checkPages(ctx, db, flush);
+  const { checked, bad } = yield* checkPages(ctx, db, flush, 1, Number.POSITIVE_INFINITY);
   const { name, position } = db;
   const badPages = [...bad.keys()].slice(0, BAD_PAGES_REPORTED_MAX);
   if (bad.size === 0) return { name, position, pagesChecked: checked, badPages, ok: true };
@@ -62,17 +62,20 @@ export function* verifyStrictly(ctx: EngineContext, db: Database, flush?: FlushS
   });
 }
 
-function* checkPages(
+/** Compares the pages `first` to `last`, as far as there are so many. Throws DATABASE_BUSY when that cannot be told. */
+export function* checkPages(
   ctx: EngineContext,
   db: Database,
   flush: FlushStep | undefined,
+  first: number,
+  last: number,
 ): Task<Findings> {
   const { pageSize } = db;
   const lockPage = lockPageNumber(pageSize);
   const page = Buffer.allocUnsafe(pageSize);
   const bad = new Map<number, bigint>();
   let checked = 0;
-  for (let pgno = 1; pgno <= db.pageCount; pgno++) {
+  for (let pgno = first; pgno <= Math.min(last, db.pageCount); pgno++) {
     if (pgno === lockPage) continue;
     checked++;
     if (pageSum(db, pgno, page) !== db.sums.get(pgno)) {

@@ -115,13 +115,31 @@ export interface NodeReport {
   readonly warnings: readonly string[];
 }
 
-export interface VerifyReport {
-  readonly name: string;
+/** What a node has found in its own pages of a database. */
+export interface PagesReport {
   readonly position: string;
+  /** How many were read. */
   readonly pages: number;
   readonly ok: boolean;
+  /** The first few. */
   readonly badPages: readonly number[];
+  /** When it is not ok. */
   readonly reason?: string;
+}
+
+export interface VerifyReport extends PagesReport {
+  readonly name: string;
+  /** On a replica: what its primary has found. null on a primary, and when that is not known. */
+  readonly primary:
+    | (PagesReport & {
+        /** Of this node after the transaction of `position`; null when it is not known. */
+        readonly checksumHere: string | null;
+      })
+    | null;
+  /** On a replica: by what both have read. null: it cannot be told, or this is the primary. */
+  readonly sameAsPrimary: boolean | null;
+  /** On a replica: why it cannot be told; null when it can. */
+  readonly notCompared: string | null;
 }
 
 /** A halt lock, as LiteFS has it. */

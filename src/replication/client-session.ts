@@ -35,6 +35,7 @@ import {
   encodeSubscription,
   FEATURE_HALT,
   FEATURE_TROUBLES,
+  FEATURE_VERIFY,
   FEATURE_ZSTD,
   type Heartbeat,
   type Hello,
@@ -51,6 +52,8 @@ import { DatabaseReceiver } from './receiver.ts';
 import { Silence } from './silence.ts';
 import type { ReplicationStore } from './store.ts';
 import type { FrameTransport } from './transport.ts';
+import { VerifyAsker } from './verify-asker.ts';
+import { decodeVerified } from './verify-messages.ts';
 
 export interface ClientSessionParts {
   readonly transport: FrameTransport;
@@ -89,6 +92,8 @@ type State = 'hello' | 'auth' | 'welcome' | 'subscribing' | 'following';
 export class ClientSession {
   /** Rejects all when the connection is gone. */
   readonly halts: HaltBorrower;
+  /** As halts. */
+  readonly verifies: VerifyAsker;
   readonly #parts: ClientSessionParts;
   readonly #receivers = new Map<string, DatabaseReceiver>();
   readonly #spools: EntrySpools;
@@ -107,6 +112,7 @@ export class ClientSession {
   constructor(parts: ClientSessionParts) {
     this.#parts = parts;
     this.halts = new HaltBorrower(parts.transport);
+    this.verifies = new VerifyAsker(parts.transport);
     this.#spools = new EntrySpools(parts.store.spoolDir);
     this.#wanted = nameMatcher(parts.patterns);
     this.#silence = new Silence(parts.clock);
@@ -122,7 +128,7 @@ export class ClientSession {
       encodeHello({
         ...me,
         advertiseUrl: me.advertiseUrl ?? '',
-        features: FEATURE_HALT | FEATURE_TROUBLES | (compress ? FEATURE_ZSTD : 0),
+        features: FEATURE_HALT | FEATURE_TROUBLES | FEATURE_VERIFY | (compress ? FEATURE_ZSTD : 0),
         nonce,
         primaryHostname: '',
         primaryProxy: '',
@@ -136,6 +142,11 @@ export class ClientSession {
     const server = this.#server;
     if (this.#state !== 'following' || !server) return false;
     return server.role === 'primary' && (server.features & FEATURE_HALT) !== 0;
+  }
+
+  /** Whether the server can be asked to verify: it has told what it has, and is of a release that knows it. */
+  get canVerify(): boolean {
+    return this.#state === 'following' && ((this.#server?.features ?? 0) & FEATURE_VERIFY) !== 0;
   }
 
   close(): void {
@@ -262,6 +273,9 @@ export class ClientSession {
         break;
       case FRAME_TYPES.COMMITTED:
         this.halts.committed(decodeCommitted(payload));
+        break;
+      case FRAME_TYPES.VERIFIED:
+        this.verifies.verified(decodeVerified(payload));
         break;
       case FRAME_TYPES.CHECKSUMS_ASK:
         this.#sendChecksums(decodeName(payload));
@@ -411,6 +425,7 @@ export class ClientSession {
     for (const receiver of this.#receivers.values()) receiver.close();
     this.#spools.dropAll();
     this.halts.close();
+    this.verifies.close();
     this.#parts.events.closed(error);
   }
 }

@@ -8,6 +8,7 @@ import { type Heartbeat, type Hello, NONCE_BYTES } from './messages.ts';
 import {
   type Clock,
   type LocalNode,
+  type OwnPages,
   type ReplicationLogger,
   type Trouble,
   troubleText,
@@ -151,6 +152,21 @@ export class ReplicationClient {
   unhalt(database: string, id: number): void {
     // A lock goes with its connection; in the handshake of another one the frame would be out of order.
     if (this.#session?.lendsHalts) this.#session.halts.release(database, id);
+  }
+
+  /**
+   * Has the primary verify its own pages, however long that takes. One at a time for each database. Rejects with WRONG_STATE,
+   * PEER_UNREACHABLE: why that cannot be told.
+   */
+  async verify(database: string): Promise<OwnPages> {
+    const session = this.#session;
+    if (!session || !this.#subscribed) {
+      throw new LiteFsError('PEER_UNREACHABLE', `there is no connection to ${this.#address()}`);
+    }
+    if (session.canVerify) return session.verifies.ask(database);
+    const { hostname, release } = this.#server as Hello;
+    const text = `${hostname} runs a release that cannot verify for others (${release || 'it does not say which'})`;
+    throw new LiteFsError('WRONG_STATE', text, { hint: 'Install the same release on all nodes.' });
   }
 
   /** Has the primary commit a transaction under the halt lock. */

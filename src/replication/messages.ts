@@ -26,6 +26,8 @@ export const FEATURE_ZSTD = 1;
 export const FEATURE_HALT = 2;
 /** In `features`: the sender knows TROUBLES. */
 export const FEATURE_TROUBLES = 4;
+/** In `features`: the sender knows VERIFY and VERIFIED. */
+export const FEATURE_VERIFY = 8;
 
 export interface Hello extends PeerFacts {
   readonly features: number;
@@ -384,7 +386,7 @@ export function decodeHalted(payload: Buffer): Halted {
   };
 }
 
-/** name, u64 id: UNHALT. */
+/** name, u64 id: UNHALT, VERIFY. */
 export function encodeNamedId(database: string, id: number): Buffer {
   return new PayloadWriter().name(database).u64(id).done();
 }

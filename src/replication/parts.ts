@@ -47,6 +47,24 @@ export interface HaltHost {
   takeBack(database: string, id: number): void;
 }
 
+/** What a node has found when it had read all pages of a database of its own. */
+export interface OwnPages {
+  /** Where the database stood at the end; each page was compared with what the history has for it when it was read. */
+  readonly position: Position;
+  /** How many were read. */
+  readonly pages: number;
+  /** The first few that are not what they should be. */
+  readonly badPages: readonly number[];
+  /** What is wrong; '' when nothing is. */
+  readonly reason: string;
+}
+
+/** What a node does for a replica that verifies: see daemon/verification.ts. */
+export interface VerifyHost {
+  /** Has the primary, which the node may be itself, read its pages. Rejects with why that cannot be told. */
+  primaryPages(database: string): Promise<OwnPages>;
+}
+
 export interface ReplicationLogger {
   debug(fields: object, message: string): void;
   info(fields: object, message: string): void;

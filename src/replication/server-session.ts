@@ -10,8 +10,8 @@
  *     SUBSCRIBE        →
  *                      ←             SUBSCRIBED, then ENTRY…, RESYNC…, HEARTBEAT each second
  *     ACK, PING, REQUEST, CHECKSUMS  →
- *     HALT, ENTRY…, UNHALT           →
- *                      ←             HALTED, COMMITTED
+ *     HALT, ENTRY…, UNHALT, VERIFY   →
+ *                      ←             HALTED, COMMITTED, VERIFIED
  */
 import { LiteFsError } from '../errors.ts';
 import { judgePeer, type Verdict } from '../lease/judge.ts';
@@ -38,6 +38,7 @@ import {
   encodeTroubles,
   FEATURE_HALT,
   FEATURE_TROUBLES,
+  FEATURE_VERIFY,
   FEATURE_ZSTD,
   type Hello,
   helloVersion,
@@ -52,10 +53,12 @@ import {
   type ReplicationLogger,
   SILENCE_MS_MAX,
   type Upstream,
+  type VerifyHost,
 } from './parts.ts';
 import { Silence } from './silence.ts';
 import type { ReplicationStore } from './store.ts';
 import type { FrameTransport } from './transport.ts';
+import { VerifyAnswerer } from './verify-answerer.ts';
 
 /** What is known of a connected replica. */
 export interface ReplicaInfo {
@@ -86,6 +89,7 @@ export interface ServerSessionParts {
   readonly log: ReplicationLogger;
   readonly upstream: () => Upstream;
   readonly halts: HaltHost;
+  readonly verifier: VerifyHost;
   /** Whether it may write here under the halt lock: not a stranger, as anybody is without a secret. */
   readonly mayWrite: () => boolean;
   readonly events: {
@@ -112,6 +116,7 @@ export class ServerSession {
   /** As TROUBLES has it. */
   #toldTroubles = encodeTroubles([]);
   readonly #lender: HaltLender;
+  readonly #answerer: VerifyAnswerer;
   readonly #silence: Silence;
   readonly #connectedAtMs: number;
   readonly #startedMs: number;
@@ -133,6 +138,7 @@ export class ServerSession {
         parts.events.acked(this);
       },
     });
+    this.#answerer = new VerifyAnswerer(parts.transport, parts.verifier);
     this.#connectedAtMs = parts.clock.wallMs();
     this.#startedMs = parts.clock.monotonicMs();
     this.#silence = new Silence(parts.clock);
@@ -185,6 +191,8 @@ export class ServerSession {
     else if (type === FRAME_TYPES.ACK) this.#ack(decodePositions(payload));
     else if (type === FRAME_TYPES.REQUEST) this.#request(payload);
     else if (this.#lender.frame(type, payload, this.#peer as Hello)) return;
+    else if (type === FRAME_TYPES.VERIFY && (this.#peer as Hello).features & FEATURE_VERIFY)
+      this.#answerer.verify(payload, this.#wanted);
     else if (type === FRAME_TYPES.CHECKSUMS) {
       const part = decodeChecksums(payload);
       this.#feeds.get(part.database)?.checksums(part);
@@ -210,7 +218,7 @@ export class ServerSession {
       encodeHello({
         ...me,
         advertiseUrl: me.advertiseUrl ?? '',
-        features: FEATURE_HALT | (compress ? FEATURE_ZSTD : 0),
+        features: FEATURE_HALT | FEATURE_VERIFY | (compress ? FEATURE_ZSTD : 0),
         nonce,
         primaryHostname: this.#parts.upstream().hostname,
         primaryProxy: this.#parts.upstream().proxy,
@@ -328,7 +336,6 @@ export class ServerSession {
       this.#follow(entry.database, this.#acked.get(entry.database));
   }
 
-  /** What it has of a database, as far as it has said. */
   /** The drop itself is an entry of the log; this tells it to a replica for which the log does not have it. */
   #dropped(database: string): void {
     if (!this.#wanted(database)) return;

@@ -5,7 +5,14 @@ import type { Verdict } from '../lease/judge.ts';
 import { endsOf, ownerOfPeer } from '../os/tcp-table.ts';
 import { Absentees, type AbsentInfo } from './absent.ts';
 import { type Hello, NONCE_BYTES } from './messages.ts';
-import type { Clock, HaltHost, LocalNode, ReplicationLogger, Upstream } from './parts.ts';
+import type {
+  Clock,
+  HaltHost,
+  LocalNode,
+  ReplicationLogger,
+  Upstream,
+  VerifyHost,
+} from './parts.ts';
 import { type ReplicaInfo, ServerSession } from './server-session.ts';
 import type { ReplicationStore } from './store.ts';
 import { FrameTransport } from './transport.ts';
@@ -20,6 +27,7 @@ export interface ReplicationServerOptions {
   readonly random: (bytes: number) => Buffer;
   readonly upstream: () => Upstream;
   readonly halts: HaltHost;
+  readonly verifier: VerifyHost;
   /** A node was refused for a reason that an administrator should see: two primaries, say. */
   readonly onRefused: (verdict: Verdict, peer: Hello) => void;
   /** The lowest transaction that some replica still needs, by database. */
@@ -102,7 +110,8 @@ export class ReplicationServer {
   #connected(socket: net.Socket): void {
     socket.setNoDelay(true);
     socket.setKeepAlive(true, 5000);
-    const { store, local, secret, clock, log, random, upstream, halts, onRefused } = this.#options;
+    const { store, local, secret, clock, log, random, upstream, halts, verifier, onRefused } =
+      this.#options;
     const host = socket.remoteAddress ?? '';
     const address = `${host}:${socket.remotePort}`;
     const session = new ServerSession({
@@ -117,6 +126,7 @@ export class ReplicationServer {
       log,
       upstream,
       halts,
+      verifier,
       mayWrite: () => secret !== undefined || isOurOwn(socket),
       events: {
         authenticated: (known) => this.#strangers.delete(known),

@@ -79,7 +79,7 @@ describe('commands that ask a running node', () => {
     assert.match(named.stdout, / is the replica of /);
     const found = await runCli(['verify', 'app.db'], { cwd: replica.dir });
     assert.equal(found.status, 0, found.stderr);
-    assert.match(found.stdout, /where the primary is\n$/);
+    assert.match(found.stdout, /, the same as on the primary /);
   });
 
   test('status --json is what the API tells', async () => {
@@ -100,10 +100,10 @@ describe('commands that ask a running node', () => {
 
     const one = await runCli(['verify', 'log.db', ...config(replica)]);
     assert.equal(one.status, 0, one.stdout);
-    assert.match(one.stdout, /^log\.db: ok at .*, 2 pages, where the primary is\n$/);
+    assert.match(one.stdout, /^log\.db: ok at .*, 2 pages, the same as on the primary \(.*\)\n$/);
 
     const json = await runCli(['verify', '--json', 'app.db', ...config(replica)]);
-    const [verdict] = JSON.parse(json.stdout) as (VerifyReport & { sameAsPrimary: boolean })[];
+    const [verdict] = JSON.parse(json.stdout) as VerifyReport[];
     assert.deepEqual([verdict.name, verdict.ok, verdict.sameAsPrimary], ['app.db', true, true]);
   });
 

@@ -53,8 +53,11 @@ describe('the HTTP API', () => {
     assertShape('/healthz', await json(primary, '/healthz'), example('## GET /healthz'));
     const history = await json(primary, '/history');
     assertShape('/history', history, example('## GET /history'));
-    const verified = await json(primary, '/verify?name=app.db');
+    const verified = await json(replica, '/verify?name=app.db');
     assertShape('/verify', verified, example('## GET /verify'));
+    const alone = await json(primary, '/verify?name=app.db');
+    assert.deepEqual(Object.keys(alone), Object.keys(verified));
+    assert.equal(alone.primary, null);
     const databases = (await json(primary, '/info')).databases;
     assert.deepEqual(Object.keys((databases as object[])[0]), [
       ...Object.keys((example('## GET /info') as { databases: object[] }).databases[0]),

@@ -7,7 +7,7 @@ import { describe, it } from 'node:test';
 import { ReplicationClient } from '../../../src/replication/client.ts';
 import { ReplicationServer } from '../../../src/replication/server.ts';
 import { MemoryStore } from './memory-store.ts';
-import { NO_HALTS, PRIMARY, REPLICA, SILENT, UPSTREAM } from './stand.ts';
+import { NO_HALTS, NO_VERIFIER, PRIMARY, REPLICA, SILENT, UPSTREAM } from './stand.ts';
 
 const ROOT = 0;
 const NOBODY = 65534;
@@ -22,6 +22,7 @@ async function ask(uid: number, address: string, secret?: string): Promise<unkno
     store: new MemoryStore(),
     local: () => PRIMARY,
     halts: { ...NO_HALTS, lend: async () => AT },
+    verifier: NO_VERIFIER,
     upstream: () => UPSTREAM,
     onRefused() {},
     onNeeds() {},

@@ -11,7 +11,16 @@ import type { LocalNode } from '../../../src/replication/parts.ts';
 import { ServerSession } from '../../../src/replication/server-session.ts';
 import { FrameTransport } from '../../../src/replication/transport.ts';
 import { MemoryStore } from './memory-store.ts';
-import { connect, NO_HALTS, PRIMARY, REPLICA, SILENT, settle, UPSTREAM } from './stand.ts';
+import {
+  connect,
+  NO_HALTS,
+  NO_VERIFIER,
+  PRIMARY,
+  REPLICA,
+  SILENT,
+  settle,
+  UPSTREAM,
+} from './stand.ts';
 
 let nowMs = 0;
 const clock = { wallMs: () => nowMs, monotonicMs: () => nowMs };
@@ -152,6 +161,7 @@ describe('a stranger', () => {
       clock,
       log: { debug: record, info: record, warn: record, error: record },
       halts: NO_HALTS,
+      verifier: NO_VERIFIER,
       mayWrite: () => true,
       upstream: () => UPSTREAM,
       events: {

@@ -13,7 +13,7 @@ import {
 import { ServerSession } from '../../../src/replication/server-session.ts';
 import { FrameTransport } from '../../../src/replication/transport.ts';
 import { MemoryStore } from './memory-store.ts';
-import { NO_HALTS, PRIMARY, REPLICA, SILENT, settle, UPSTREAM } from './stand.ts';
+import { NO_HALTS, NO_VERIFIER, PRIMARY, REPLICA, SILENT, settle, UPSTREAM } from './stand.ts';
 
 let nowMs = 0;
 const clock = { wallMs: () => nowMs, monotonicMs: () => nowMs };
@@ -63,6 +63,7 @@ for (const side of ['client', 'server'] as const) {
         local: () => PRIMARY,
         nonce: serverNonce,
         halts: NO_HALTS,
+        verifier: NO_VERIFIER,
         mayWrite: () => true,
         upstream: () => UPSTREAM,
         events: {

@@ -3,7 +3,13 @@ import assert from 'node:assert/strict';
 import { type Duplex, duplexPair } from 'node:stream';
 import { ClientSession } from '../../../src/replication/client-session.ts';
 import type { Hello } from '../../../src/replication/messages.ts';
-import type { Clock, HaltHost, LocalNode, Upstream } from '../../../src/replication/parts.ts';
+import type {
+  Clock,
+  HaltHost,
+  LocalNode,
+  Upstream,
+  VerifyHost,
+} from '../../../src/replication/parts.ts';
 import { ServerSession } from '../../../src/replication/server-session.ts';
 import { FrameTransport } from '../../../src/replication/transport.ts';
 import type { MemoryStore } from './memory-store.ts';
@@ -15,6 +21,7 @@ export interface SideOptions {
   /** See Upstream. */
   readonly knowsAll?: boolean;
   readonly away?: string;
+  readonly verifier?: VerifyHost;
 }
 
 export interface Connection {
@@ -56,6 +63,9 @@ export const NO_HALTS: HaltHost = {
   takeBack() {},
 };
 
+/** A node that cannot tell. */
+export const NO_VERIFIER: VerifyHost = { primaryPages: () => Promise.reject(new Error('no')) };
+
 /** Of a node that is the primary, and has nothing to say of it. */
 export const UPSTREAM: Upstream = {
   hostname: '',
@@ -92,6 +102,7 @@ export function connect(
     clock,
     log: SILENT,
     halts: NO_HALTS,
+    verifier: server.verifier ?? NO_VERIFIER,
     mayWrite: () => true,
     upstream: () => ({
       hostname: server.local.hostname,

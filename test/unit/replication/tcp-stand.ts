@@ -5,7 +5,7 @@ import type { Trouble } from '../../../src/replication/parts.ts';
 import { ServerSession } from '../../../src/replication/server-session.ts';
 import { FrameTransport } from '../../../src/replication/transport.ts';
 import type { MemoryStore } from './memory-store.ts';
-import { NO_HALTS, PRIMARY, REPLICA, SILENT, settle, until } from './stand.ts';
+import { NO_HALTS, NO_VERIFIER, PRIMARY, REPLICA, SILENT, settle, until } from './stand.ts';
 
 export interface Following {
   readonly client: ReplicationClient;
@@ -61,6 +61,7 @@ export async function follow(replica: MemoryStore, primary: MemoryStore): Promis
       clock,
       log: SILENT,
       halts: NO_HALTS,
+      verifier: NO_VERIFIER,
       mayWrite: () => true,
       upstream: () => ({
         hostname: PRIMARY.hostname,

@@ -8,7 +8,16 @@ import { encodeHello, encodeSubscription } from '../../../src/replication/messag
 import { ServerSession } from '../../../src/replication/server-session.ts';
 import { FrameTransport } from '../../../src/replication/transport.ts';
 import { MemoryStore } from './memory-store.ts';
-import { NO_HALTS, PRIMARY, REPLICA, SILENT, settle, UPSTREAM, until } from './stand.ts';
+import {
+  NO_HALTS,
+  NO_VERIFIER,
+  PRIMARY,
+  REPLICA,
+  SILENT,
+  settle,
+  UPSTREAM,
+  until,
+} from './stand.ts';
 import { follow } from './tcp-stand.ts';
 
 const TROUBLE = { database: 'a.db', hostname: 'box1', reason: 'it is in quarantine' };
@@ -58,6 +67,7 @@ it('are not told to a node that does not know of them', async () => {
     clock,
     log: SILENT,
     halts: NO_HALTS,
+    verifier: NO_VERIFIER,
     mayWrite: () => true,
     upstream: () => ({ ...UPSTREAM, troubles: [TROUBLE] }),
     events: { authenticated() {}, welcomed() {}, refused() {}, acked() {}, closed() {} },
