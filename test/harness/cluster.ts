@@ -14,6 +14,7 @@ import type { NodeReport } from '../../src/http/info.ts';
 import { unmount } from '../../src/os/mounts.ts';
 import { layoutOf } from '../../src/store/layout.ts';
 import { program } from './cli.ts';
+import { baseFor } from './memory.ts';
 
 const START_MS_MAX = 30_000;
 export const WAIT_MS_MAX = 30_000;
@@ -251,8 +252,9 @@ export class Cluster {
   readonly dir: string;
   readonly nodes: TestNode[] = [];
 
-  constructor() {
-    this.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-test-'));
+  /** `base`: where its folder is made. */
+  constructor(base = os.tmpdir()) {
+    this.dir = fs.mkdtempSync(path.join(base, 'litefs-lite-test-'));
   }
 
   async add(name: string, settings: NodeSettings): Promise<TestNode> {
@@ -286,7 +288,7 @@ export async function startCluster(
   passthrough: Passthrough,
   options: { replicas?: number; config?: Record<string, unknown> } = {},
 ): Promise<{ cluster: Cluster; primary: TestNode; replica: TestNode; replicas: TestNode[] }> {
-  const cluster = new Cluster();
+  const cluster = new Cluster(baseFor(passthrough));
   try {
     const { config } = options;
     const primary = await cluster.add('primary', { candidate: true, passthrough, config });

@@ -1,7 +1,6 @@
 /** Archives on disk: what was committed is what is restored, byte for byte, whatever became of the files meanwhile. */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import { after, describe, it, mock } from 'node:test';
 import { LiteFsError } from '../../../src/errors.ts';
@@ -17,6 +16,7 @@ import { restore } from '../../../src/snapshots/restore.ts';
 import type { KeepRules } from '../../../src/snapshots/retention.ts';
 import { snapshotTasks } from '../../../src/snapshots/tasks.ts';
 import { verifyArchive } from '../../../src/snapshots/verify-archive.ts';
+import { memoryFolder } from '../../harness/memory.ts';
 import { SeededRandom } from '../../harness/random.ts';
 import { makeUnreadable } from '../../harness/unreadable.ts';
 
@@ -34,8 +34,6 @@ const FLIPS = Number(process.env.LITEFS_LITE_FLIPS ?? 4);
 const STATES = Number(process.env.LITEFS_LITE_ARCHIVE_STATES ?? 400);
 /** Archives with bad snapshots. */
 const ARCHIVES = 5;
-/** In memory: thousands of files are made durable, which is all that this would wait for on a disk. */
-const FOLDER = fs.existsSync('/dev/shm') ? '/dev/shm' : os.tmpdir();
 const QUICK = { check: 'quick', force: false } as const;
 
 /** A database that changes at random; each transaction is an LTX file, as the log has it. */
@@ -136,7 +134,7 @@ function flip(file: string): void {
 }
 
 describe('an archive', () => {
-  const folder = fs.mkdtempSync(path.join(FOLDER, 'litefs-lite-test-'));
+  const folder = fs.mkdtempSync(path.join(memoryFolder(), 'litefs-lite-test-'));
   after(() => fs.rmSync(folder, { recursive: true, force: true }));
   const output = path.join(folder, 'output.db');
   const restored = (archive: Archive, txid: number): Buffer => {
