@@ -10,8 +10,11 @@ import { type Cluster, startCluster, type TestNode, until } from '../harness/clu
 const BULK_WRITER = path.resolve(import.meta.dirname, '../harness/bulk-writer.ts');
 const RESIDENT_BYTES_MAX = 300 * 2 ** 20;
 const WAIT_MS = 240_000;
-/** Past the lock page; 2048 is past offsets of 31 bits too. */
-const LARGE_MIB = Number(process.env.LITEFS_LITE_LARGE_MIB ?? 1024);
+/** In one transaction: past the lock page. */
+const LARGE_MIB = 1024;
+/** In small ones behind it: 1100 is past offsets of 31 bits. */
+const MORE_MIB = Number(process.env.LITEFS_LITE_LARGE_MORE_MIB ?? 256);
+const MORE_TRANSACTIONS = 16;
 
 /** Writes so many MiB as one transaction or many, in a process of its own. */
 async function writeBulk(file: string, mib: number, transactions: number): Promise<void> {
@@ -74,7 +77,7 @@ test('a transaction of 1 GB and what follows it are replicated with bounded memo
     await writeBulk(primary.file('app.db'), LARGE_MIB, 1);
     await reached(primary, replica, 'app.db');
     for (const node of [primary, replica]) await assertSpoolIsEmpty(node);
-    await writeBulk(primary.file('app.db'), 256, 16);
+    await writeBulk(primary.file('app.db'), MORE_MIB, MORE_TRANSACTIONS);
     const late = await join(cluster, primary);
     await reached(primary, replica, 'app.db');
     await reached(primary, late, 'app.db');
