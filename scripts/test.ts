@@ -1,5 +1,5 @@
 /**
- * `npm test`: the unit tests, then the end-to-end tests (real mounts, real sqlite3), two files at a time. The nodes of the
+ * `npm test`: the end-to-end tests (real mounts, real sqlite3) and the unit tests, three files at a time. The nodes of the
  * whole suite are the executable, as it is shipped, made first; it also starts in a fifth of the time.
  * Arguments narrow it: `npm test -- wal` runs the files whose path contains "wal", with nodes from the sources, or with
  * those of the executable at $LITEFS_LITE_EXECUTABLE.
@@ -10,6 +10,8 @@ import path from 'node:path';
 import { makeShipped } from './build/shipped.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '..');
+/** More than two processors: a quarter of the time a file waits, for a disk or for what is to happen. */
+const FILES_AT_A_TIME = 3;
 /** For a test, and for the tests of a describe together: several times what the longest takes. */
 const TEST_MS_MAX = 600_000;
 /** For the whole suite: one that hangs is to end by itself. */
@@ -35,7 +37,7 @@ const environment: NodeJS.ProcessEnv = {
 };
 if (wanted.length === 0) environment.LITEFS_LITE_EXECUTABLE ??= makeShipped(ROOT);
 const options = [
-  '--test-concurrency=2',
+  `--test-concurrency=${FILES_AT_A_TIME}`,
   '--test-reporter=spec',
   `--test-timeout=${TEST_MS_MAX}`,
   `--import=${path.join(ROOT, 'test/harness/leftovers.ts')}`,

@@ -22,7 +22,7 @@ import { type Cluster, startCluster, type TestNode } from '../harness/cluster.ts
 import { whileSwapping } from '../harness/swapper.ts';
 
 const USER = 4711;
-const ROUNDS = Number(process.env.LITEFS_LITE_SWAP_ROUNDS ?? 8);
+const ROUNDS = Number(process.env.LITEFS_LITE_SWAP_ROUNDS ?? 5);
 
 describe('adopt and release in folders of an unprivileged user', () => {
   let cluster: Cluster;

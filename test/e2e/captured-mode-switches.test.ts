@@ -12,7 +12,7 @@ import { MODES } from '../harness/states/plan.ts';
 import { debianDriver, Scene } from '../harness/states/scene.ts';
 
 const { program, skip } = await debianDriver();
-const TURNS = 3;
+const TURNS = 2;
 
 describePair('a switch of the journal mode', (pair) => {
   for (const from of MODES) {

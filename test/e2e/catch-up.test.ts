@@ -12,6 +12,7 @@ import {
   until,
 } from '../harness/cluster.ts';
 import { databaseImage } from '../harness/image.ts';
+import { baseFor } from '../harness/memory.ts';
 
 function fill(file: string, rows: number, bytes = 500): void {
   const db = new Sqlite(file);
@@ -76,7 +77,7 @@ for (const passthrough of ['auto', 'off'] as Passthrough[]) {
     });
 
     test('gets everything when it has nothing', async () => {
-      const cluster = new Cluster();
+      const cluster = new Cluster(baseFor(passthrough));
       try {
         const primary = await cluster.add('primary', {
           candidate: true,

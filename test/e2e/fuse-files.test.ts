@@ -39,6 +39,25 @@ inBothModes('large files come through whole', async (mount) => {
   await mount.sh('mkdir d; tar cf - big copy | tar xf - -C d; cmp d/copy big');
 });
 
+inBothModes('offsets past 2 and 4 GiB are what they are', async ({ dir, backing }) => {
+  const offsets = [2 ** 31 - 2, 2 ** 32 - 2, 2 ** 33 + 5];
+  const fd = fs.openSync(`${dir}/sparse`, 'w+');
+  for (const offset of offsets) fs.writeSync(fd, `at ${offset}`, offset);
+  fs.closeSync(fd);
+  for (const folder of [dir, backing]) {
+    assert.equal(fs.statSync(`${folder}/sparse`).size, (offsets.at(-1) ?? 0) + 13);
+    const read = fs.openSync(`${folder}/sparse`, 'r');
+    for (const offset of offsets) {
+      const bytes = Buffer.alloc(`at ${offset}`.length);
+      fs.readSync(read, bytes, 0, bytes.length, offset);
+      assert.equal(bytes.toString(), `at ${offset}`);
+    }
+    fs.closeSync(read);
+  }
+  fs.truncateSync(`${dir}/sparse`, 2 ** 32 + 1);
+  assert.equal(fs.statSync(`${backing}/sparse`).size, 2 ** 32 + 1);
+});
+
 inBothModes('names may be any bytes', async ({ dir, backing }) => {
   const odd = Buffer.from([0x66, 0xff, 0xfe, 0x20, 0x0a, 0x22, 0xc3, 0x28, 0x01]);
   const at = (folder: string) => Buffer.concat([Buffer.from(`${folder}/`), odd]);

@@ -1,7 +1,6 @@
 /** Real mounts for the tests, each served by a thread of its own, and always taken away again. */
 import { execFile } from 'node:child_process';
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { Worker } from 'node:worker_threads';
@@ -9,6 +8,7 @@ import type { DeferredOperation, TreeEvent } from '../../src/fuse/policy.ts';
 import { mountFuse, unmount } from '../../src/os/mounts.ts';
 import { createEventFd, signalEventFd } from '../../src/os/poll.ts';
 import { getxattrExists } from '../../src/os/xattr.ts';
+import { baseFor } from '../harness/memory.ts';
 import type { FuseMessage, FuseScript } from './fuse-worker.ts';
 
 export const MODES = ['auto', 'off'] as const;
@@ -92,7 +92,8 @@ export async function withMount(
   script: Partial<FuseScript>,
   body: (mount: FuseMount) => Promise<void>,
 ): Promise<void> {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-'));
+  const { passthrough = 'auto' } = script;
+  const folder = fs.mkdtempSync(path.join(baseFor(passthrough), 'litefs-lite-'));
   fs.chmodSync(folder, 0o755);
   const dir = path.join(folder, 'mount');
   const backing = path.join(folder, 'backing');
@@ -101,7 +102,7 @@ export async function withMount(
   const device = fs.openSync('/dev/fuse', 'r+');
   mountFuse(dir, device, { allowOther: true, fsName: 'litefs-lite' });
   const stop = createEventFd();
-  const full: FuseScript = { passthrough: 'auto', defer: [], virtual: {}, ...script };
+  const full: FuseScript = { passthrough, defer: [], virtual: {}, ...script };
   const worker = new Worker(new URL('fuse-worker.ts', import.meta.url), {
     workerData: { script: full, device, backingRoot: backing, stop },
   });

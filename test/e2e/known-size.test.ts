@@ -77,7 +77,7 @@ describePair('an empty -wal', (pair, passthrough) => {
   });
 });
 
-const VISITS = 300;
+const VISITS = 150;
 const VISITS_MS_MAX = 30_000;
 
 function countMoves(db: ReturnType<typeof open>): number {

@@ -5,11 +5,16 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import Sqlite from 'better-sqlite3';
-import { Cluster, startCluster, type TestNode, until } from '../harness/cluster.ts';
+import { type Cluster, startCluster, type TestNode, until } from '../harness/cluster.ts';
 
 const BULK_WRITER = path.resolve(import.meta.dirname, '../harness/bulk-writer.ts');
 const RESIDENT_BYTES_MAX = 300 * 2 ** 20;
 const WAIT_MS = 240_000;
+/** In one transaction: past the lock page. */
+const LARGE_MIB = 1024;
+/** In small ones behind it: 1100 is past offsets of 31 bits. */
+const MORE_MIB = Number(process.env.LITEFS_LITE_LARGE_MORE_MIB ?? 256);
+const MORE_TRANSACTIONS = 16;
 
 /** Writes so many MiB as one transaction or many, in a process of its own. */
 async function writeBulk(file: string, mib: number, transactions: number): Promise<void> {
@@ -45,44 +50,43 @@ function rowsOf(node: TestNode, name: string): number {
   }
 }
 
-test('a transaction of 1 GB is replicated with bounded memory', async () => {
+/** Into what follows it, from nothing. */
+async function join(cluster: Cluster, primary: TestNode): Promise<TestNode> {
+  const replica = await cluster.add('late', {
+    candidate: false,
+    passthrough: 'auto',
+    primaryPort: primary.replicationPort,
+    config: { 'skip-sync': true },
+  });
+  replica.launch();
+  await replica.logged(/^mounted on/);
+  return replica;
+}
+
+function assertSpoolIsEmpty({ data, name }: TestNode): Promise<void> {
+  const spool = path.join(data, 'spool');
+  return until(
+    `${name} keeps no copy of what it has taken into its log`,
+    () => fs.readdirSync(spool).length === 0,
+  );
+}
+
+test('a transaction of 1 GB and what follows it are replicated with bounded memory, and a replica that comes later catches up', async () => {
   const { cluster, primary, replica } = await startCluster('auto');
   try {
-    await writeBulk(primary.file('app.db'), 1024, 1);
+    await writeBulk(primary.file('app.db'), LARGE_MIB, 1);
     await reached(primary, replica, 'app.db');
-    assert.equal(rowsOf(replica, 'app.db'), rowsOf(primary, 'app.db'));
-    assertSmall(primary);
-    assertSmall(replica);
-    for (const { data, name } of [primary, replica]) {
-      const spool = path.join(data, 'spool');
-      await until(
-        `${name} keeps no copy of what it has taken into its log`,
-        () => fs.readdirSync(spool).length === 0,
-      );
+    for (const node of [primary, replica]) await assertSpoolIsEmpty(node);
+    await writeBulk(primary.file('app.db'), MORE_MIB, MORE_TRANSACTIONS);
+    const late = await join(cluster, primary);
+    await reached(primary, replica, 'app.db');
+    await reached(primary, late, 'app.db');
+    const rows = rowsOf(primary, 'app.db');
+    for (const node of [replica, late]) assert.equal(rowsOf(node, 'app.db'), rows);
+    for (const node of [primary, replica, late]) {
+      assertSmall(node);
+      await assertSpoolIsEmpty(node);
     }
-  } finally {
-    await cluster.close();
-  }
-});
-
-test('a replica catches up on a database of 2 GB with bounded memory', async () => {
-  const cluster = new Cluster();
-  try {
-    const primary = await cluster.add('primary', { candidate: true, passthrough: 'auto' });
-    await primary.start();
-    await writeBulk(primary.file('app.db'), 2048, 64);
-    const replica = await cluster.add('replica', {
-      candidate: false,
-      passthrough: 'auto',
-      primaryPort: primary.replicationPort,
-      config: { 'skip-sync': true },
-    });
-    replica.launch();
-    await replica.logged(/^mounted on/);
-    await reached(primary, replica, 'app.db');
-    assert.equal(rowsOf(replica, 'app.db'), rowsOf(primary, 'app.db'));
-    assertSmall(primary);
-    assertSmall(replica);
   } finally {
     await cluster.close();
   }

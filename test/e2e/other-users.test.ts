@@ -43,8 +43,8 @@ const SHELL_MS_MAX = 5000;
 const STARTS = 2;
 const READS = 20;
 /** More than a -wal may hold before it is checkpointed (4 MiB). */
-const BURST = 500;
-const NOTE_BYTES = 12_000;
+const BURST = 250;
+const NOTE_BYTES = 24_000;
 const MEMBER: User = { uid: 4321, gid: 1234 };
 
 for (const passthrough of ['auto', 'off'] as const) {

@@ -17,7 +17,7 @@ import { SeededRandom } from '../harness/random.ts';
 const skip = canMakeDisks() ? false : 'it takes root, loop devices and mkfs.ext4';
 const MOUNT_OPTIONS = 'commit=5';
 const PAIRS = 12;
-const CUTS = 5;
+const CUTS = 3;
 const CUTS_AGAIN = 1;
 
 /** A primary on a disk that remembers, until `use` is done with it. */

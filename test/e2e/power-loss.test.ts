@@ -89,7 +89,7 @@ test('nodes start on what random cuts have left', { skip }, async () => {
   await powerRound({
     seed,
     events: 3,
-    cuts: 6,
+    cuts: 3,
     isShort: true,
     told: ({ crash, scenario, findings }) => {
       for (const { kind, database, detail } of findings) {
@@ -173,7 +173,7 @@ test('a replica whose log has lost its end keeps a sound file', { skip }, async 
       await stage.start('replica');
       await stage.writeAndClose(2);
       await stage.logsBeginLater();
-      for (let i = 0; i < 5; i++) {
+      for (let i = 0; i < 3; i++) {
         await stage.writeAndClose(6);
         await stage.inSync();
         stage.writeBack('replica', 'wal-normal.db-wal');

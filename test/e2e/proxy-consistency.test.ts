@@ -9,7 +9,8 @@ import { SeededRandom } from '../harness/random.ts';
 import { type SlowLink, slowLink } from '../harness/slow-link.ts';
 import { WebClient } from '../harness/web-client.ts';
 
-const ROUNDS = 10_000;
+/** More: LITEFS_LITE_PROXY_ROUNDS=10000. */
+const ROUNDS = Number(process.env.LITEFS_LITE_PROXY_ROUNDS ?? 1500);
 const CLIENTS = 25;
 const DELAY_MS_MAX = 20;
 

@@ -10,7 +10,7 @@ import { assertReplicated, describePair } from '../harness/replicated.ts';
 import { runShell, shellOutput } from '../harness/sqlite-shell.ts';
 
 const WRITERS = 4;
-const ROUNDS = 25;
+const ROUNDS = 15;
 
 /** One writer of several: a table of its own that grows, shrinks and is indexed, and one that all share. */
 function mixedLoad(writer: number): string {
@@ -97,7 +97,7 @@ describePair('loads of sqlite3', (pair) => {
   });
 
   test('a -wal that is started over while it is read: several writers, synchronous=off', async () => {
-    for (let round = 0; round < 6; round++) {
+    for (let round = 0; round < 3; round++) {
       const name = `restarted-${round}.db`;
       const file = pair.primary.file(name);
       const settings = 'PRAGMA synchronous=off; PRAGMA wal_autocheckpoint=500;';

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
@@ -13,6 +14,7 @@ import type { NodeReport } from '../../src/http/info.ts';
 import { unmount } from '../../src/os/mounts.ts';
 import { layoutOf } from '../../src/store/layout.ts';
 import { program } from './cli.ts';
+import { baseFor } from './memory.ts';
 
 const START_MS_MAX = 30_000;
 export const WAIT_MS_MAX = 30_000;
@@ -250,8 +252,9 @@ export class Cluster {
   readonly dir: string;
   readonly nodes: TestNode[] = [];
 
-  constructor() {
-    this.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-test-'));
+  /** `base`: where its folder is made. */
+  constructor(base = os.tmpdir()) {
+    this.dir = fs.mkdtempSync(path.join(base, 'litefs-lite-test-'));
   }
 
   async add(name: string, settings: NodeSettings): Promise<TestNode> {
@@ -285,7 +288,7 @@ export async function startCluster(
   passthrough: Passthrough,
   options: { replicas?: number; config?: Record<string, unknown> } = {},
 ): Promise<{ cluster: Cluster; primary: TestNode; replica: TestNode; replicas: TestNode[] }> {
-  const cluster = new Cluster();
+  const cluster = new Cluster(baseFor(passthrough));
   try {
     const { config } = options;
     const primary = await cluster.add('primary', { candidate: true, passthrough, config });
@@ -343,21 +346,40 @@ export async function inSync(
 
 /**
  * Ports below those that the kernel gives to clients, which come and go: no other test's connection takes one before
- * its daemon does. Each process of tests has a stretch of its own.
+ * its daemon does. Each process of tests has a stretch of its own, also for nodes that are stopped just now.
  */
 const PORTS_FROM = 21_000;
 const STRETCHES = 200;
 const STRETCH = 50;
+let ownStretch: Promise<number> | undefined;
 let portsTaken = 0;
 
 export async function freePorts(count: number): Promise<number[]> {
   const ports: number[] = [];
-  const from = PORTS_FROM + (process.pid % STRETCHES) * STRETCH;
+  ownStretch ??= claimStretch();
+  const from = PORTS_FROM + (await ownStretch) * STRETCH;
   while (ports.length < count) {
     const port = from + (portsTaken++ % STRETCH);
     if (await isFree(port)) ports.push(port);
   }
   return ports;
+}
+
+/** By a name of the machine that goes with this process. */
+async function claimStretch(): Promise<number> {
+  for (let i = 0; i < STRETCHES; i++) {
+    const stretch = (process.pid + i) % STRETCHES;
+    const claim = net.createServer().unref();
+    const listening = once(claim, 'listening');
+    claim.listen(`\0litefs-lite-test-ports-${stretch}`);
+    try {
+      await listening;
+      return stretch;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+    }
+  }
+  throw new Error('all ports for tests are taken');
 }
 
 function isFree(port: number): Promise<boolean> {

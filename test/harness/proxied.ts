@@ -4,6 +4,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
 import { Cluster, freePorts, type TestNode } from './cluster.ts';
+import { memoryFolder } from './memory.ts';
 
 const WEB_APP = path.resolve(import.meta.dirname, 'web-app.ts');
 export const DATABASE = 'app.db';
@@ -107,7 +108,7 @@ export class ProxiedCluster {
   }
 
   static async start(options: ProxiedOptions = {}): Promise<ProxiedCluster> {
-    const cluster = new Cluster();
+    const cluster = new Cluster(memoryFolder());
     const nodes: ProxiedNode[] = [];
     const started = new ProxiedCluster(cluster, nodes);
     try {

@@ -1,13 +1,9 @@
 /** The folder that a check of power cuts has to itself, and the end of all that is in it. */
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import { parseMountInfo, unmount } from '../../../src/os/mounts.ts';
+import { memoryFolder } from '../memory.ts';
 import { run } from './disks.ts';
-
-/** For a life and its crash images. */
-const ROOM_BYTES_MIN = 2 << 30;
-const MEMORY = '/dev/shm';
 
 /** Part of the command of what serves disks, and the type of its mount. */
 const SERVER = 'block-server.ts';
@@ -17,8 +13,7 @@ const open = new Set<string>();
 
 /** A new folder, in memory where there is room: images are written often. It is swept when the process ends, at the latest. */
 export function scratchFolder(): string {
-  const base = fs.existsSync(MEMORY) && hasRoom(MEMORY) ? MEMORY : os.tmpdir();
-  const dir = fs.mkdtempSync(path.join(base, 'litefs-lite-power-'));
+  const dir = fs.mkdtempSync(path.join(memoryFolder(), 'litefs-lite-power-'));
   if (open.size === 0) process.on('exit', sweepAll);
   open.add(dir);
   return dir;
@@ -84,9 +79,4 @@ function commandOf(pid: number): string {
     // It has just ended.
     return '';
   }
-}
-
-function hasRoom(dir: string): boolean {
-  const { bavail, bsize } = fs.statfsSync(dir);
-  return bavail * bsize > ROOM_BYTES_MIN;
 }

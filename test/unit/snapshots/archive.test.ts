@@ -1,7 +1,6 @@
 /** Archives on disk: what was committed is what is restored, byte for byte, whatever became of the files meanwhile. */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import { after, describe, it, mock } from 'node:test';
 import { LiteFsError } from '../../../src/errors.ts';
@@ -17,6 +16,7 @@ import { restore } from '../../../src/snapshots/restore.ts';
 import type { KeepRules } from '../../../src/snapshots/retention.ts';
 import { snapshotTasks } from '../../../src/snapshots/tasks.ts';
 import { verifyArchive } from '../../../src/snapshots/verify-archive.ts';
+import { memoryFolder } from '../../harness/memory.ts';
 import { SeededRandom } from '../../harness/random.ts';
 import { makeUnreadable } from '../../harness/unreadable.ts';
 
@@ -29,7 +29,11 @@ const KEEP: KeepRules = {
   withinMs: 6 * 3_600_000,
 };
 /** Bits that are flipped in each file, one at a time. */
-const FLIPS = Number(process.env.LITEFS_LITE_FLIPS ?? 6);
+const FLIPS = Number(process.env.LITEFS_LITE_FLIPS ?? 4);
+/** Transactions of an archive of which each state is restored. */
+const STATES = Number(process.env.LITEFS_LITE_ARCHIVE_STATES ?? 400);
+/** Archives with bad snapshots. */
+const ARCHIVES = 5;
 const QUICK = { check: 'quick', force: false } as const;
 
 /** A database that changes at random; each transaction is an LTX file, as the log has it. */
@@ -130,7 +134,7 @@ function flip(file: string): void {
 }
 
 describe('an archive', () => {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-test-'));
+  const folder = fs.mkdtempSync(path.join(memoryFolder(), 'litefs-lite-test-'));
   after(() => fs.rmSync(folder, { recursive: true, force: true }));
   const output = path.join(folder, 'output.db');
   const restored = (archive: Archive, txid: number): Buffer => {
@@ -204,7 +208,7 @@ describe('an archive', () => {
   it('gives back every state that it shows, through merging and retention', () => {
     const random = new SeededRandom();
     const db = new RandomDatabase(random);
-    const archive = fill(path.join(folder, 'states'), db, 1000);
+    const archive = fill(path.join(folder, 'states'), db, STATES);
     const files = archive.list();
     const points = restorePoints(files);
     assert(points.length > 10, `${points.length} points, LITEFS_LITE_SEED=${random.seed}`);
@@ -343,7 +347,7 @@ describe('an archive', () => {
 
   it('never removes the last good snapshot, nor what a state needs in the place of a bad one', () => {
     const random = new SeededRandom();
-    for (let round = 0; round < 8; round++) {
+    for (let round = 0; round < ARCHIVES; round++) {
       const db = new RandomDatabase(random);
       const root = path.join(folder, `good-${round}`);
       const archive = fill(root, db, 80, { tidies: false });
