@@ -13,7 +13,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { unmount } from '../../src/os/mounts.ts';
-import { parseWalHeader } from '../../src/sqlite/wal.ts';
+import { parseWalHeader, WAL_FRAME_HEADER_BYTES } from '../../src/sqlite/wal.ts';
 import { parseWalIndexHeader, WAL_INDEX_HEADER_BYTES } from '../../src/sqlite/wal-index.ts';
 import {
   type Cluster,
@@ -36,6 +36,7 @@ import {
 import { assertReplicated, open } from '../harness/replicated.ts';
 import { bankWriter, createBank } from '../harness/sqlite-client.ts';
 
+const PAGE_BYTES = 4096;
 const CONFIG = { fuse: { 'allow-other': true } };
 const READ_MS_MAX = 1000;
 /** With the start of a process, on a busy machine. */
@@ -167,7 +168,7 @@ for (const passthrough of ['auto', 'off'] as const) {
       const loop = loopAs(NOBODY, replica.file(name));
       await loop.ready;
       const from = replica.log.length;
-      damageLastFrame(replica, name);
+      damageLastPage(replica, name);
       await replica.api(`/verify?name=${name}`);
       await replica.logged(/resync\.db is in sync again/, from);
       await loop.end();
@@ -391,9 +392,19 @@ function shellLoop(stop: string, file: string): { end(): Promise<void> } {
 }
 
 /** Turns a byte of a note around, which readers of the bank do not heed, past the mount. */
-function damageLastFrame(node: TestNode, name: string): void {
-  const fd = fs.openSync(node.backing(`${name}-wal`), 'r+');
-  const at = fs.fstatSync(fd).size - 10;
+/** The page of the last frame, in the -wal and in the file: readers go to one of them. */
+function damageLastPage(node: TestNode, name: string): void {
+  const wal = fs.openSync(node.backing(`${name}-wal`), 'r+');
+  const frameBytes = WAL_FRAME_HEADER_BYTES + PAGE_BYTES;
+  const frame = fs.fstatSync(wal).size - frameBytes;
+  const pgno = Buffer.alloc(4);
+  fs.readSync(wal, pgno, 0, 4, frame);
+  turnByte(wal, frame + frameBytes - 10);
+  const db = fs.openSync(node.backing(name), 'r+');
+  turnByte(db, pgno.readUInt32BE() * PAGE_BYTES - 10);
+}
+
+function turnByte(fd: number, at: number): void {
   const byte = Buffer.alloc(1);
   fs.readSync(fd, byte, 0, 1, at);
   byte[0] ^= 0xff;
