@@ -41,6 +41,7 @@ export function keepReplaced(
   for (const { pgno } of image.sums()) if (pgno <= db.pageCount) pgnos.push(pgno);
   for (let pgno = newPageCount + 1; pgno <= db.pageCount; pgno++) pgnos.push(pgno);
   const unique = [...new Set(pgnos)].sort((a, b) => a - b);
+  if (unique.length === 0 && db.log.entryCount === 0) return;
   keep(ctx, db, newPosition, unique, {
     minTxid: Math.max(1, db.position.txid),
     preChecksum: newPosition.checksum,

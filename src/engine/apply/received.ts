@@ -34,7 +34,7 @@ export function* checkEntry(
   return yield* withLtxInput(input, function* (source): Task<CheckedEntry> {
     const decoder = new LtxDecoder(source);
     const { header } = decoder;
-    checkOrder(name, header, state.position);
+    checkOrder(name, header, state);
     const same = header.pageSize === state.pageSize;
     let xor = same ? xorWithin(state.sums, header.commit) : 0n;
     const pgnos: number[] = [];
@@ -60,7 +60,18 @@ export function* checkEntry(
   });
 }
 
-function checkOrder(name: string, header: LtxHeader, position: Position): void {
+function checkOrder(
+  name: string,
+  header: LtxHeader,
+  { position, sums }: { position: Position; sums: PageSums },
+): void {
+  if (position.txid === 0 && sums.pageCount > 0) {
+    // The first transactions would take readers back to the beginning, and what is here away from them.
+    throw new LiteFsError(
+      'CHECKSUM_MISMATCH',
+      `${name}: it is not known which transactions made what is here: its pages are compared with the primary's`,
+    );
+  }
   const next = position.txid + 1;
   if (header.minTxid > next || header.maxTxid < next) {
     throw new LiteFsError(

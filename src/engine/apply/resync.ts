@@ -78,7 +78,8 @@ export class ResyncTask {
     yield* makeMissingWal(this.#ctx, db);
     const sums = this.#result(position);
     this.#image.writeOut();
-    if (this.#base.diverged) {
+    // Without a history it may be what a user has put here.
+    if (this.#base.diverged || db.position.txid === 0) {
       keepReplaced(this.#ctx, db, this.#image, this.#pageCount, position);
     }
     keepUnknown(this.#ctx, db, position);

@@ -3,8 +3,12 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { it } from 'node:test';
+import { prepareFiles } from '../../../src/engine/apply/replica-files.ts';
 import { ResyncTask } from '../../../src/engine/apply/resync.ts';
+import { recoverDatabase } from '../../../src/engine/recover.ts';
+import type { LiteFsError } from '../../../src/errors.ts';
 import { sqlite3 } from '../../harness/app.ts';
+import { databaseImage } from '../../harness/image.ts';
 import { finish } from './node-stand.ts';
 import { assertSame, withTwo } from './two-nodes.ts';
 
@@ -33,6 +37,48 @@ for (const mode of ['wal', 'delete']) {
         assert.equal(about.had, null);
       }));
   }
+}
+
+for (const mode of ['wal', 'delete']) {
+  for (const content of ['other', 'the same'] as const) {
+    it(`while the node was down, with ${content} pages, mode ${mode}: compared as a whole`, () =>
+      withTwo(mode, (two) => {
+        const { primary, replica } = two;
+        if (content === 'other') {
+          sqlite3(replica.file, "CREATE TABLE own(x); INSERT INTO own VALUES('mine')");
+        } else {
+          fs.writeFileSync(replica.file, databaseImage(primary.file));
+        }
+        const roles = { role: 'replica', formerRole: 'replica' } as const;
+        finish(recoverDatabase(replica.ctx, replica.db, roles));
+        prepareFiles(replica.ctx, replica.db);
+        const before = databaseImage(replica.file);
+        // On 15c890b readers were taken back to the first transaction, and what was there was gone.
+        const [{ error }] = replica.apply(primary.entries[0]);
+        assert.equal((error as LiteFsError).code, 'CHECKSUM_MISMATCH');
+        assert(databaseImage(replica.file).equals(before));
+
+        const { position, sums } = primary.db;
+        const base = { position, pageSize: 4096, pageCount: sums.pageCount, diverged: false };
+        const resync = new ResyncTask(replica.ctx, replica.db, base);
+        if (content === 'other') resync.pages(recordsOf(databaseImage(primary.file)));
+        finish(resync.finish(position));
+        assertSame(two);
+        const kept = path.join(replica.ctx.layout.divergence, 'app.db');
+        assert.equal(fs.existsSync(kept), content === 'other');
+      }));
+  }
+}
+
+/** As a primary sends pages. */
+function recordsOf(image: Buffer): Buffer {
+  const records: Buffer[] = [];
+  for (let at = 0; at < image.length; at += 4096) {
+    const pgno = Buffer.alloc(4);
+    pgno.writeUInt32BE(at / 4096 + 1);
+    records.push(pgno, image.subarray(at, at + 4096));
+  }
+  return Buffer.concat(records);
 }
 
 it('nothing is kept of a database that is new here', () =>
