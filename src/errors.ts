@@ -74,6 +74,11 @@ export function isOutsideFault(error: unknown): boolean {
   return error instanceof Error && ('errno' in error || error instanceof LiteFsError);
 }
 
+/** For the end of a task whose faults of the outside world are met elsewhere. Throws again what is a bug. */
+export function throwBug(error: unknown): void {
+  if (error !== undefined && !isOutsideFault(error)) throw error;
+}
+
 /** Whether it is the disk that refuses, or what lies on it: no fault of the database, and mended from outside. */
 export function isDiskFault(error: unknown): boolean {
   if (isNotAFile(error)) return true;

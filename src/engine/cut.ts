@@ -15,8 +15,7 @@ import type { ChangeListener, Database } from './database.ts';
 import type { Task } from './scheduler.ts';
 
 /** How long a page may stay unreadable because of an open transaction. */
-const BUSY_MS_MAX = 60_000;
-const BUSY_REST_MS = 5;
+export const CUT_BUSY_MS_MAX = 60_000;
 const PAGES_COMPARED_PER_STEP = 65536;
 
 /** Captures what is committed now, so that unreadable pages are explained. */
@@ -56,14 +55,14 @@ export class PageCutter implements ChangeListener {
 
   /**
    * Fills `out`, which holds a record at least, with the next pages: records of u32 big-endian page number and the
-   * page. Returns what was filled; undefined at the end, when everything committed has been captured.
+   * page. Returns how many bytes it filled; 'end', when everything committed has been captured; undefined when an open
+   * transaction has the next page.
    */
-  *next(out: Buffer, clockMs: () => number, flush: FlushStep): Task<Buffer | undefined> {
+  *next(out: Buffer, flush: FlushStep): Task<number | 'end' | undefined> {
     const { recordBytes } = this;
     const max = Math.floor(out.length / recordBytes);
     let count = 0;
     let compared = 0;
-    const startedMs = clockMs();
     while (this.#next <= this.pageCount && count < max) {
       this.#checkPageSize();
       const pgno = this.#next;
@@ -83,17 +82,19 @@ export class PageCutter implements ChangeListener {
       }
       yield* flush();
       if (this.#isChanged(pgno)) continue;
-      if (clockMs() - startedMs > BUSY_MS_MAX) {
-        throw new LiteFsError(
-          'DATABASE_BUSY',
-          `page ${pgno} of ${this.#db.name} has been held by an open transaction for a minute`,
-        );
-      }
-      yield BUSY_REST_MS;
+      return count > 0 ? count * recordBytes : undefined;
     }
-    if (count > 0) return out.subarray(0, count * recordBytes);
+    if (count > 0) return count * recordBytes;
     yield* flush();
-    return undefined;
+    return 'end';
+  }
+
+  /** For a page that stays unreadable. */
+  busy(): LiteFsError {
+    return new LiteFsError(
+      'DATABASE_BUSY',
+      `page ${this.#next} of ${this.#db.name} has been held by an open transaction for a minute`,
+    );
   }
 
   close(): void {

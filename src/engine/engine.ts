@@ -142,6 +142,7 @@ export class Engine {
       watcher: () => this.#watcher,
       captures: () => this.captures,
       halts: this.halts,
+      isLent: (db) => this.lender.isLent(db),
       obstacles: this.#obstacles,
       resume: (how, answer) => this.#resume(how, answer),
       emitDropped: (db) => post({ kind: 'dropped', database: db.name }),
@@ -377,7 +378,8 @@ export class Engine {
         database,
         () => this.#applyQueued(database),
         (error) => {
-          if (error !== undefined) throw error;
+          if (error === undefined) return;
+          for (const { done } of this.takeQueuedApplies(database)) done(error, undefined);
         },
       );
     }

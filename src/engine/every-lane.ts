@@ -1,14 +1,13 @@
 /** What concerns all databases: it takes its turn in the lane of each, beside what is done there. */
-import type { EngineContext } from './context.ts';
+import { LiteFsError, throwBug } from '../errors.ts';
+import { type Beside, ownLane } from './beside.ts';
 import type { Database } from './database.ts';
 import type { Follower } from './follower.ts';
 import type { Registry } from './registry.ts';
-import type { Scheduler, Task } from './scheduler.ts';
+import type { Task } from './scheduler.ts';
 
-export interface Lanes {
-  readonly ctx: EngineContext;
+interface Lanes extends Beside {
   readonly registry: Registry;
-  readonly scheduler: Scheduler;
 }
 
 const WAIT_MS = 1;
@@ -25,17 +24,15 @@ export function* flushAll(
   const captured = new Set<Database>();
   const waiting = new Set(registry);
   const startedMs = ctx.clockMs();
-  const untilMs = startedMs + patienceMs;
   for (const db of waiting) {
     scheduler.add(
-      db.name,
-      () => follower.flushPatiently(db, untilMs),
+      ownLane(),
+      () => follower.flushPatiently(db, patienceMs),
       (error, outcome) => {
         waiting.delete(db);
-        if (error !== undefined) throw error;
+        throwBug(error);
         if (outcome === 'done') captured.add(db);
       },
-      true,
     );
   }
   while (waiting.size > 0 && ctx.clockMs() - startedMs < waitMs) yield WAIT_MS;
@@ -51,5 +48,6 @@ export function* endTasks({ ctx, registry, scheduler }: Lanes, waitMs: number): 
   const lanes = [...registry].map(({ name }) => name);
   for (const lane of lanes) scheduler.wake(lane);
   while (lanes.some((lane) => scheduler.isBusy(lane)) && ctx.clockMs() < untilMs) yield WAIT_MS;
-  for (const lane of lanes) scheduler.leaveOff(lane);
+  const stopping = new LiteFsError('WRONG_STATE', 'the node is stopping');
+  for (const lane of lanes) scheduler.leaveOff(lane, stopping);
 }

@@ -3,14 +3,15 @@
  * per database, and keeps looking for as long as somebody is in a write transaction, whose commit
  * is published through shared memory and makes no event.
  */
-import { errorText, isOutsideFault } from '../errors.ts';
+import { errorText, isOutsideFault, throwBug } from '../errors.ts';
+import { untilTold } from './beside.ts';
 import { type CaptureOutcome, capture, explanationOfWrites, isInWalMode } from './capture.ts';
 import type { HeldOperation } from './capture-wal.ts';
 import type { EngineContext } from './context.ts';
 import type { Database, DatabaseStatus } from './database.ts';
 import { FileWrites } from './file-writes.ts';
 import { OpenWouldBlock } from './files.ts';
-import { LOOK_UP_MS, rest } from './rest.ts';
+import { LOOK_UP_MS } from './rest.ts';
 import type { Scheduler, Task } from './scheduler.ts';
 import { tellSize } from './tell-size.ts';
 import { verifyStrictly } from './verify.ts';
@@ -27,7 +28,6 @@ const BUSY_PATIENCE_MS = 1000;
 /** For readers to pause, or an application to make its wal-index: doubled each time. */
 const TELL_SIZE_MS = 1;
 const TELL_SIZE_TRIES = 12;
-const BUSY_REST_MS = 1;
 /** For a name to be looked up while an operation is held back: 1 ms each. */
 const LOOK_UP_TRIES = 1000;
 /** Writes that no journal explains are compared once they pause. */
@@ -249,13 +249,14 @@ export class Follower {
     }
   }
 
-  /** The same, again and again as long as locks keep us from reading, until that time of the clock. */
-  *flushPatiently(db: Database, untilMs: number): Task<CaptureOutcome> {
-    for (;;) {
+  /** The same from beside its lane, again and again as long as locks keep us from reading. */
+  *flushPatiently(db: Database, patienceMs: number): Task<CaptureOutcome> {
+    const beside = { ctx: this.#ctx, scheduler: this.#scheduler };
+    const attempt = function* (this: Follower): Task<CaptureOutcome | undefined> {
       const outcome = yield* this.flush(db);
-      if (outcome !== 'busy' || this.#ctx.clockMs() >= untilMs) return outcome;
-      yield* rest(this.#ctx, BUSY_REST_MS);
-    }
+      return outcome === 'busy' ? undefined : outcome;
+    };
+    return (yield* untilTold(beside, db.name, patienceMs, attempt.bind(this))) ?? 'busy';
   }
 
   /**
@@ -306,7 +307,7 @@ export class Follower {
       () => this.flush(db),
       (error) => {
         watch.queued = false;
-        if (error !== undefined) throw error;
+        throwBug(error);
       },
     );
   }

@@ -5,7 +5,7 @@
  * An event that cannot be followed, since the disk or the system refuses what that needs, is lost as one that the kernel drops:
  * everything is looked at again, until that succeeds.
  */
-import { errorText, isOutsideFault } from '../errors.ts';
+import { errorText, isOutsideFault, LiteFsError, throwBug } from '../errors.ts';
 import type { DeferredOperation, Resumption, TreeEvent } from '../fuse/policy.ts';
 import { formatPosition } from '../ltx/position.ts';
 import { fileRole, POSITION_SUFFIX } from '../mount/names.ts';
@@ -33,6 +33,8 @@ export interface MountEventParts {
   /** Whether changes are captured: on a primary, while attached. */
   readonly captures: () => boolean;
   readonly halts: HaltBorrower;
+  /** Whether its write lock is lent to another node. */
+  readonly isLent: (db: Database) => boolean;
   readonly obstacles: Obstacles;
   /**
    * Lets a held operation go on; `answer` is the content of the virtual file that is opened. Throws FUSE_UNAVAILABLE when
@@ -53,7 +55,7 @@ export class MountEvents {
   }
 
   deferred(operation: DeferredOperation): void {
-    const { resume } = this.#parts;
+    const { resume, scheduler, follower, captures, isLent } = this.#parts;
     const db = this.#followed(() => this.#known(databaseOf(operation)));
     if (!db) {
       resume({ token: operation.token, errno: 0 }, formatPosition({ txid: 0, checksum: 0n }));
@@ -63,18 +65,30 @@ export class MountEvents {
       this.#deferredHalted(db, operation);
       return;
     }
-    this.#parts.scheduler.add(
-      db.name,
-      () => this.#serve(db, operation),
-      (error) => {
-        const shown = formatPosition(db.shown ?? db.position);
-        const answer = operation.kind === 'open' ? `${shown}\n` : undefined;
-        resume({ token: operation.token, errno: 0 }, answer);
-        if (error !== undefined) this.#parts.follower.failed(db, error);
-      },
-      // What rests may wait for the lock of the application that waits here.
-      true,
-    );
+    const end = () => {
+      const shown = formatPosition(db.shown ?? db.position);
+      resume(
+        { token: operation.token, errno: 0 },
+        operation.kind === 'open' ? `${shown}\n` : undefined,
+      );
+    };
+    if (!captures()) {
+      // On a replica; or we are about to stop, or have not begun: then every page is compared.
+      if (operation.kind !== 'open') db.suspect = true;
+      end();
+    } else if (operation.kind === 'open' && isLent(db)) {
+      // Nothing else is committed; and what is being committed may wait for the reader that asks.
+      end();
+    } else {
+      scheduler.add(
+        db.name,
+        () => this.#serve(db, operation),
+        (error) => {
+          end();
+          if (error !== undefined) follower.failed(db, error);
+        },
+      );
+    }
   }
 
   #deferredHalted(db: Database, operation: DeferredOperation): void {
@@ -120,7 +134,7 @@ export class MountEvents {
     const { ctx, follower, captures } = this.#parts;
     if (!captures()) {
       // We are about to stop: the next start compares every page.
-      if (operation.kind !== 'open') db.suspect = true;
+      db.suspect = true;
       return;
     }
     // What is half applied is no commit of its own.
@@ -214,9 +228,9 @@ export class MountEvents {
     if (!captures()) return;
     for (const db of registry) follower.eventsLost(db);
     // One that has begun may have passed what this is about.
-    scheduler.leaveOff(LOST_LANE);
+    scheduler.leaveOff(LOST_LANE, new LiteFsError('WRONG_STATE', 'it begins again'));
     ctx.log('warn', `what happens in the mount cannot be followed: ${why}; all is looked at again`);
-    scheduler.add(LOST_LANE, () => this.#findAll(), throwIt);
+    scheduler.add(LOST_LANE, () => this.#findAll(), throwBug);
   }
 
   /** Directories and databases that are not known yet; again until nothing is left that cannot be told. */
@@ -296,8 +310,8 @@ export class MountEvents {
   }
 }
 
-function throwIt(error: unknown): void {
-  if (error !== undefined) throw error;
+function throwIt(error: unknown): never {
+  throw error;
 }
 
 /** What of the -wal an operation ends; undefined for any other. */

@@ -4,7 +4,8 @@ import { decodeSums, encodeSums } from '../store/page-sums.ts';
 import type { PendingApply } from './apply/apply.ts';
 import { dropFiles } from './apply/new-database.ts';
 import { ResyncTask } from './apply/resync.ts';
-import { PageCutter } from './cut.ts';
+import { ownLane, untilTold } from './beside.ts';
+import { CUT_BUSY_MS_MAX, PageCutter } from './cut.ts';
 import type { Database } from './database.ts';
 import { keepWhole } from './divergence.ts';
 import type { Engine } from './engine.ts';
@@ -34,10 +35,10 @@ export type Handlers = {
 
 /** The lane of what concerns no single database. */
 const GENERAL_LANE = '';
-/** Waits for the lanes of all databases. */
-const FLUSH_LANE = '\0flush';
 /** How long a flush waits for a lock that keeps it from reading. */
 const FLUSH_PATIENCE_MS = 2000;
+/** How long verify waits for the end of a transaction that has a page. */
+const VERIFY_PATIENCE_MS = 1000;
 const BUSY_REST_MS = 1;
 
 /** Waits for applications, and must not hold up others. */
@@ -102,13 +103,13 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
       },
     },
     flush: {
-      lane: (args) => args.database ?? FLUSH_LANE,
+      lane: ownLane,
       *run({ database }) {
         if (!engine.captures) return null;
         if (database === undefined) {
           yield* flushAll(engine, FLUSH_PATIENCE_MS);
         } else {
-          yield* follower.flushPatiently(known(database), ctx.clockMs() + FLUSH_PATIENCE_MS);
+          yield* follower.flushPatiently(known(database), FLUSH_PATIENCE_MS);
         }
         return null;
       },
@@ -150,11 +151,23 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
       },
     },
     verifyPart: {
-      lane: named,
+      lane: ownLane,
       *run({ database, from }) {
         const db = known(database);
-        if (!engine.captures) throw new LiteFsError('WRONG_STATE', 'the node is stopping');
-        return yield* verifyPart(ctx, db, from, () => follower.flush(db));
+        const flush = () => follower.flush(db);
+        let busy: unknown;
+        const part = yield* untilTold(engine, database, VERIFY_PATIENCE_MS, function* () {
+          if (!engine.captures) throw new LiteFsError('WRONG_STATE', 'the node is stopping');
+          try {
+            return yield* verifyPart(ctx, db, from, flush);
+          } catch (error) {
+            if (!(error instanceof LiteFsError) || error.code !== 'DATABASE_BUSY') throw error;
+            busy = error;
+            return undefined;
+          }
+        });
+        if (!part) throw busy;
+        return part;
       },
     },
     readLog: {
@@ -183,11 +196,18 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
       },
     },
     cutInto: {
-      lane: cutLane,
+      lane: ownLane,
       *run({ cut, into }) {
         const { db, cutter } = handle(cuts, cut);
-        const pages = yield* cutter.next(Buffer.from(into), ctx.clockMs, () => flushed(db));
-        return pages ? { bytes: pages.length } : { end: db.position };
+        const out = Buffer.from(into);
+        const found = yield* untilTold(engine, db.name, CUT_BUSY_MS_MAX, function* () {
+          handle(cuts, cut);
+          const filled = yield* cutter.next(out, () => flushed(db));
+          if (filled === undefined) return undefined;
+          return filled === 'end' ? { end: db.position } : { bytes: filled };
+        });
+        if (!found) throw cutter.busy();
+        return found;
       },
     },
     cutClose: {
@@ -292,7 +312,7 @@ export function requestHandlers(engine: Engine, maintenance: Maintenance): Handl
       },
     },
     haltLend: {
-      lane: ({ database }) => `\0lend ${database}`,
+      lane: ownLane,
       *run({ database, waitMs }) {
         const db = known(database);
         if (!engine.captures) throw new LiteFsError('WRONG_STATE', 'the node is stopping');

@@ -6,8 +6,8 @@
  * order in which they came; lanes take turns. So a scan of ten gigabytes delays no commit of
  * another database by more than one step.
  *
- * A task that rests waits for somebody, who may wait for a task behind it: a writer holds its lock until the end of its
- * journal is captured. So a task may be added as one that goes ahead of those that rest.
+ * A task in the lane of a database waits for no application there: that may be held up until a task behind it has been run. Who
+ * has to wait does so in a lane of its own, and comes back to that of the database (beside.ts).
  */
 
 /** What a task yields: nothing, or how many ms to rest. */
@@ -32,20 +32,14 @@ function isTask<T>(value: Task<T> | T): value is Task<T> {
 interface Job {
   readonly start: () => Task;
   readonly done: TaskDone<unknown>;
-  readonly goesAhead: boolean;
   running: Task | undefined;
   /** Not to be stepped before this time, in ms of the clock. */
   restUntilMs: number;
 }
 
-interface Lane {
-  readonly jobs: Job[];
-  /** One of them that has begun though the first one, which rests, has not ended. */
-  guest: Job | undefined;
-}
-
 export class Scheduler {
-  readonly #lanes = new Map<string, Lane>();
+  readonly #lanes = new Map<string, Job[]>();
+  #current: string | undefined;
   readonly #now: () => number;
 
   /** `now`: a monotonic clock in ms. */
@@ -53,18 +47,17 @@ export class Scheduler {
     this.#now = now;
   }
 
-  /**
-   * Adds a task to a lane. `done` is called from within step(), never from here. `goesAhead`: when the first of the lane
-   * rests, this one may begin and end before that goes on.
-   */
-  add<T>(lane: string, start: () => Task<T>, done: TaskDone<T>, goesAhead = false): void {
-    let entry = this.#lanes.get(lane);
-    if (!entry) {
-      entry = { jobs: [], guest: undefined };
-      this.#lanes.set(lane, entry);
-    }
-    const rest = { running: undefined, restUntilMs: 0 };
-    entry.jobs.push({ start, done: done as TaskDone<unknown>, goesAhead, ...rest });
+  /** The lane whose step this is; undefined outside of step(). */
+  get current(): string | undefined {
+    return this.#current;
+  }
+
+  /** Adds a task to a lane. `done` is called from within step(), never from here. */
+  add<T>(lane: string, start: () => Task<T>, done: TaskDone<T>): void {
+    const job = { start, done: done as TaskDone<unknown>, running: undefined, restUntilMs: 0 };
+    const jobs = this.#lanes.get(lane);
+    if (jobs) jobs.push(job);
+    else this.#lanes.set(lane, [job]);
   }
 
   isBusy(lane: string): boolean {
@@ -75,34 +68,29 @@ export class Scheduler {
     return this.#lanes.size === 0;
   }
 
-  /**
-   * Leaves off what a lane has, as it stands: without its end, and without `done`. What goes ahead and has not begun stays,
-   * since somebody waits for its end.
-   */
-  leaveOff(lane: string): void {
-    const entry = this.#lanes.get(lane);
-    if (!entry) return;
-    entry.guest = undefined;
-    const left = entry.jobs.filter(({ goesAhead, running }) => goesAhead && !running);
-    entry.jobs.splice(0, entry.jobs.length, ...left);
-    if (left.length === 0) this.#lanes.delete(lane);
+  /** Leaves off what a lane has, as it stands: without its end. Each task is said to have failed with this error. */
+  leaveOff(lane: string, error: Error): void {
+    const jobs = this.#lanes.get(lane) ?? [];
+    this.#lanes.delete(lane);
+    for (const job of jobs.splice(0)) job.done(error, undefined);
   }
 
   /** Lets a lane that rests go on at once: what it waits for may have come. */
   wake(lane: string): void {
-    const entry = this.#lanes.get(lane);
-    if (entry) for (const job of entry.jobs) job.restUntilMs = 0;
+    const first = this.#lanes.get(lane)?.[0];
+    if (first) first.restUntilMs = 0;
   }
 
   /** Gives every lane that is not resting one step. Returns how many it gave. */
   step(): number {
     let steps = 0;
-    for (const [name, lane] of this.#lanes) {
-      const job = turnOf(lane, this.#now());
-      if (job.restUntilMs > this.#now()) continue;
+    for (const [name, jobs] of this.#lanes) {
+      if (jobs[0].restUntilMs > this.#now()) continue;
       steps++;
-      this.#stepJob(lane, job);
-      if (lane.jobs.length === 0) this.#lanes.delete(name);
+      this.#current = name;
+      this.#stepFirst(jobs);
+      this.#current = undefined;
+      if (jobs.length === 0 && this.#lanes.get(name) === jobs) this.#lanes.delete(name);
     }
     return steps;
   }
@@ -111,15 +99,15 @@ export class Scheduler {
   nextInMs(): number | undefined {
     let next: number | undefined;
     const now = this.#now();
-    for (const lane of this.#lanes.values()) {
-      const wait = Math.max(0, turnOf(lane, now).restUntilMs - now);
+    for (const [first] of this.#lanes.values()) {
+      const wait = Math.max(0, first.restUntilMs - now);
       if (next === undefined || wait < next) next = wait;
     }
     return next;
   }
 
-  #stepJob(lane: Lane, job: Job): void {
-    lane.guest = job === lane.jobs[0] ? undefined : job;
+  #stepFirst(jobs: Job[]): void {
+    const job = jobs[0];
     let error: unknown;
     let result: unknown;
     try {
@@ -133,16 +121,9 @@ export class Scheduler {
     } catch (thrown) {
       error = thrown ?? new Error('a task threw nothing');
     }
-    lane.guest = undefined;
-    lane.jobs.splice(lane.jobs.indexOf(job), 1);
+    // It may have been left off by itself.
+    if (jobs[0] !== job) return;
+    jobs.shift();
     job.done(error, result);
   }
-}
-
-/** Whose step is next in a lane that has jobs. A guest that has begun ends first: it may be in the middle of something. */
-function turnOf({ jobs, guest }: Lane, nowMs: number): Job {
-  if (guest) return guest;
-  const first = jobs[0];
-  if (first.restUntilMs <= nowMs) return first;
-  return jobs.find(({ goesAhead }, index) => goesAhead && index > 0) ?? first;
 }

@@ -18,8 +18,6 @@ export const BAD_PAGES_REPORTED_MAX = 20;
 /** A page is wrong when it looks the same and does not match this often in a row, with all captured in between. */
 const LOOKS = 3;
 const LOOK_REST_MS = 5;
-/** A page may belong to a transaction that is open: its end is waited for about a second. */
-const WAITS_MAX = 200;
 
 /** Captures what is committed now. */
 export type FlushStep = () => Task<CaptureOutcome>;
@@ -50,12 +48,20 @@ export function* verifyDatabase(
 }
 
 /**
- * strict-verify: after each transaction everything is read again.
+ * strict-verify: after each transaction everything is read again. What the next one holds already cannot be told now, and is read
+ * after that.
  * @throws LiteFsError CHECKSUM_MISMATCH
  */
 export function* verifyStrictly(ctx: EngineContext, db: Database, flush?: FlushStep): Task<void> {
   if (!ctx.strictVerify) return;
-  const { ok, reason, position } = yield* verifyDatabase(ctx, db, flush);
+  let result: VerifyResult;
+  try {
+    result = yield* verifyDatabase(ctx, db, flush);
+  } catch (error) {
+    if (error instanceof LiteFsError && error.code === 'DATABASE_BUSY') return;
+    throw error;
+  }
+  const { ok, reason, position } = result;
   if (ok) return;
   throw new LiteFsError('CHECKSUM_MISMATCH', `${db.name} after ${position.txid}: ${reason}`, {
     hint: 'Is the disk failing, or was the data directory written to from outside of the mount?',
@@ -102,20 +108,13 @@ function* isWrongPage(
   page: Buffer,
   flush: FlushStep,
 ): Task<boolean> {
-  for (let waits = 0; ; waits++) {
-    const found = yield* lookAgain(ctx, db, pgno, page, flush);
-    if (found !== 'cannot tell') return found === 'wrong';
-    if (waits >= WAITS_MAX) {
-      throw new LiteFsError(
-        'DATABASE_BUSY',
-        `page ${pgno} of ${db.name} is held by an open transaction, or cannot be captured`,
-        {
-          hint: 'Try again when that has ended; `litefs-lite status` says what captures wait for.',
-        },
-      );
-    }
-    yield* rest(ctx, LOOK_REST_MS);
-  }
+  const found = yield* lookAgain(ctx, db, pgno, page, flush);
+  if (found !== 'cannot tell') return found === 'wrong';
+  throw new LiteFsError(
+    'DATABASE_BUSY',
+    `page ${pgno} of ${db.name} is held by an open transaction, or cannot be captured`,
+    { hint: 'Try again when that has ended; `litefs-lite status` says what captures wait for.' },
+  );
 }
 
 /**

@@ -2,7 +2,7 @@
  * When a replica's -wal is copied into the database file: when it has grown, and once nothing has come for a second, so that
  * the file alone is current. As far as readers allow, for which nothing waits; it is tried again.
  */
-import { errorText, isOutsideFault } from '../../errors.ts';
+import { errorText, isOutsideFault, throwBug } from '../../errors.ts';
 import { WAL_FRAME_HEADER_BYTES } from '../../sqlite/wal.ts';
 import type { EngineContext } from '../context.ts';
 import type { Database } from '../database.ts';
@@ -88,7 +88,7 @@ export class IdleCheckpoints {
       db.name,
       () => this.#checkpoint(db),
       (error, isComplete) => {
-        if (error !== undefined) throw error;
+        throwBug(error);
         if (isComplete && this.#dueMs.get(db) === before) this.#dueMs.delete(db);
       },
     );

@@ -27,6 +27,7 @@ import {
 } from '../../sqlite/locks.ts';
 import { WalAppender } from '../apply/appender.ts';
 import { appendEntry, check } from '../apply/apply.ts';
+import { untilTold } from '../beside.ts';
 import type { CaptureOutcome } from '../capture.ts';
 import { withJournal } from '../capture-journal.ts';
 import { followAppended } from '../capture-wal.ts';
@@ -36,7 +37,7 @@ import type { Database } from '../database.ts';
 import { OpenWouldBlock } from '../files.ts';
 import { insist } from '../insist.ts';
 import type { LtxInput } from '../ltx-input.ts';
-import { rest, whenLookedUp } from '../rest.ts';
+import { whenLookedUp } from '../rest.ts';
 import { asTask, type Scheduler, type Task } from '../scheduler.ts';
 import { verifyStrictly } from '../verify.ts';
 import { commitWithJournal, emptyJournal } from './rollback-commit.ts';
@@ -61,7 +62,6 @@ interface Loan {
   readonly inode: bigint;
 }
 
-const REST_MS = 5;
 const MAKE_AGAIN_MS = 100;
 const WRITE_BYTE = WAL_LOCK_BASE + WAL_WRITE_SLOT;
 
@@ -73,13 +73,16 @@ export class HaltLender {
     this.#parts = parts;
   }
 
+  isLent(db: Database): boolean {
+    return this.#loans.has(db);
+  }
+
   /**
    * Takes the lock. Throws DATABASE_BUSY when a writer does not end within `waitMs`; DATABASE_NOT_FOUND; then nothing is held.
-   * Tried again and again in the lane of the database, which the writer that is waited for needs in between.
+   * From beside the lane of the database, which the writer that is waited for needs.
    */
   *lend(db: Database, waitMs: number): Task<void> {
-    const { ctx, scheduler } = this.#parts;
-    const untilMs = ctx.clockMs() + waitMs;
+    const { ctx } = this.#parts;
     let askedMs = Number.NEGATIVE_INFINITY;
     const makeWal = () => {
       // Again after a while: an application that was closing has removed what was made beneath it.
@@ -87,22 +90,14 @@ export class HaltLender {
       askedMs = ctx.clockMs();
       this.#parts.makeWal(db);
     };
-    for (;;) {
-      const attempt: { over: boolean; error?: unknown; locked?: boolean } = { over: false };
-      scheduler.add(
-        db.name,
-        () => this.#tryLend(db, makeWal),
-        (error, locked) => Object.assign(attempt, { over: true, error, locked }),
-      );
-      while (!attempt.over) yield 1;
-      if (attempt.error !== undefined) throw attempt.error;
-      if (attempt.locked) return;
-      if (ctx.clockMs() > untilMs) {
-        const text = `${db.name}: an application on the primary keeps it locked`;
-        throw new LiteFsError('DATABASE_BUSY', text);
-      }
-      yield* rest(ctx, REST_MS);
-    }
+    const isLocked = yield* untilTold(this.#parts, db.name, waitMs, () =>
+      this.#tryLend(db, makeWal),
+    );
+    if (isLocked) return;
+    throw new LiteFsError(
+      'DATABASE_BUSY',
+      `${db.name}: an application on the primary keeps it locked`,
+    );
   }
 
   /** Commits a transaction of the node that the lock is kept for. Throws WRONG_STATE, CHECKSUM_MISMATCH, LTX_CORRUPT, DISK. */
@@ -155,7 +150,8 @@ export class HaltLender {
     }
   }
 
-  *#tryLend(db: Database, makeWal: () => void): Task<boolean> {
+  /** undefined when it cannot be had now. */
+  *#tryLend(db: Database, makeWal: () => void): Task<true | undefined> {
     const { ctx } = this.#parts;
     if (this.#loans.has(db)) throw new LiteFsError('WRONG_STATE', `${db.name} is lent already`);
     if (db.pageCount === 0 && db.files.size('db') === 0) {
@@ -167,10 +163,10 @@ export class HaltLender {
       const isWal = inWalMode(db);
       if (isWal && !(db.files.exists('wal') && db.files.exists('shm'))) {
         makeWal();
-        return false;
+        return undefined;
       }
       locked = isWal ? lockWal(db) : lockRollback(db);
-      if (!locked) return false;
+      if (!locked) return undefined;
       // What was committed since we looked is captured now; nothing more can come.
       const outcome = yield* this.#parts.flush(db);
       const inode = db.files.tree.stat(db.name)?.ino;
@@ -187,10 +183,10 @@ export class HaltLender {
         return true;
       }
       unlock(db, locked.guard);
-      return false;
+      return undefined;
     } catch (error) {
       if (locked) unlock(db, locked.guard);
-      if (error instanceof OpenWouldBlock) return false;
+      if (error instanceof OpenWouldBlock) return undefined;
       throw error;
     }
   }

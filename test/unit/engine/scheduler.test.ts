@@ -9,7 +9,7 @@ function stand() {
   const clock = { nowMs: 0 };
   const diary: string[] = [];
   const scheduler = new Scheduler(() => clock.nowMs);
-  const add = (lane: string, name: string, pauses: readonly Pause[], goesAhead = false) =>
+  const add = (lane: string, name: string, pauses: readonly Pause[]) =>
     scheduler.add(
       lane,
       function* () {
@@ -20,7 +20,6 @@ function stand() {
         diary.push(`${name}.`);
       },
       () => {},
-      goesAhead,
     );
   return { clock, diary, scheduler, add };
 }
@@ -32,23 +31,6 @@ test('tasks of one lane run one after the other, lanes take turns', () => {
   add('y', 'c', [undefined]);
   while (!scheduler.isIdle) scheduler.step();
   assert.deepEqual(diary, ['a0', 'c0', 'a1', 'c.', 'a.', 'b0', 'b.']);
-});
-
-test('a task that goes ahead begins and ends while the first of its lane rests, and only then', () => {
-  const { clock, diary, scheduler, add } = stand();
-  add('x', 'a', [undefined, 50, undefined]);
-  add('x', 'b', [undefined]);
-  add('x', 'c', [undefined, 10], true);
-  scheduler.step();
-  assert.deepEqual(diary, ['a0'], 'in its order while the first does not rest');
-  for (let i = 0; i < 3; i++) scheduler.step();
-  assert.deepEqual(diary, ['a0', 'a1', 'c0', 'c1']);
-  assert.equal(scheduler.nextInMs(), 10);
-  clock.nowMs = 60;
-  scheduler.step();
-  assert.deepEqual(diary, ['a0', 'a1', 'c0', 'c1', 'c.'], 'it ends first');
-  while (!scheduler.isIdle) scheduler.step();
-  assert.deepEqual(diary.slice(5), ['a2', 'a.', 'b0', 'b.']);
 });
 
 test('any lanes of any tasks: each lane in its order, and no lane waits more than one step', () => {
@@ -189,16 +171,35 @@ test('a task may be a value, a task, or a list that is no task', () => {
   assert.equal(run(asTask(() => undefined)), undefined);
 });
 
-test('a lane that is left off has only what goes ahead and has not begun', () => {
+test('a lane that is left off has failed, as far as those know that wait for it', () => {
   const { diary, scheduler, add } = stand();
+  const outcomes: unknown[] = [];
   add('x', 'a', [undefined, undefined]);
-  add('x', 'b', []);
-  add('x', 'c', [], true);
+  scheduler.add(
+    'x',
+    () => asTask(() => 42),
+    (error, result) => outcomes.push([error, result]),
+  );
   add('y', 'd', [undefined]);
   scheduler.step();
-  scheduler.leaveOff('x');
-  scheduler.leaveOff('y');
-  scheduler.leaveOff('z');
+  const error = new Error('the end');
+  for (const lane of ['x', 'y', 'z']) scheduler.leaveOff(lane, error);
+  assert(scheduler.isIdle);
+  assert.deepEqual(diary, ['a0', 'd0']);
+  assert.deepEqual(outcomes, [[error, undefined]]);
+});
+
+test('a task may leave off its own lane, and add to it', () => {
+  const { diary, scheduler, add } = stand();
+  scheduler.add(
+    'x',
+    () =>
+      asTask(() => {
+        scheduler.leaveOff('x', new Error('begun again'));
+        add('x', 'b', []);
+      }),
+    () => {},
+  );
   while (!scheduler.isIdle) scheduler.step();
-  assert.deepEqual(diary, ['a0', 'd0', 'c.']);
+  assert.deepEqual(diary, ['b.']);
 });
