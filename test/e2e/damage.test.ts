@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import Sqlite from 'better-sqlite3';
 import { inSync, startCluster, type TestNode, until } from '../harness/cluster.ts';
 import { databaseImage } from '../harness/image.ts';
+import { untilCopied } from '../harness/replicated.ts';
 
 const PAGE_BYTES = 4096;
 const ROWS = 400;
@@ -43,15 +44,6 @@ function damageFile(file: string, pgno: number): void {
   fs.closeSync(fd);
 }
 
-/** The replica has copied its -wal: what is in the file is what readers see. */
-async function untilCopied(primary: TestNode, replica: TestNode): Promise<void> {
-  await inSync(primary, replica, 'app.db');
-  const image = databaseImage(primary.backing('app.db'));
-  await until('the file of the replica has all pages', () =>
-    fs.readFileSync(replica.backing('app.db')).equals(image),
-  );
-}
-
 function assertSame(primary: TestNode, replica: TestNode, name: string): void {
   assert.ok(databaseImage(replica.backing(name)).equals(databaseImage(primary.backing(name))));
 }
@@ -60,7 +52,7 @@ test('verify finds a damaged page of a replica, which is then fetched', async (t
   const { cluster, primary, replica } = await startCluster('auto');
   t.after(() => cluster.close());
   fill(primary.file('app.db')).close();
-  await untilCopied(primary, replica);
+  await untilCopied({ primary, replica }, 'app.db');
   assert.equal((await verify(replica, 'app.db')).ok, true);
 
   damage(replica, 'app.db', 20);
@@ -79,7 +71,7 @@ test('strict-verify finds it with the next transaction', async (t) => {
   t.after(() => cluster.close());
   const db = fill(primary.file('app.db'));
   t.after(() => db.close());
-  await untilCopied(primary, replica);
+  await untilCopied({ primary, replica }, 'app.db');
 
   damage(replica, 'app.db', 30);
   db.exec('UPDATE t SET x = 1 WHERE rowid = 1');
@@ -95,7 +87,7 @@ test('the background finds a page of a replica, which is then fetched, and one o
   });
   t.after(() => cluster.close());
   fill(primary.file('app.db')).close();
-  await untilCopied(primary, replica);
+  await untilCopied({ primary, replica }, 'app.db');
 
   damage(replica, 'app.db', 20);
   await replica.logged(/app\.db has 1 damaged pages/);

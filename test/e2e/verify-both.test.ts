@@ -15,6 +15,7 @@ import { runCli } from '../harness/cli.ts';
 import { Cluster, inSync, type TestNode, until } from '../harness/cluster.ts';
 import { type FrameRelay, frameRelay } from '../harness/frame-relay.ts';
 import { whileEngineStands } from '../harness/paused-thread.ts';
+import { untilCopied } from '../harness/replicated.ts';
 
 const WRITER = path.resolve(import.meta.dirname, '../harness/writer.ts');
 const EXIT_DATA = 65;
@@ -106,6 +107,7 @@ it('finds a page that is damaged on the primary', async () => {
 
 it('finds a page that is damaged on the replica', async () => {
   replica = await follow();
+  await untilCopied({ primary, replica }, 'app.db');
   damage(replica, 20);
   const { ok, badPages, sameAsPrimary, primary: there } = await verify(replica);
   assert.deepEqual([ok, badPages, there?.ok, sameAsPrimary], [false, [20], true, false]);

@@ -1,8 +1,16 @@
 /** A primary and its replica for a whole suite of tests, and what must be true of both at the end of each. */
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import { after, before, describe, type TestContext } from 'node:test';
 import Sqlite from 'better-sqlite3';
-import { type Cluster, inSync, type Passthrough, startCluster, type TestNode } from './cluster.ts';
+import {
+  type Cluster,
+  inSync,
+  type Passthrough,
+  startCluster,
+  type TestNode,
+  until,
+} from './cluster.ts';
 import { databaseImage } from './image.ts';
 
 /** Filled in before the first test of the suite runs. */
@@ -36,6 +44,15 @@ export function open(t: TestContext, file: string, options?: Sqlite.Options): Sq
   const db = new Sqlite(file, options);
   t.after(() => db.close());
   return db;
+}
+
+/** Until the file of the replica has all that its -wal has: readers go to the file then. */
+export async function untilCopied({ primary, replica }: Pair, name: string): Promise<void> {
+  await inSync(primary, replica, name);
+  const image = databaseImage(primary.backing(name));
+  await until(`the file of ${name} has all pages`, () =>
+    fs.readFileSync(replica.backing(name)).equals(image),
+  );
 }
 
 /** Waits for the replica, and holds both databases side by side: every byte, and SQLite's own opinion. */
