@@ -3,8 +3,7 @@
  * between them are not. So what an application is held up for gets its turn.
  */
 
-import type { EngineContext } from './context.ts';
-import { rest } from './rest.ts';
+import { type Leaving, rest } from './rest.ts';
 import type { Scheduler, Task } from './scheduler.ts';
 
 const REST_MS = 1;
@@ -12,7 +11,10 @@ const REST_MS = 1;
 const LOOK_MS = 1000;
 
 export interface Beside {
-  readonly ctx: EngineContext;
+  readonly ctx: Leaving & {
+    /** Monotonic ms. */
+    clockMs(): number;
+  };
   readonly scheduler: Scheduler;
 }
 

@@ -6,12 +6,12 @@
  * names the pages that were there before and may have changed; pages past the original size are
  * new. What did not change is dropped: a ROLLBACK ends a journal too.
  */
-import fs from 'node:fs';
 import { pageChecksum } from '../kernels/checksum.ts';
 import { DB_HEADER_BYTES, databasePageCount, parseDbHeader } from '../sqlite/db-header.ts';
-import { type JournalFile, parseJournal } from '../sqlite/journal.ts';
+import { parseJournal } from '../sqlite/journal.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
+import { withJournal } from './journals.ts';
 import type { Task } from './scheduler.ts';
 import { writeTransaction } from './transaction-writer.ts';
 
@@ -73,26 +73,4 @@ function* candidatePages(
 ): Generator<number> {
   for (const pgno of journaled) if (pgno <= newCount && pgno <= oldCount) yield pgno;
   for (let pgno = oldCount + 1; pgno <= newCount; pgno++) yield pgno;
-}
-
-/** Calls back with the journal of a database; undefined when there is none. Throws NOT_A_FILE. */
-export function withJournal<T>(db: Database, use: (file: JournalFile) => T): T | undefined {
-  const fd = db.files.openJournal();
-  if (fd === undefined) return undefined;
-  try {
-    return use({
-      size: fs.fstatSync(fd).size,
-      read(offset, length) {
-        const bytes = Buffer.allocUnsafe(length);
-        return bytes.subarray(0, fs.readSync(fd, bytes, 0, length, offset));
-      },
-    });
-  } finally {
-    fs.closeSync(fd);
-  }
-}
-
-/** The same; what is no file is no journal. */
-export function withTrueJournal<T>(db: Database, use: (file: JournalFile) => T): T | undefined {
-  return db.files.tree.hasFile(db.files.nameOf('journal')) ? withJournal(db, use) : undefined;
 }

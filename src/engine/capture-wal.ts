@@ -13,7 +13,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { WAL_HEADER_BYTES } from '../sqlite/wal.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
-import { isHeldExclusively, maySeeMore } from './lock-looks.ts';
+import { isHeldExclusively, MAY_SEE_MORE, maySeeMore } from './lock-looks.ts';
 import type { Task } from './scheduler.ts';
 import {
   captured,
@@ -21,7 +21,6 @@ import {
   captureScanned,
   lost,
   setFollowed,
-  UNSURE,
   type WalCaptureResult,
 } from './wal-entries.ts';
 import {
@@ -266,7 +265,9 @@ function* captureChain(ctx: EngineContext, db: Database): Task<WalCaptureResult>
     const isSame =
       cursor.checksum1 === followed.checksum1 && cursor.checksum2 === followed.checksum2;
     if (!isSame) return lost('the end of the -wal was written over');
-    return (yield* maySeeMore(db, header, cursor.frame)) ? UNSURE : captured(0);
+    return (yield* maySeeMore(db, header, cursor.frame))
+      ? { kind: 'unsure', reason: MAY_SEE_MORE }
+      : captured(0);
   }
   for (const [pgno, at] of chain.frames) if (at <= followed.frame) chain.frames.delete(pgno);
   const scanned: ScannedFrames = {

@@ -2,23 +2,15 @@
  * Capture on a primary: brings the log of a database up to what is committed, by whatever means its
  * present state allows. The one entrance to capture-wal.ts, capture-journal.ts and diff.ts.
  */
-import fs from 'node:fs';
-import { DB_HEADER_BYTES, parseDbHeader } from '../sqlite/db-header.ts';
 import { captureJournal } from './capture-journal.ts';
 import { captureHeld, captureWal, endHeld, type HeldOperation } from './capture-wal.ts';
 import type { ReadAccess } from './consistent-read.ts';
-import type { EngineContext } from './context.ts';
+import type { CaptureOutcome, EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import { captureDifference } from './diff.ts';
 import { isBeingWritten, isHeldExclusively } from './lock-looks.ts';
 import type { Task } from './scheduler.ts';
 import { lost, type WalCaptureResult } from './wal-entries.ts';
-
-/**
- * done: everything committed is captured; writing: somebody is at it; busy: locks keep us from reading it;
- * damaged: the file is no database any more, or not yet a whole one.
- */
-export type CaptureOutcome = 'done' | 'writing' | 'busy' | 'damaged';
 
 /** `held`: an operation that is held back until everything is captured that it would end. */
 export function capture(
@@ -102,34 +94,6 @@ function* captureJournaled(ctx: EngineContext, db: Database): Task<CaptureOutcom
   const result = db.suspect ? 'compare' : yield* captureJournal(ctx, db);
   if (result !== 'compare') return 'done';
   return yield* compare(ctx, db, 'file', 'its journal does not tell what changed');
-}
-
-/**
- * The database file was written. What is there that may tell of it: a journal that is open, or a -wal. A checkpoint comes
- * while there is a -wal, whose end is held back until that is seen.
- */
-export function explanationOfWrites(db: Database): 'journal' | 'wal' | undefined {
-  if (db.files.size('wal') > 0) return 'wal';
-  return hasJournal(db) ? 'journal' : undefined;
-}
-
-/** Whether the database file says so: a -wal need not be there. */
-export function isInWalMode(db: Database): boolean {
-  const head = Buffer.alloc(DB_HEADER_BYTES);
-  db.files.read('db', head, 0);
-  return parseDbHeader(head)?.writeVersion === 2;
-}
-
-/** Whether a transaction with a rollback journal is open: the file exists and does not begin with a zero. */
-function hasJournal(db: Database): boolean {
-  const fd = db.files.openJournal();
-  if (fd === undefined) return false;
-  try {
-    const first = Buffer.alloc(1);
-    return fs.readSync(fd, first, 0, 1, 0) === 1 && first[0] !== 0;
-  } finally {
-    fs.closeSync(fd);
-  }
 }
 
 function* compare(

@@ -18,14 +18,13 @@ import {
 import { PENDING_BYTE, RESERVED_BYTE } from '../sqlite/locks.ts';
 import { frameOffset, WAL_FRAME_HEADER_BYTES } from '../sqlite/wal.ts';
 import { beginRead, endRead, type WalRead } from '../sqlite/wal-locks.ts';
-import { withJournal } from './capture-journal.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
 import { OpenWouldBlock } from './files.ts';
-import { isHeldExclusively, maySeeMore } from './lock-looks.ts';
+import { withJournal } from './journals.ts';
+import { isHeldExclusively, MAY_SEE_MORE, maySeeMore } from './lock-looks.ts';
 import type { Task } from './scheduler.ts';
 import { shmAccess } from './shm-access.ts';
-import { UNSURE } from './wal-entries.ts';
 import { atStart, NOT_FOLLOWED, sameSalts, settledAt, type WalFollowed } from './wal-follow.ts';
 import { readWalIndex } from './wal-index-file.ts';
 import { readFrameHeader, readWalFileHeader, scanChain, scanFrames } from './wal-scan.ts';
@@ -187,7 +186,7 @@ function* beginChained(ctx: EngineContext, db: Database): Task<ConsistentRead | 
   ctx.drainEvents();
   const { count } = db.writes;
   const { cursor, commit, frames } = yield* scanChain(db, start);
-  if (yield* maySeeMore(db, file, cursor.frame)) return wait(UNSURE.reason);
+  if (yield* maySeeMore(db, file, cursor.frame)) return wait(MAY_SEE_MORE);
   const frameHeader = readFrameHeader(db, cursor.frame, pageSize);
   const { frame } = cursor;
   return openView(db, {

@@ -4,6 +4,15 @@ import type { StoredEntry } from '../store/log-files.ts';
 import type { TreeDoor } from '../store/tree-door.ts';
 import type { Database, DatabaseStatus } from './database.ts';
 
+/** What a node serves as. */
+export type Role = 'primary' | 'replica';
+
+/**
+ * done: everything committed is captured; writing: somebody is at it; busy: locks keep us from reading it;
+ * damaged: the file is no database any more, or not yet a whole one.
+ */
+export type CaptureOutcome = 'done' | 'writing' | 'busy' | 'damaged';
+
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
 export interface EngineContext {

@@ -12,7 +12,6 @@ import { PageSums } from '../store/page-sums.ts';
 import { WalOwner } from './apply/wal-owner.ts';
 import { FileWrites } from './file-writes.ts';
 import { DatabaseFiles, type Roots } from './files.ts';
-import type { Halt } from './halt/halt.ts';
 import { Tally } from './tally.ts';
 import { NOT_FOLLOWED, type WalFollowed } from './wal-follow.ts';
 import { WalGuard } from './wal-guard.ts';
@@ -34,6 +33,15 @@ export interface WalFollow {
   readonly guard: WalGuard;
   /** The newest captured (on a replica: applied) frame of each page in this generation. */
   readonly frames: Map<number, number>;
+}
+
+/** That a replica may write a database, since the primary holds its write lock for it (halt/borrower.ts). */
+export interface HaltState {
+  /**
+   * Page 1 as it is at our position, where the -wal has another change counter: writers of a -wal do not count it up, but
+   * connections to a primary in a rollback-journal mode go by it. Goes into the -wal when the lock ends.
+   */
+  readonly page1: Buffer | undefined;
 }
 
 /** Is told of the pages that a new entry changes (a running cut of pages, see cut.ts). */
@@ -59,7 +67,7 @@ export class Database {
   /** On a primary: why its files are in quarantine/. Replicas keep what they have until another file takes the name. */
   aside: string | undefined;
   /** On a replica: it may be written here, each transaction by leave of the primary. */
-  halt: Halt | undefined;
+  halt: HaltState | undefined;
   position: Position = ZERO_POSITION;
   /** What readers see, while transactions that the position has are not shown yet. */
   shown: Position | undefined;

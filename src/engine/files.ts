@@ -52,6 +52,11 @@ export interface Roots {
   readonly names?: () => number;
 }
 
+/** A database, as far as its files are concerned. */
+export interface HasFiles {
+  readonly files: DatabaseFiles;
+}
+
 /** A file of the mount could not be opened without waiting: try again in a moment. */
 export class OpenWouldBlock extends Error {
   constructor(name: string) {

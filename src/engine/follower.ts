@@ -5,12 +5,13 @@
  */
 import { errorText, isOutsideFault, throwBug } from '../errors.ts';
 import { untilTold } from './beside.ts';
-import { type CaptureOutcome, capture, explanationOfWrites, isInWalMode } from './capture.ts';
+import { capture } from './capture.ts';
 import type { HeldOperation } from './capture-wal.ts';
-import type { EngineContext } from './context.ts';
+import type { CaptureOutcome, EngineContext } from './context.ts';
 import type { Database, DatabaseStatus } from './database.ts';
 import { FileWrites } from './file-writes.ts';
 import { OpenWouldBlock } from './files.ts';
+import { explanationOfWrites, isInWalMode } from './journals.ts';
 import { LOOK_UP_MS } from './rest.ts';
 import type { Scheduler, Task } from './scheduler.ts';
 import { tellSize } from './tell-size.ts';

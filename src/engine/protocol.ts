@@ -9,10 +9,10 @@ import type { ErrorCode } from '../errors.ts';
 import type { DeferredOperation, TreeEvent } from '../fuse/policy.ts';
 import type { Position } from '../ltx/position.ts';
 import type { LogEntry } from '../store/log-entry.ts';
-import type { LogLevel } from './context.ts';
+import type { LogLevel, Role } from './context.ts';
 import type { DatabaseStatus } from './database.ts';
-
-export type Role = 'primary' | 'replica';
+import type { VerifyResult } from './verify.ts';
+import type { VerifyPart } from './verify-part.ts';
 
 export interface EngineOptions {
   readonly dataDir: string;
@@ -69,29 +69,6 @@ export interface DatabaseTally {
 export interface LatencyCounts {
   readonly counts: readonly number[];
   readonly sumS: number;
-}
-
-export interface VerifyResult {
-  readonly name: string;
-  readonly position: Position;
-  readonly pagesChecked: number;
-  /** Pages whose content is not what the checksums say; the first few. */
-  readonly badPages: readonly number[];
-  readonly ok: boolean;
-  readonly reason?: string;
-}
-
-/** Some of the pages of a primary. */
-export interface VerifyPart {
-  /** Where the database stood when they had been read. */
-  readonly position: Position;
-  readonly pageSize: number;
-  readonly pagesChecked: number;
-  readonly badCount: number;
-  /** The first few of those. */
-  readonly badPages: readonly number[];
-  /** Where the next part begins; undefined: that was the last page. */
-  readonly next: number | undefined;
 }
 
 /** Who needs what is in the logs: connected replicas, and the archives of this node. */

@@ -4,18 +4,21 @@ import { decodeSums, encodeSums } from '../store/page-sums.ts';
 import type { PendingApply } from './apply/apply.ts';
 import { dropFiles } from './apply/new-database.ts';
 import { ResyncTask } from './apply/resync.ts';
-import { ownLane, untilTold } from './beside.ts';
+import { type Beside, ownLane, untilTold } from './beside.ts';
+import type { EngineContext } from './context.ts';
 import { CUT_BUSY_MS_MAX, PageCutter } from './cut.ts';
-import type { Database } from './database.ts';
+import type { Database, DatabaseStatus } from './database.ts';
 import { keepWhole } from './divergence.ts';
-import type { Engine } from './engine.ts';
 import { flushAll } from './every-lane.ts';
-import { untilReadOnly } from './halt/borrower.ts';
+import type { Follower } from './follower.ts';
+import { type HaltBorrower, untilReadOnly } from './halt/borrower.ts';
+import type { HaltLender } from './halt/lender.ts';
 import { RewriteTask } from './halt/rewrite.ts';
 import { databaseInfo } from './info.ts';
 import { sayDiskFault } from './insist.ts';
 import type { Maintenance } from './maintenance.ts';
 import type { EngineCalls } from './protocol.ts';
+import type { Registry } from './registry.ts';
 import { forgetState } from './saved-state.ts';
 import { asTask, type Task } from './scheduler.ts';
 import { verifyDatabase } from './verify.ts';
@@ -60,7 +63,25 @@ interface Rewrite {
   readonly task: RewriteTask;
 }
 
-export function requestHandlers(engine: Engine, maintenance: Maintenance): Handlers {
+/** What the requests are made of. */
+export interface EngineWork extends Beside {
+  readonly ctx: EngineContext;
+  readonly registry: Registry;
+  readonly follower: Follower;
+  readonly halts: HaltBorrower;
+  readonly lender: HaltLender;
+  /** Whether changes are captured: on a primary, while attached. */
+  readonly captures: boolean;
+  attach(): Task<void>;
+  detach(): Task<void>;
+  stop(isUnused: boolean): void;
+  apply(database: string, queue: PendingApply[]): Task<void>;
+  takeQueuedApplies(database: string): PendingApply[];
+  dropped(db: Database): void;
+  setStatus(db: Database, status: DatabaseStatus): void;
+}
+
+export function requestHandlers(engine: EngineWork, maintenance: Maintenance): Handlers {
   const { ctx, registry, follower } = engine;
   const cuts = new Map<number, Cut>();
   const resyncs = new Map<number, Resync>();

@@ -4,14 +4,26 @@
  * first part began, and is wrong when the last one ends, is found all the same.
  */
 import { LiteFsError } from '../errors.ts';
-import { samePosition } from '../ltx/position.ts';
+import { type Position, samePosition } from '../ltx/position.ts';
 import type { EngineContext } from './context.ts';
 import type { Database } from './database.ts';
-import type { VerifyPart } from './protocol.ts';
 import type { Task } from './scheduler.ts';
 import { BAD_PAGES_REPORTED_MAX, checkPages, type FlushStep } from './verify.ts';
 
 const PART_PAGES = 1024;
+
+/** Some of the pages of a primary. */
+export interface VerifyPart {
+  /** Where the database stood when they had been read. */
+  readonly position: Position;
+  readonly pageSize: number;
+  readonly pagesChecked: number;
+  readonly badCount: number;
+  /** The first few of those. */
+  readonly badPages: readonly number[];
+  /** Where the next part begins; undefined: that was the last page. */
+  readonly next: number | undefined;
+}
 
 /** Throws DATABASE_NOT_FOUND, DATABASE_BUSY, and WRONG_STATE of a database in quarantine. */
 export function* verifyPart(

@@ -4,12 +4,12 @@
  */
 import { LiteFsError } from '../errors.ts';
 import { pageChecksum } from '../kernels/checksum.ts';
+import type { Position } from '../ltx/position.ts';
 import { lockPageNumber } from '../sqlite/db-header.ts';
-import { type CaptureOutcome, explanationOfWrites } from './capture.ts';
-import type { EngineContext } from './context.ts';
+import type { CaptureOutcome, EngineContext } from './context.ts';
 import { readCurrentPage } from './current-page.ts';
 import type { Database } from './database.ts';
-import type { VerifyResult } from './protocol.ts';
+import { explanationOfWrites } from './journals.ts';
 import { rest } from './rest.ts';
 import type { Task } from './scheduler.ts';
 
@@ -18,6 +18,17 @@ export const BAD_PAGES_REPORTED_MAX = 20;
 /** A page is wrong when it looks the same and does not match this often in a row, with all captured in between. */
 const LOOKS = 3;
 const LOOK_REST_MS = 5;
+
+/** What came of reading all pages. */
+export interface VerifyResult {
+  readonly name: string;
+  readonly position: Position;
+  readonly pagesChecked: number;
+  /** Pages whose content is not what the checksums say; the first few. */
+  readonly badPages: readonly number[];
+  readonly ok: boolean;
+  readonly reason?: string;
+}
 
 /** Captures what is committed now. */
 export type FlushStep = () => Task<CaptureOutcome>;

@@ -172,11 +172,3 @@ export function captured(commits: number): WalCaptureResult {
 export function lost(reason: string): WalCaptureResult & { kind: 'lost' } {
   return { kind: 'lost', reason };
 }
-
-/** A connection is alone, so that its index is nowhere but in its memory, and its -wal has commits that no checksum vouches for. */
-export const UNSURE: WalCaptureResult & { kind: 'unsure' } = {
-  kind: 'unsure',
-  reason:
-    'the last commits have no checksums, as SQLite before 3.51 writes them after a savepoint was rolled back, ' +
-    'and locking_mode=EXCLUSIVE hides which of them count: the next checkpoint tells',
-};

@@ -11,15 +11,27 @@
 import fs from 'node:fs';
 import { WAL_FRAME_HEADER_BYTES } from '../sqlite/wal.ts';
 import { beginRead, endRead, isMarked, type WalRead } from '../sqlite/wal-locks.ts';
-import type { EngineContext } from './context.ts';
-import type { Database } from './database.ts';
+import type { HasFiles } from './files.ts';
 import { shmAccess } from './shm-access.ts';
-import { sameSalts } from './wal-follow.ts';
+import { sameSalts, type WalFollowed } from './wal-follow.ts';
 import { readWalIndex, type WalIndexView } from './wal-index-file.ts';
 
 /** A -wal may grow to this, or to the size of its database, before it is let go. */
 const HELD_BYTES_MIN = 16 << 20;
 const ATTEMPTS = 20;
+
+/** What it has to know of a database. */
+export interface Guarded extends HasFiles {
+  readonly pageSize: number;
+  readonly pageCount: number;
+  readonly wal: { readonly followed: WalFollowed };
+  readonly writes: { readonly count: number };
+}
+
+interface Events {
+  /** Has all events told that have happened until now. */
+  drainEvents(): void;
+}
 
 interface Hold {
   readonly fd: number;
@@ -35,7 +47,7 @@ export class WalGuard {
    * Whether nothing uncaptured can lie between the captured end of the generation and the next one. A connection that went over
    * to locking_mode=EXCLUSIVE heeds no mark; but it must write to the database file before it starts over what it has committed.
    */
-  holdsEnd(ctx: EngineContext, db: Database): boolean {
+  holdsEnd(ctx: Events, db: Guarded): boolean {
     const hold = this.#hold;
     if (hold?.read.slot !== 0) return false;
     ctx.drainEvents();
@@ -43,7 +55,7 @@ export class WalGuard {
   }
 
   /** After a capture: holds what is behind it. Never waits, and keeps what it has when it cannot get the next. */
-  advance(ctx: EngineContext, db: Database): void {
+  advance(ctx: Events, db: Guarded): void {
     const { generation, frame } = db.wal.followed;
     const index = generation && readWalIndex(db.files);
     // A connection that recovers the index needs all slots, in old versions of SQLite for good.
@@ -65,7 +77,7 @@ export class WalGuard {
   }
 
   /** Lets go; also of what a connection that has died left behind. */
-  release(db: Database): void {
+  release(db: Guarded): void {
     const hold = this.#hold;
     if (!hold) return;
     this.#hold = undefined;
@@ -74,14 +86,14 @@ export class WalGuard {
   }
 
   /** Whether there is nothing better to hold. Another connection that recovers the index resets the marks. */
-  #isGood(db: Database, { fd, read }: Hold, index: WalIndexView, isInFile: boolean): boolean {
+  #isGood(db: Guarded, { fd, read }: Hold, index: WalIndexView, isInFile: boolean): boolean {
     if (!sameSalts(read.header, index)) return false;
     if (read.slot === 0) return isInFile;
     return !isInFile && read.mark === index.mxFrame && isMarked(shmAccess(db.files, fd), read);
   }
 
   /** `end`: the frame at which slot 0 may be taken. */
-  #take(db: Database, end: number | undefined): Hold | undefined {
+  #take(db: Guarded, end: number | undefined): Hold | undefined {
     const fd = db.files.openAgain('shm', 'r+');
     if (fd === undefined) return undefined;
     const shm = shmAccess(db.files, fd);
@@ -99,6 +111,6 @@ export class WalGuard {
   }
 }
 
-function isTooLong(db: Database, walBytes: number): boolean {
+function isTooLong(db: Guarded, walBytes: number): boolean {
   return walBytes > Math.max(HELD_BYTES_MIN, db.pageCount * db.pageSize);
 }

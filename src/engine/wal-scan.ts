@@ -10,7 +10,7 @@ import {
   WAL_HEADER_BYTES,
   type WalCursor,
 } from '../sqlite/wal.ts';
-import type { Database } from './database.ts';
+import type { HasFiles } from './files.ts';
 import type { Task } from './scheduler.ts';
 import type { WalFileHeader } from './wal-follow.ts';
 
@@ -22,14 +22,14 @@ const headerBytes = Buffer.alloc(WAL_HEADER_BYTES);
 const frameHeaderBytes = Buffer.alloc(WAL_FRAME_HEADER_BYTES);
 
 /** What the file begins with; undefined when that is no valid header. */
-export function readWalFileHeader(db: Database): WalFileHeader | undefined {
+export function readWalFileHeader(db: HasFiles): WalFileHeader | undefined {
   if (db.files.read('wal', headerBytes, 0) < WAL_HEADER_BYTES) return undefined;
   const parsed = parseWalHeader(headerBytes);
   return parsed && { ...parsed, bytes: headerBytes.toString('latin1') };
 }
 
 /** The 24 bytes before a frame's page, as a byte string; '' for frame 0, and fewer at the end of the file. */
-export function readFrameHeader(db: Database, frame: number, pageSize: number): string {
+export function readFrameHeader(db: HasFiles, frame: number, pageSize: number): string {
   if (frame === 0) return '';
   const read = db.files.read('wal', frameHeaderBytes, frameOffset(frame, pageSize));
   return frameHeaderBytes.toString('latin1', 0, read);
@@ -39,14 +39,14 @@ export function readFrameHeader(db: Database, frame: number, pageSize: number): 
  * Whether the frames of a generation are still there, whose header may be written over already: the next generation is
  * written from frame 1 on. Not when that is certain of neither: SQLite may leave it without salts.
  */
-export function keepsFramesOf(db: Database, { pageSize, salt1, salt2 }: WalFileHeader): boolean {
+export function keepsFramesOf(db: HasFiles, { pageSize, salt1, salt2 }: WalFileHeader): boolean {
   const read = db.files.read('wal', frameHeaderBytes, frameOffset(1, pageSize));
   if (read < WAL_FRAME_HEADER_BYTES) return true;
   return frameHeaderBytes.readUInt32BE(8) === salt1 && frameHeaderBytes.readUInt32BE(12) === salt2;
 }
 
 /** Whether a frame is there that may be of the generation: with its salts, or without any. */
-export function mayHaveFrame(db: Database, generation: WalFileHeader, frame: number): boolean {
+export function mayHaveFrame(db: HasFiles, generation: WalFileHeader, frame: number): boolean {
   const read = db.files.read('wal', frameHeaderBytes, frameOffset(frame, generation.pageSize));
   return read === WAL_FRAME_HEADER_BYTES && mayBeOf(generation, frameHeaderBytes, 0);
 }
@@ -81,7 +81,7 @@ export interface ScannedFrames {
  * caller says whether it had to get to `upTo`.
  */
 export function* scanFrames(
-  db: Database,
+  db: HasFiles,
   generation: WalFileHeader,
   after: number,
   upTo = Number.MAX_SAFE_INTEGER,
@@ -129,7 +129,7 @@ export interface Chain {
 }
 
 /** Follows the chain from a cursor on, as far as it is valid and ends in a commit. */
-export function* scanChain(db: Database, from: WalCursor): Task<Chain> {
+export function* scanChain(db: HasFiles, from: WalCursor): Task<Chain> {
   const frameBytes = from.pageSize + WAL_FRAME_HEADER_BYTES;
   const perChunk = Math.max(1, Math.floor(CHUNK_BYTES / frameBytes));
   const frames = new Map<number, number>();

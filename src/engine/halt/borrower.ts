@@ -44,7 +44,7 @@ const ANSWER_LOOK_MS = 1000;
 
 export class HaltBorrower {
   readonly #parts: HaltBorrowerParts;
-  #db: Database | undefined;
+  #current: { readonly db: Database; readonly halt: Halt } | undefined;
   #nextCommit = 1;
   #detached = false;
 
@@ -55,10 +55,10 @@ export class HaltBorrower {
   /** Throws WRONG_STATE, DATABASE_BUSY; then nothing has changed. */
   *begin(db: Database, position: Position): Task<void> {
     const { ctx, shared } = this.#parts;
-    if (this.#db) {
+    if (this.#current) {
       throw new LiteFsError(
         'WRONG_STATE',
-        `this node has the halt lock of ${this.#db.name}, or is giving it back`,
+        `this node has the halt lock of ${this.#current.db.name}, or is giving it back`,
       );
     }
     if (!samePosition(db.position, position)) {
@@ -76,7 +76,7 @@ export class HaltBorrower {
     };
     db.files.openAll();
     db.halt = halt;
-    this.#db = db;
+    this.#current = { db, halt };
     this.#noteWal(db);
     shared.setHalt('open', db.name);
     ctx.log('info', `${db.name} may be written here: the primary holds its lock for this node`, {
@@ -86,8 +86,9 @@ export class HaltBorrower {
 
   /** Serves a held operation of a database that has a halt. Does not throw for what is no bug. */
   *serve(db: Database, operation: DeferredOperation): Task<Omit<Resumption, 'token'>> {
-    const halt = db.halt as Halt;
     if (operation.kind === 'open') return DONE;
+    const halt = this.#haltOf(db);
+    if (!halt) return { errno: errno.EIO };
     try {
       yield* this.#serveWal(db, halt, operation);
       this.#noteWal(db);
@@ -102,7 +103,7 @@ export class HaltBorrower {
 
   /** What has become of a commit. */
   answer(db: Database, commit: number, error: string | undefined): void {
-    const { pending } = db.halt ?? {};
+    const { pending } = this.#haltOf(db) ?? {};
     if (pending?.commit !== commit) return;
     pending.answer = { error };
     this.#parts.scheduler.wake(laneOf(db));
@@ -110,7 +111,7 @@ export class HaltBorrower {
 
   /** Nothing more is committed. Goes on in the background until nobody is in a transaction. */
   end(db: Database, reason: string): void {
-    const { halt } = db;
+    const halt = this.#haltOf(db);
     if (!halt || halt.closing !== undefined) return;
     const { ctx, shared, scheduler } = this.#parts;
     halt.closing = reason;
@@ -123,12 +124,16 @@ export class HaltBorrower {
   /** The node stops: whoever waits is refused, and the next start compares every page. */
   detach(): void {
     this.#detached = true;
-    const db = this.#db;
-    if (!db?.halt) return;
+    if (!this.#current) return;
+    const { db, halt } = this.#current;
     db.suspect = true;
     this.end(db, 'the node stops');
-    if (db.halt.pending) db.halt.pending.answer ??= { error: 'the node stops' };
-    fs.closeSync(db.halt.guard);
+    if (halt.pending) halt.pending.answer ??= { error: 'the node stops' };
+    fs.closeSync(halt.guard);
+  }
+
+  #haltOf(db: Database): Halt | undefined {
+    return this.#current?.db === db ? this.#current.halt : undefined;
   }
 
   /** SHARED on the file, so that no app takes -wal and -shm away; and the wal-index is what it should be. */
@@ -238,7 +243,7 @@ export class HaltBorrower {
     if (db.status.state === 'degraded') ctx.setStatus(db, { state: 'ok' });
     fs.closeSync(halt.guard);
     shared.setHalt('none');
-    this.#db = undefined;
+    this.#current = undefined;
     db.halt = undefined;
     return true;
   }

@@ -1,18 +1,15 @@
 /** A database that this replica may write for a while, since the primary holds its write lock for it. */
+import type { HaltState } from '../database.ts';
 import type { Task } from '../scheduler.ts';
 import type { TransactionWriter } from '../transaction-writer.ts';
 
-export interface Halt {
+export interface Halt extends HaltState {
   /** A descriptor with a SHARED lock, so that no application takes the -wal away. */
   readonly guard: number;
   /** Why nothing more is committed; undefined as long as it is. */
   closing: string | undefined;
   /** The commit that the primary has been asked for. */
   pending: { readonly commit: number; answer: { readonly error?: string } | undefined } | undefined;
-  /**
-   * Page 1 as it is at our position, where the -wal has another change counter: writers of a -wal do not count it up, but
-   * connections to a primary in a rollback-journal mode go by it. Goes into the -wal when the lock ends.
-   */
   page1: Buffer | undefined;
   /** Asks the primary for a transaction, and makes it ours. Throws HaltRefused. */
   readonly end: (writer: TransactionWriter) => Task<void>;

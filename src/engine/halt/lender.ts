@@ -28,14 +28,13 @@ import {
 import { WalAppender } from '../apply/appender.ts';
 import { appendEntry, check } from '../apply/apply.ts';
 import { untilTold } from '../beside.ts';
-import type { CaptureOutcome } from '../capture.ts';
-import { withJournal } from '../capture-journal.ts';
 import { followAppended } from '../capture-wal.ts';
-import type { EngineContext } from '../context.ts';
+import type { CaptureOutcome, EngineContext } from '../context.ts';
 import { readCurrentPage } from '../current-page.ts';
 import type { Database } from '../database.ts';
 import { OpenWouldBlock } from '../files.ts';
 import { insist } from '../insist.ts';
+import { withJournal } from '../journals.ts';
 import type { LtxInput } from '../ltx-input.ts';
 import { whenLookedUp } from '../rest.ts';
 import { asTask, type Scheduler, type Task } from '../scheduler.ts';

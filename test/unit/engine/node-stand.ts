@@ -2,8 +2,8 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { applyQueue } from '../../../src/engine/apply/apply.ts';
-import { type CaptureOutcome, capture } from '../../../src/engine/capture.ts';
-import type { EngineContext } from '../../../src/engine/context.ts';
+import { capture } from '../../../src/engine/capture.ts';
+import type { CaptureOutcome, EngineContext } from '../../../src/engine/context.ts';
 import { type Database, openDatabase } from '../../../src/engine/database.ts';
 import type { Task } from '../../../src/engine/scheduler.ts';
 import type { Position } from '../../../src/ltx/position.ts';
