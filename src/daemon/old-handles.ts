@@ -5,7 +5,7 @@
  */
 import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { scanTree } from '../engine/tree-scan.ts';
+import { scanTree } from '../engine/files/tree-scan.ts';
 import { LiteFsError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { isOpenElsewhere } from '../os/locks.ts';

@@ -14,7 +14,7 @@ import type {
   ReplicationStore,
   Resync,
 } from '../replication/store.ts';
-import type { DatabaseStatus } from './database.ts';
+import type { DatabaseStatus } from './core/database.ts';
 import type {
   EngineCalls,
   EngineNews,

@@ -7,38 +7,37 @@ import { randomInt } from 'node:crypto';
 import fs from 'node:fs';
 import { errorText, isDiskFault, LiteFsError } from '../errors.ts';
 import type { Resumption } from '../fuse/policy.ts';
-import { type Position, ZERO_POSITION } from '../ltx/position.ts';
+import { ZERO_POSITION } from '../ltx/position.ts';
 import { resumeName } from '../mount/names.ts';
 import { SharedState } from '../mount/shared-state.ts';
 import { getxattrExists } from '../os/xattr.ts';
 import { decodeName, layoutOf } from '../store/layout.ts';
 import { type StoredEntry, syncDirectory } from '../store/log-files.ts';
 import { TreeDoor } from '../store/tree-door.ts';
-import { applyQueue, isKnown, type PendingApply } from './apply/apply.ts';
 import { IdleCheckpoints } from './apply/checkpoints.ts';
+import { Obstacles } from './apply/obstacles.ts';
 import { copyFrames, prepareFiles, settleFiles, takeOverFiles } from './apply/replica-files.ts';
-import { BackgroundVerify } from './background-verify.ts';
+import { BackgroundVerify } from './capture/background-verify.ts';
+import { Follower } from './capture/follower.ts';
 import { toWire } from './client.ts';
-import type { EngineContext } from './context.ts';
-import type { Database, DatabaseStatus } from './database.ts';
+import type { EngineContext } from './core/context.ts';
+import type { Database, DatabaseStatus } from './core/database.ts';
+import { Registry } from './core/registry.ts';
+import { emptySpool } from './core/transaction-writer.ts';
 import { endTasks, flushAll } from './every-lane.ts';
-import { Follower } from './follower.ts';
-import { HaltBorrower, untilReadOnly } from './halt/borrower.ts';
+import { scanTree } from './files/tree-scan.ts';
+import { TreeWatcher } from './files/watcher.ts';
+import { HaltBorrower } from './halt/borrower.ts';
 import { HaltLender } from './halt/lender.ts';
-import type { LtxInput } from './ltx-input.ts';
+import { Incoming } from './incoming.ts';
 import { Maintenance } from './maintenance.ts';
-import { type Look, lookAtAll, lookAtFiles, writeMarkers } from './markers.ts';
 import { MountEvents } from './mount-events.ts';
-import { Obstacles } from './obstacles.ts';
 import type { EngineNews, EngineOptions, EngineRequest, MountMessage } from './protocol.ts';
-import { endQuarantine, isKeptByReplicas, recoverOrQuarantine } from './quarantine.ts';
-import { Registry } from './registry.ts';
+import { type Look, lookAtAll, lookAtFiles, writeMarkers } from './recover/markers.ts';
+import { endQuarantine, isKeptByReplicas, recoverOrQuarantine } from './recover/quarantine.ts';
+import { leaveSuperJournal, removeSuperJournal } from './recover/super-journal.ts';
 import { type Handlers, requestHandlers } from './requests.ts';
-import { asTask, Scheduler, type Task } from './scheduler.ts';
-import { leaveSuperJournal, removeSuperJournal } from './super-journal.ts';
-import { emptySpool } from './transaction-writer.ts';
-import { scanTree } from './tree-scan.ts';
-import { TreeWatcher } from './watcher.ts';
+import { asTask, Scheduler, type Task } from './tasks/scheduler.ts';
 import { wireEntry } from './wire-entry.ts';
 
 /** How long what is under way at a stop may take to end by itself. */
@@ -73,8 +72,8 @@ export class Engine {
   readonly #maintenance: Maintenance;
   readonly #idle: IdleCheckpoints;
   readonly #handlers: Handlers;
+  readonly #incoming: Incoming;
   readonly #post: PostNews;
-  readonly #queuedApplies = new Map<string, PendingApply[]>();
   #watcher: TreeWatcher | undefined;
   /** On a primary: how databases looked before everything in them was captured. */
   #captured = new Map<Database, Look>();
@@ -157,6 +156,7 @@ export class Engine {
       captures: () => this.captures,
     });
     this.#handlers = requestHandlers(this, this.#maintenance);
+    this.#incoming = new Incoming(this);
   }
 
   get role(): 'primary' | 'replica' {
@@ -285,8 +285,12 @@ export class Engine {
 
   request(request: EngineRequest): void {
     const { id, call, args } = request;
-    if (call === 'apply' && this.scheduler.isBusy(args.database)) {
-      this.#queueApply(id, args.database, args.source);
+    const reply = (error: unknown, result: unknown) => {
+      if (error !== undefined) this.#post({ kind: 'reply', id, error: toWire(asDiskFault(error)) });
+      else this.#post({ kind: 'reply', id, result });
+    };
+    if (call === 'apply') {
+      this.#incoming.apply(args.database, args.source, reply);
       return;
     }
     const handler = this.#handlers[call];
@@ -294,28 +298,10 @@ export class Engine {
     try {
       lane = handler.lane(args as never);
     } catch (error) {
-      this.#post({ kind: 'reply', id, error: toWire(error) });
+      reply(error, undefined);
       return;
     }
-    this.scheduler.add(
-      lane,
-      () => asTask(() => handler.run(args as never)),
-      (error, result) => {
-        if (error !== undefined) this.#refuse(id, error);
-        else this.#post({ kind: 'reply', id, result });
-      },
-    );
-  }
-
-  #refuse(id: number, error: unknown): void {
-    this.#post({ kind: 'reply', id, error: toWire(asDiskFault(error)) });
-  }
-
-  /** Takes applies of a database out of the queue, to make them visible together with the one that runs. */
-  takeQueuedApplies(database: string): PendingApply[] {
-    const queued = this.#queuedApplies.get(database) ?? [];
-    this.#queuedApplies.delete(database);
-    return queued;
+    this.scheduler.add(lane, () => asTask(() => handler.run(args as never)), reply);
   }
 
   /** A replica has removed a database that its primary does not have. */
@@ -362,51 +348,6 @@ export class Engine {
     if (db.status.state !== status.state) db.statusSinceMs = this.ctx.wallClockMs();
     db.status = status;
     this.#post({ kind: 'status', database: db.name, status });
-  }
-
-  /** Behind an apply that is under way: the one that runs next takes all of these along. */
-  #queueApply(id: number, database: string, input: LtxInput): void {
-    const reply = (error: unknown, position: Position | undefined) => {
-      if (error === undefined) this.#post({ kind: 'reply', id, result: position });
-      else this.#refuse(id, error);
-    };
-    let queue = this.#queuedApplies.get(database);
-    if (!queue) {
-      queue = [];
-      this.#queuedApplies.set(database, queue);
-      this.scheduler.add(
-        database,
-        () => this.#applyQueued(database),
-        (error) => {
-          if (error === undefined) return;
-          for (const { done } of this.takeQueuedApplies(database)) done(error, undefined);
-        },
-      );
-    }
-    queue.push({ input, done: reply });
-  }
-
-  *#applyQueued(database: string): Task<void> {
-    const queue = this.takeQueuedApplies(database);
-    if (queue.length > 0) yield* this.apply(database, queue);
-  }
-
-  /**
-   * What a primary has sent: at first what we have already, as it is our own; the rest when nobody writes here. Each of the queue
-   * is told what has become of it.
-   */
-  *apply(database: string, queue: PendingApply[]): Task<void> {
-    try {
-      const db = this.registry.replicated(database);
-      while (queue.length > 0 && isKnown(db, queue[0].input)) {
-        queue.shift()?.done(undefined, db.position);
-      }
-      if (queue.length === 0) return;
-      yield* untilReadOnly(db);
-      yield* applyQueue(this.ctx, db, queue);
-    } catch (error) {
-      for (const { done } of queue.splice(0)) done(error, undefined);
-    }
   }
 
   #resume({ token, errno, perform }: Resumption, answer: string | undefined): void {

@@ -1,10 +1,10 @@
 /** What concerns all databases: it takes its turn in the lane of each, beside what is done there. */
 import { LiteFsError, throwBug } from '../errors.ts';
-import { type Beside, ownLane } from './beside.ts';
-import type { Database } from './database.ts';
-import type { Follower } from './follower.ts';
-import type { Registry } from './registry.ts';
-import type { Task } from './scheduler.ts';
+import type { Follower } from './capture/follower.ts';
+import type { Database } from './core/database.ts';
+import type { Registry } from './core/registry.ts';
+import { type Beside, ownLane } from './tasks/beside.ts';
+import type { Task } from './tasks/scheduler.ts';
 
 interface Lanes extends Beside {
   readonly registry: Registry;

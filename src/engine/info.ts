@@ -1,9 +1,9 @@
 /** What the outside is told of one database. */
 import { isOutsideFault } from '../errors.ts';
 import { parseDbHeader } from '../sqlite/db-header.ts';
-import { readCurrentPage } from './current-page.ts';
-import type { Database } from './database.ts';
+import type { Database } from './core/database.ts';
 import type { DatabaseInfo } from './protocol.ts';
+import { readCurrentPage } from './read/current-page.ts';
 
 export function databaseInfo(db: Database): DatabaseInfo {
   const head = Buffer.alloc(100);

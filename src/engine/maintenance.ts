@@ -10,12 +10,12 @@ import { errorText, isOutsideFault } from '../errors.ts';
 import { compact } from '../ltx/compact.ts';
 import { fileSink, fileSource } from '../ltx/sources.ts';
 import type { CompactionJob } from '../store/log-merge.ts';
-import type { EngineContext } from './context.ts';
-import type { Database } from './database.ts';
+import type { EngineContext } from './core/context.ts';
+import type { Database } from './core/database.ts';
+import type { Registry } from './core/registry.ts';
+import { saveState, syncPages } from './core/saved-state.ts';
 import type { EngineOptions, Pinner } from './protocol.ts';
-import type { Registry } from './registry.ts';
-import { saveState, syncPages } from './saved-state.ts';
-import type { Scheduler, Task } from './scheduler.ts';
+import type { Scheduler, Task } from './tasks/scheduler.ts';
 
 const SYNC_MS = 1000;
 /** A segment that grows slowly is closed after this time, so that it can be merged and trimmed. */

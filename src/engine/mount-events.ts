@@ -10,19 +10,19 @@ import type { DeferredOperation, Resumption, TreeEvent } from '../fuse/policy.ts
 import { formatPosition } from '../ltx/position.ts';
 import { fileRole, POSITION_SUFFIX } from '../mount/names.ts';
 import { errno } from '../os/libc.ts';
-import { captureAtJournalEnd } from './capture.ts';
-import type { HeldOperation } from './capture-wal.ts';
-import type { EngineContext } from './context.ts';
-import type { Database } from './database.ts';
-import type { Follower } from './follower.ts';
+import type { Obstacles } from './apply/obstacles.ts';
+import { captureAtJournalEnd } from './capture/capture.ts';
+import type { HeldOperation } from './capture/capture-wal.ts';
+import type { Follower } from './capture/follower.ts';
+import type { EngineContext } from './core/context.ts';
+import type { Database } from './core/database.ts';
+import type { Registry } from './core/registry.ts';
+import { writeDrop } from './core/transaction-writer.ts';
+import { isDatabaseFile, scanTree } from './files/tree-scan.ts';
+import type { TreeWatcher } from './files/watcher.ts';
 import { type HaltBorrower, laneOf } from './halt/borrower.ts';
-import type { Obstacles } from './obstacles.ts';
-import type { Registry } from './registry.ts';
-import { asTask, type Scheduler, type Task } from './scheduler.ts';
-import { writeDrop } from './transaction-writer.ts';
-import { isDatabaseFile, scanTree } from './tree-scan.ts';
-import { verifyStrictly } from './verify.ts';
-import type { TreeWatcher } from './watcher.ts';
+import { verifyStrictly } from './read/verify.ts';
+import { asTask, type Scheduler, type Task } from './tasks/scheduler.ts';
 
 export interface MountEventParts {
   readonly ctx: EngineContext;

@@ -9,10 +9,10 @@ import type { ErrorCode } from '../errors.ts';
 import type { DeferredOperation, TreeEvent } from '../fuse/policy.ts';
 import type { Position } from '../ltx/position.ts';
 import type { LogEntry } from '../store/log-entry.ts';
-import type { LogLevel, Role } from './context.ts';
-import type { DatabaseStatus } from './database.ts';
-import type { VerifyResult } from './verify.ts';
-import type { VerifyPart } from './verify-part.ts';
+import type { LogLevel, Role } from './core/context.ts';
+import type { DatabaseStatus } from './core/database.ts';
+import type { VerifyResult } from './read/verify.ts';
+import type { VerifyPart } from './read/verify-part.ts';
 
 export interface EngineOptions {
   readonly dataDir: string;

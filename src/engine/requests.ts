@@ -1,35 +1,35 @@
 /** What main may ask of the engine (protocol.ts): for each call the lane it runs in and the task that serves it. */
 import { LiteFsError } from '../errors.ts';
 import { decodeSums, encodeSums } from '../store/page-sums.ts';
-import type { PendingApply } from './apply/apply.ts';
+import { keepWhole } from './apply/divergence.ts';
 import { dropFiles } from './apply/new-database.ts';
 import { ResyncTask } from './apply/resync.ts';
-import { type Beside, ownLane, untilTold } from './beside.ts';
-import type { EngineContext } from './context.ts';
-import { CUT_BUSY_MS_MAX, PageCutter } from './cut.ts';
-import type { Database, DatabaseStatus } from './database.ts';
-import { keepWhole } from './divergence.ts';
+import type { Follower } from './capture/follower.ts';
+import type { EngineContext } from './core/context.ts';
+import type { Database, DatabaseStatus } from './core/database.ts';
+import { sayDiskFault } from './core/insist.ts';
+import type { Registry } from './core/registry.ts';
+import { forgetState } from './core/saved-state.ts';
 import { flushAll } from './every-lane.ts';
-import type { Follower } from './follower.ts';
 import { type HaltBorrower, untilReadOnly } from './halt/borrower.ts';
 import type { HaltLender } from './halt/lender.ts';
 import { RewriteTask } from './halt/rewrite.ts';
 import { databaseInfo } from './info.ts';
-import { sayDiskFault } from './insist.ts';
 import type { Maintenance } from './maintenance.ts';
 import type { EngineCalls } from './protocol.ts';
-import type { Registry } from './registry.ts';
-import { forgetState } from './saved-state.ts';
-import { asTask, type Task } from './scheduler.ts';
-import { verifyDatabase } from './verify.ts';
-import { checksumAfter, verifyPart } from './verify-part.ts';
+import { CUT_BUSY_MS_MAX, PageCutter } from './read/cut.ts';
+import { verifyDatabase } from './read/verify.ts';
+import { checksumAfter, verifyPart } from './read/verify-part.ts';
+import { type Beside, ownLane, untilTold } from './tasks/beside.ts';
+import { asTask, type Task } from './tasks/scheduler.ts';
 import { wireEntry } from './wire-entry.ts';
 
 type Args<K extends keyof EngineCalls> = EngineCalls[K]['args'];
 type Result<K extends keyof EngineCalls> = EngineCalls[K]['result'];
 
+/** All but what has a queue of its own (incoming.ts). */
 export type Handlers = {
-  readonly [K in keyof EngineCalls]: {
+  readonly [K in Exclude<keyof EngineCalls, 'apply'>]: {
     lane(args: Args<K>): string;
     /** A result at once, or a task that has it in the end. */
     run(args: Args<K>): Task<Result<K>> | Result<K>;
@@ -75,8 +75,6 @@ export interface EngineWork extends Beside {
   attach(): Task<void>;
   detach(): Task<void>;
   stop(isUnused: boolean): void;
-  apply(database: string, queue: PendingApply[]): Task<void>;
-  takeQueuedApplies(database: string): PendingApply[];
   dropped(db: Database): void;
   setStatus(db: Database, status: DatabaseStatus): void;
 }
@@ -237,23 +235,6 @@ export function requestHandlers(engine: EngineWork, maintenance: Maintenance): H
         handle(cuts, cut).cutter.close();
         cuts.delete(cut);
         return null;
-      },
-    },
-    apply: {
-      lane: named,
-      *run({ database, source }) {
-        // Requests of one lane run one by one; what has queued behind this one is taken along.
-        let result: { error?: unknown; position?: Result<'apply'> } = {};
-        const own: PendingApply = {
-          input: source,
-          done: (error, position) => {
-            result = error === undefined ? { position } : { error };
-          },
-        };
-        const queue = [own, ...engine.takeQueuedApplies(database)];
-        yield* engine.apply(database, queue);
-        if (result.position === undefined) throw result.error;
-        return result.position;
       },
     },
     pageChecksums: {

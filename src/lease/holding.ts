@@ -7,7 +7,7 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
-import { scanTree } from '../engine/tree-scan.ts';
+import { scanTree } from '../engine/files/tree-scan.ts';
 import { isOutsideFault } from '../errors.ts';
 import type { Layout } from '../store/layout.ts';
 import { newestCommit } from '../store/log-files.ts';

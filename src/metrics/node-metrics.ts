@@ -1,7 +1,7 @@
 /** What GET /metrics shows. The names are the interface: dashboards and alerts are written with them. */
 import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client';
+import { LATENCY_BOUNDS_S } from '../engine/core/tally.ts';
 import type { DatabaseTally, LatencyCounts } from '../engine/protocol.ts';
-import { LATENCY_BOUNDS_S } from '../engine/tally.ts';
 import type { NodeReport } from '../http/info.ts';
 import { counter, gauge, histogram, type Sample } from './family.ts';
 

@@ -20,7 +20,7 @@
  *     4724    int32    1: whatever may be passed through is; 0: the mount's thread serves some files, or all
  *     4728    int64    inodes of the databases whose write lock is lent, 0 for none (64 words)
  */
-import type { Role } from '../engine/context.ts';
+import type { Role } from '../engine/core/context.ts';
 
 const ANSWER_OFFSET = 32;
 const ANSWER_BYTES_MAX = 64;

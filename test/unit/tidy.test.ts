@@ -25,10 +25,12 @@ const texts = new Map(
     fs.readFileSync(path.join(ROOT, file), 'utf8'),
   ]),
 );
+const ROOM_FILES_MAX = 14;
 const imports = new Map(sources.map((file) => [file, importsOf(file)]));
 
 describe('imports', () => {
-  const levels = levelsOf(fs.readFileSync(path.join(ROOT, 'docs/architecture.md'), 'utf8'));
+  const architecture = fs.readFileSync(path.join(ROOT, 'docs/architecture.md'), 'utf8');
+  const levels = levelsOf(/^ {4}(\w+(?:, \w+)*(?: +-> +\w+(?:, \w+)*)+)$/m.exec(architecture)?.[1]);
   /** Of types only: the interface that the engine's client implements. */
   const upwards = new Set(['src/engine/client.ts -> src/replication/store.ts']);
 
@@ -70,6 +72,35 @@ describe('imports', () => {
         folderOf(file) === 'fuse' && !['fuse', 'os', undefined].includes(folderOf(target)),
     );
     assert.deepEqual(wrong, []);
+  });
+
+  it('point downwards between the rooms of the engine, as the second drawing has them, those of types too', () => {
+    const rooms = levelsOf(/^ {4}rooms: (.*)$/m.exec(architecture)?.[1]);
+    const wrong = eachImport((file, { target }) => {
+      const [from, to] = [roomOf(file), roomOf(target)];
+      if (from === undefined || to === undefined || from === to) return false;
+      return (rooms.get(to) ?? Infinity) >= (rooms.get(from) ?? -1);
+    });
+    assert.deepEqual(wrong, []);
+    const sizes = new Map<string, number>();
+    for (const file of sources) {
+      const room = roomOf(file);
+      if (room !== undefined) sizes.set(room, (sizes.get(room) ?? 0) + 1);
+    }
+    assert.deepEqual([...sizes.keys()].sort(), [...rooms.keys()].sort());
+    assert.deepEqual(
+      [...sizes].filter(([, size]) => size > ROOM_FILES_MAX),
+      [],
+    );
+  });
+
+  it('make no circle in the engine, not even by types', () => {
+    const modules = new Map<string, Set<string>>();
+    for (const [file, list] of imports) {
+      if (folderOf(file) !== 'engine') continue;
+      for (const { target } of list) if (folderOf(target) === 'engine') link(modules, file, target);
+    }
+    assert.deepEqual(circleIn(modules), []);
   });
 
   it('make no circle, between modules or folders', () => {
@@ -230,9 +261,14 @@ function folderOf(file: string): string | undefined {
   return /^src\/([^/]+)\//.exec(file)?.[1];
 }
 
-/** The height of each folder in the drawing: `a  ->  b, c  ->  d` on one line. */
-function levelsOf(document: string): Map<string, number> {
-  const drawing = /^ {4}(\w+(?:, \w+)*(?: +-> +\w+(?:, \w+)*)+)$/m.exec(document)?.[1];
+/** The room of the engine that a file is in; those beside the rooms are in `thread`. */
+function roomOf(file: string): string | undefined {
+  const [, room, name] = /^src\/engine\/(?:(\w+)\/)?([\w-]+\.ts)$/.exec(file) ?? [];
+  return name === undefined ? undefined : (room ?? 'thread');
+}
+
+/** The height of each name in a drawing: `a  ->  b, c  ->  d` on one line. */
+function levelsOf(drawing: string | undefined): Map<string, number> {
   assert(drawing, 'docs/architecture.md has the arrows');
   const levels = drawing.split('->').map((names) => names.split(',').map((name) => name.trim()));
   return new Map(levels.reverse().flatMap((names, height) => names.map((name) => [name, height])));

@@ -10,11 +10,11 @@ import {
   WAL_FRAME_HEADER_BYTES,
   type WalCursor,
 } from '../../sqlite/wal.ts';
-import type { EngineContext } from '../context.ts';
-import { readCurrentPage } from '../current-page.ts';
-import type { Database } from '../database.ts';
-import { rest } from '../rest.ts';
-import type { Task } from '../scheduler.ts';
+import type { EngineContext } from '../core/context.ts';
+import type { Database } from '../core/database.ts';
+import { readCurrentPage } from '../read/current-page.ts';
+import { rest } from '../tasks/rest.ts';
+import type { Task } from '../tasks/scheduler.ts';
 import { checkpoint } from './checkpoints.ts';
 
 const LOCK_REST_MS = 1;

@@ -4,9 +4,9 @@
  */
 import { errorText, isOutsideFault, throwBug } from '../../errors.ts';
 import { WAL_FRAME_HEADER_BYTES } from '../../sqlite/wal.ts';
-import type { EngineContext } from '../context.ts';
-import type { Database } from '../database.ts';
-import type { Scheduler, Task } from '../scheduler.ts';
+import type { EngineContext } from '../core/context.ts';
+import type { Database } from '../core/database.ts';
+import type { Scheduler, Task } from '../tasks/scheduler.ts';
 
 /** SQLite's own default: 1000 pages of 4 KiB. */
 const CHECKPOINT_BYTES = 4 << 20;

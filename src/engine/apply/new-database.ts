@@ -5,11 +5,11 @@
  */
 import fs from 'node:fs';
 import { PENDING_BYTE, SHARED_FIRST, SHARED_SIZE } from '../../sqlite/locks.ts';
-import type { EngineContext } from '../context.ts';
-import type { Database } from '../database.ts';
-import { insist } from '../insist.ts';
-import { rest } from '../rest.ts';
-import type { Task } from '../scheduler.ts';
+import type { EngineContext } from '../core/context.ts';
+import type { Database } from '../core/database.ts';
+import { insist } from '../core/insist.ts';
+import { rest } from '../tasks/rest.ts';
+import type { Task } from '../tasks/scheduler.ts';
 import type { StagedImage } from './staged-image.ts';
 
 const LOCK_REST_MS = 1;

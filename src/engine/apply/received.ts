@@ -8,8 +8,8 @@ import { LtxDecoder } from '../../ltx/decoder.ts';
 import { FLAG_NO_CHECKSUM, type LtxHeader } from '../../ltx/header.ts';
 import { formatPosition, formatTxid, type Position } from '../../ltx/position.ts';
 import type { PageSums } from '../../store/page-sums.ts';
-import { type LtxInput, withLtxInput } from '../ltx-input.ts';
-import type { Task } from '../scheduler.ts';
+import { type LtxInput, withLtxInput } from '../core/ltx-input.ts';
+import type { Task } from '../tasks/scheduler.ts';
 
 const PAGES_PER_STEP = 512;
 

@@ -4,9 +4,9 @@
  * unmount the file alone is the database.
  */
 import { errorText, isOutsideFault } from '../../errors.ts';
-import type { EngineContext } from '../context.ts';
-import type { Database } from '../database.ts';
-import type { Task } from '../scheduler.ts';
+import type { EngineContext } from '../core/context.ts';
+import type { Database } from '../core/database.ts';
+import type { Task } from '../tasks/scheduler.ts';
 import { checkpoint } from './checkpoints.ts';
 
 const LOCK_REST_MS = 1;

@@ -13,12 +13,12 @@ import {
   type WalCursor,
   walCursorAtStart,
 } from '../../sqlite/wal.ts';
-import type { EngineContext } from '../context.ts';
-import { readCurrentPage, readStoredPage } from '../current-page.ts';
-import type { Database } from '../database.ts';
-import type { Task } from '../scheduler.ts';
-import { TransactionWriter } from '../transaction-writer.ts';
-import { pagesToWrite, readUnwrittenPage, writePage } from '../wal-pages.ts';
+import { pagesToWrite, readUnwrittenPage, writePage } from '../capture/wal-pages.ts';
+import type { EngineContext } from '../core/context.ts';
+import type { Database } from '../core/database.ts';
+import { TransactionWriter } from '../core/transaction-writer.ts';
+import { readCurrentPage, readStoredPage } from '../read/current-page.ts';
+import type { Task } from '../tasks/scheduler.ts';
 import { type Halt, HaltRefused } from './halt.ts';
 
 const FRAMES_PER_STEP = 4096;

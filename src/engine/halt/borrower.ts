@@ -18,12 +18,12 @@ import { ofdLock } from '../../os/locks.ts';
 import { SHARED_FIRST, SHARED_SIZE } from '../../sqlite/locks.ts';
 import { frameOffset } from '../../sqlite/wal.ts';
 import { WalAppender } from '../apply/appender.ts';
-import type { EngineContext } from '../context.ts';
-import type { Database } from '../database.ts';
-import { sayDiskFault } from '../insist.ts';
-import type { LtxInput } from '../ltx-input.ts';
-import type { Scheduler, Task } from '../scheduler.ts';
-import type { TransactionWriter } from '../transaction-writer.ts';
+import type { EngineContext } from '../core/context.ts';
+import type { Database } from '../core/database.ts';
+import { sayDiskFault } from '../core/insist.ts';
+import type { LtxInput } from '../core/ltx-input.ts';
+import type { TransactionWriter } from '../core/transaction-writer.ts';
+import type { Scheduler, Task } from '../tasks/scheduler.ts';
 import { commitWal, restartWal } from './borrowed-commit.ts';
 import { type Halt, HaltRefused } from './halt.ts';
 

@@ -1,7 +1,7 @@
 /** A database that this replica may write for a while, since the primary holds its write lock for it. */
-import type { HaltState } from '../database.ts';
-import type { Task } from '../scheduler.ts';
-import type { TransactionWriter } from '../transaction-writer.ts';
+import type { HaltState } from '../core/database.ts';
+import type { TransactionWriter } from '../core/transaction-writer.ts';
+import type { Task } from '../tasks/scheduler.ts';
 
 export interface Halt extends HaltState {
   /** A descriptor with a SHARED lock, so that no application takes the -wal away. */

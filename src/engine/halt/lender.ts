@@ -27,18 +27,18 @@ import {
 } from '../../sqlite/locks.ts';
 import { WalAppender } from '../apply/appender.ts';
 import { appendEntry, check } from '../apply/apply.ts';
-import { untilTold } from '../beside.ts';
-import { followAppended } from '../capture-wal.ts';
-import type { CaptureOutcome, EngineContext } from '../context.ts';
-import { readCurrentPage } from '../current-page.ts';
-import type { Database } from '../database.ts';
-import { OpenWouldBlock } from '../files.ts';
-import { insist } from '../insist.ts';
-import { withJournal } from '../journals.ts';
-import type { LtxInput } from '../ltx-input.ts';
-import { whenLookedUp } from '../rest.ts';
-import { asTask, type Scheduler, type Task } from '../scheduler.ts';
-import { verifyStrictly } from '../verify.ts';
+import { followAppended } from '../capture/capture-wal.ts';
+import type { CaptureOutcome, EngineContext } from '../core/context.ts';
+import type { Database } from '../core/database.ts';
+import { insist } from '../core/insist.ts';
+import type { LtxInput } from '../core/ltx-input.ts';
+import { OpenWouldBlock } from '../files/files.ts';
+import { readCurrentPage } from '../read/current-page.ts';
+import { withJournal } from '../read/journals.ts';
+import { verifyStrictly } from '../read/verify.ts';
+import { untilTold } from '../tasks/beside.ts';
+import { whenLookedUp } from '../tasks/rest.ts';
+import { asTask, type Scheduler, type Task } from '../tasks/scheduler.ts';
 import { commitWithJournal, emptyJournal } from './rollback-commit.ts';
 
 export interface HaltLenderParts {

@@ -10,11 +10,11 @@ import { CHECKSUM_FLAG, pageChecksum } from '../../kernels/checksum.ts';
 import { LtxEncoder } from '../../ltx/encoder.ts';
 import type { Position } from '../../ltx/position.ts';
 import { DB_HEADER_BYTES, lockPageNumber, parseDbHeader } from '../../sqlite/db-header.ts';
-import type { EngineContext } from '../context.ts';
-import { readCurrentPage } from '../current-page.ts';
-import type { Database } from '../database.ts';
-import type { Task } from '../scheduler.ts';
-import { SpillSink } from '../spill-sink.ts';
+import type { EngineContext } from '../core/context.ts';
+import type { Database } from '../core/database.ts';
+import { SpillSink } from '../core/spill-sink.ts';
+import { readCurrentPage } from '../read/current-page.ts';
+import type { Task } from '../tasks/scheduler.ts';
 import type { HaltLender } from './lender.ts';
 
 const READ_BYTES = 1 << 20;

@@ -20,12 +20,12 @@ import {
 import { PENDING_BYTE, SHARED_FIRST, SHARED_SIZE } from '../../sqlite/locks.ts';
 import { eachPage, record } from '../apply/apply.ts';
 import type { CheckedEntry } from '../apply/received.ts';
-import type { EngineContext } from '../context.ts';
-import type { Database } from '../database.ts';
-import { insist } from '../insist.ts';
-import type { LtxInput } from '../ltx-input.ts';
-import { rest } from '../rest.ts';
-import { asTask, type Task } from '../scheduler.ts';
+import type { EngineContext } from '../core/context.ts';
+import type { Database } from '../core/database.ts';
+import { insist } from '../core/insist.ts';
+import type { LtxInput } from '../core/ltx-input.ts';
+import { rest } from '../tasks/rest.ts';
+import { asTask, type Task } from '../tasks/scheduler.ts';
 
 const { O_RDWR } = fs.constants;
 const LOCK_REST_MS = 1;

@@ -1,9 +1,9 @@
 /** Work that waits beside the lane of a database: the lane is free meanwhile, and the answer is told at once. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Beside, inLane, ownLane, untilTold } from '../../../src/engine/beside.ts';
-import type { EngineContext } from '../../../src/engine/context.ts';
-import { Scheduler, type Task } from '../../../src/engine/scheduler.ts';
+import type { EngineContext } from '../../../src/engine/core/context.ts';
+import { type Beside, inLane, ownLane, untilTold } from '../../../src/engine/tasks/beside.ts';
+import { Scheduler, type Task } from '../../../src/engine/tasks/scheduler.ts';
 import type { LiteFsError } from '../../../src/errors.ts';
 
 function stand() {

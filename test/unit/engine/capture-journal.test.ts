@@ -2,7 +2,10 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { it } from 'node:test';
 import Sqlite from 'better-sqlite3';
-import { captureJournal, type JournalCaptureResult } from '../../../src/engine/capture-journal.ts';
+import {
+  captureJournal,
+  type JournalCaptureResult,
+} from '../../../src/engine/capture/capture-journal.ts';
 import { withFolder } from '../os/folder.ts';
 import { finish, NodeStand } from './node-stand.ts';
 

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { test } from 'node:test';
-import type { EngineContext } from '../../../src/engine/context.ts';
-import type { Database } from '../../../src/engine/database.ts';
-import { Follower } from '../../../src/engine/follower.ts';
+import { Follower } from '../../../src/engine/capture/follower.ts';
+import type { EngineContext } from '../../../src/engine/core/context.ts';
+import type { Database } from '../../../src/engine/core/database.ts';
 import { type MountEventParts, MountEvents } from '../../../src/engine/mount-events.ts';
-import { Scheduler } from '../../../src/engine/scheduler.ts';
+import { Scheduler } from '../../../src/engine/tasks/scheduler.ts';
 import { withFolder } from '../os/folder.ts';
 import { finish, NodeStand } from './node-stand.ts';
 

@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { fromWire } from '../../../src/engine/client.ts';
-import type { Database, DatabaseStatus } from '../../../src/engine/database.ts';
+import type { Database, DatabaseStatus } from '../../../src/engine/core/database.ts';
 import { Engine } from '../../../src/engine/engine.ts';
 import type {
   EngineCalls,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { FileWrites } from '../../../src/engine/file-writes.ts';
+import { FileWrites } from '../../../src/engine/wal/file-writes.ts';
 
 it('takes what is written under a journal for what the journal tells of', () => {
   const writes = new FileWrites();

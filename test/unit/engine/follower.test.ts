@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import type { EngineContext } from '../../../src/engine/context.ts';
-import type { Database } from '../../../src/engine/database.ts';
-import { FileWrites } from '../../../src/engine/file-writes.ts';
-import { Follower } from '../../../src/engine/follower.ts';
-import { Scheduler } from '../../../src/engine/scheduler.ts';
+import { Follower } from '../../../src/engine/capture/follower.ts';
+import type { EngineContext } from '../../../src/engine/core/context.ts';
+import type { Database } from '../../../src/engine/core/database.ts';
+import { Scheduler } from '../../../src/engine/tasks/scheduler.ts';
+import { FileWrites } from '../../../src/engine/wal/file-writes.ts';
 import { withFolder } from '../os/folder.ts';
 import { NodeStand } from './node-stand.ts';
 

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { Follower } from '../../../src/engine/follower.ts';
+import type { Obstacles } from '../../../src/engine/apply/obstacles.ts';
+import { Follower } from '../../../src/engine/capture/follower.ts';
+import { Registry } from '../../../src/engine/core/registry.ts';
+import type { TreeWatcher, WatcherEvents } from '../../../src/engine/files/watcher.ts';
 import type { HaltBorrower } from '../../../src/engine/halt/borrower.ts';
 import { MountEvents } from '../../../src/engine/mount-events.ts';
-import type { Obstacles } from '../../../src/engine/obstacles.ts';
-import { Registry } from '../../../src/engine/registry.ts';
-import { Scheduler } from '../../../src/engine/scheduler.ts';
-import type { TreeWatcher, WatcherEvents } from '../../../src/engine/watcher.ts';
+import { Scheduler } from '../../../src/engine/tasks/scheduler.ts';
 import type { DeferredOperation } from '../../../src/fuse/policy.ts';
 import { sqlite3 } from '../../harness/app.ts';
 import { withFolder } from '../os/folder.ts';

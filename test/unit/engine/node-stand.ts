@@ -2,10 +2,10 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { applyQueue } from '../../../src/engine/apply/apply.ts';
-import { capture } from '../../../src/engine/capture.ts';
-import type { CaptureOutcome, EngineContext } from '../../../src/engine/context.ts';
-import { type Database, openDatabase } from '../../../src/engine/database.ts';
-import type { Task } from '../../../src/engine/scheduler.ts';
+import { capture } from '../../../src/engine/capture/capture.ts';
+import type { CaptureOutcome, EngineContext } from '../../../src/engine/core/context.ts';
+import { type Database, openDatabase } from '../../../src/engine/core/database.ts';
+import type { Task } from '../../../src/engine/tasks/scheduler.ts';
 import type { Position } from '../../../src/ltx/position.ts';
 import { createLayout, layoutOf } from '../../../src/store/layout.ts';
 import { TreeDoor } from '../../../src/store/tree-door.ts';

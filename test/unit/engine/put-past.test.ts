@@ -5,7 +5,7 @@ import path from 'node:path';
 import { it } from 'node:test';
 import { prepareFiles } from '../../../src/engine/apply/replica-files.ts';
 import { ResyncTask } from '../../../src/engine/apply/resync.ts';
-import { recoverDatabase } from '../../../src/engine/recover.ts';
+import { recoverDatabase } from '../../../src/engine/recover/recover.ts';
 import type { LiteFsError } from '../../../src/errors.ts';
 import { sqlite3 } from '../../harness/app.ts';
 import { databaseImage } from '../../harness/image.ts';

@@ -6,8 +6,8 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { describe, it, type TestContext } from 'node:test';
-import { shmMode } from '../../../src/engine/apply/ownership.ts';
 import { ResyncTask } from '../../../src/engine/apply/resync.ts';
+import { shmMode } from '../../../src/engine/files/ownership.ts';
 import { parseDbHeader } from '../../../src/sqlite/db-header.ts';
 import { WAL_LOCK_BASE, WAL_WRITE_SLOT } from '../../../src/sqlite/locks.ts';
 import { parseWalHeader } from '../../../src/sqlite/wal.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { saveState } from '../../../src/engine/saved-state.ts';
+import { saveState } from '../../../src/engine/core/saved-state.ts';
 import { layoutOf } from '../../../src/store/layout.ts';
 import { withFolder } from '../os/folder.ts';
 import { Disk } from './cut-off.ts';

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { asTask, type Pause, Scheduler, type Task } from '../../../src/engine/scheduler.ts';
+import { asTask, type Pause, Scheduler, type Task } from '../../../src/engine/tasks/scheduler.ts';
 
 /** A scheduler on a clock that stands still until the test moves it, and a diary of what happened. */
 function stand() {

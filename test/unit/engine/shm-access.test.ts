@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { it } from 'node:test';
-import { DatabaseFiles } from '../../../src/engine/files.ts';
-import { shmAccess } from '../../../src/engine/shm-access.ts';
+import { DatabaseFiles } from '../../../src/engine/files/files.ts';
+import { shmAccess } from '../../../src/engine/files/shm-access.ts';
 import { TreeDoor } from '../../../src/store/tree-door.ts';
 import { withFolder } from '../os/folder.ts';
 

@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { SMALL_ENTRY_BYTES_MAX, SpillSink } from '../../../src/engine/spill-sink.ts';
+import { SMALL_ENTRY_BYTES_MAX, SpillSink } from '../../../src/engine/core/spill-sink.ts';
 import { withFolder } from '../os/folder.ts';
 
 const chunks = fc.array(

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import Sqlite from 'better-sqlite3';
-import { recoveryFault } from '../../../src/engine/sqlite-recovery.ts';
+import { recoveryFault } from '../../../src/engine/recover/sqlite-recovery.ts';
 import type { LiteFsError } from '../../../src/errors.ts';
 
 function codeFor(sqlite: string): string {

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { it } from 'node:test';
-import { tellSize } from '../../../src/engine/tell-size.ts';
+import { tellSize } from '../../../src/engine/capture/tell-size.ts';
 import { DMS_BYTE, SHARED_FIRST, SHARED_SIZE } from '../../../src/sqlite/locks.ts';
 import { parseWalIndexHeader, WAL_INDEX_HEADER_BYTES } from '../../../src/sqlite/wal-index.ts';
 import { withFolder } from '../os/folder.ts';

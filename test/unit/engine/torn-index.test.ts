@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { it } from 'node:test';
-import { capture } from '../../../src/engine/capture.ts';
+import { capture } from '../../../src/engine/capture/capture.ts';
 import { DMS_BYTE } from '../../../src/sqlite/locks.ts';
 import { WAL_INDEX_COPY_BYTES } from '../../../src/sqlite/wal-index.ts';
 import { withFolder } from '../os/folder.ts';

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { it } from 'node:test';
-import { scanTree } from '../../../src/engine/tree-scan.ts';
-import { TreeWatcher } from '../../../src/engine/watcher.ts';
+import { scanTree } from '../../../src/engine/files/tree-scan.ts';
+import { TreeWatcher } from '../../../src/engine/files/watcher.ts';
 import { TreeDoor } from '../../../src/store/tree-door.ts';
 import { withFolder } from '../os/folder.ts';
 

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { test } from 'node:test';
-import { asTask } from '../../../src/engine/scheduler.ts';
-import { checksumAfter, verifyPart } from '../../../src/engine/verify-part.ts';
+import { checksumAfter, verifyPart } from '../../../src/engine/read/verify-part.ts';
+import { asTask } from '../../../src/engine/tasks/scheduler.ts';
 import type { Position } from '../../../src/ltx/position.ts';
 import { withFolder } from '../os/folder.ts';
 import { finish, NodeStand } from './node-stand.ts';

@@ -10,8 +10,8 @@ import {
   type WalFileHeader,
   type WalFollowed,
   type WalSight,
-} from '../../../src/engine/wal-follow.ts';
-import type { WalIndexView } from '../../../src/engine/wal-index-file.ts';
+} from '../../../src/engine/wal/wal-follow.ts';
+import type { WalIndexView } from '../../../src/engine/wal/wal-index-file.ts';
 
 function generation(salt1: number, sequence = 0): WalFileHeader {
   return {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { it } from 'node:test';
-import { TreeWatcher, type WatcherEvents } from '../../../src/engine/watcher.ts';
+import { TreeWatcher, type WatcherEvents } from '../../../src/engine/files/watcher.ts';
 import { CutMarks } from '../../../src/mount/cut-marks.ts';
 import { TreeDoor } from '../../../src/store/tree-door.ts';
 import { withFolder } from '../os/folder.ts';
