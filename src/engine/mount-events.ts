@@ -117,8 +117,11 @@ export class MountEvents {
         break;
       case 'renamed':
         this.#removed(event.path);
-        this.#created(event.newPath);
-        this.#replaced(event.newPath);
+        this.#arrived(event.newPath);
+        if (this.#parts.ctx.tree.kind(event.path) === undefined) break;
+        // RENAME_EXCHANGE: what had the new name has this one now.
+        this.#removed(event.newPath);
+        this.#arrived(event.path);
         break;
       case 'truncated':
         // Other sizes are writes as any other, of which inotify tells.
@@ -250,6 +253,11 @@ export class MountEvents {
       }
       if (!isSure) yield LOST_REST_MS;
     }
+  }
+
+  #arrived(path: string): void {
+    this.#created(path);
+    this.#replaced(path);
   }
 
   /** Another file took the place of a database. */

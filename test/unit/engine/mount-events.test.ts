@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import type { Obstacles } from '../../../src/engine/apply/obstacles.ts';
@@ -9,6 +10,7 @@ import type { HaltBorrower } from '../../../src/engine/halt/borrower.ts';
 import { MountEvents } from '../../../src/engine/mount-events.ts';
 import { Scheduler } from '../../../src/engine/tasks/scheduler.ts';
 import type { DeferredOperation } from '../../../src/fuse/policy.ts';
+import { cString, rename } from '../../../src/os/libc.ts';
 import { sqlite3 } from '../../harness/app.ts';
 import { withFolder } from '../os/folder.ts';
 import { NodeStand } from './node-stand.ts';
@@ -16,6 +18,8 @@ import { NodeStand } from './node-stand.ts';
 interface Stand {
   readonly events: MountEvents;
   readonly registry: Registry;
+  /** Where the files are. */
+  readonly tree: string;
   /** Runs SQL in an application. */
   sql(name: string, text: string): void;
   /** The kernel drops all events that have not been told. */
@@ -56,6 +60,7 @@ function withStand(body: (stand: Stand) => void): Promise<void> {
       body({
         events,
         registry,
+        tree: layout.tree,
         sql: (name, text) => sqlite3(path.join(layout.tree, name), text),
         overflow: () => {
           isLost = true;
@@ -83,6 +88,51 @@ function withStand(body: (stand: Stand) => void): Promise<void> {
 
 const TABLE = 'CREATE TABLE t(x); INSERT INTO t VALUES(1);';
 const WITHOUT_JOURNAL = 'PRAGMA journal_mode=memory; INSERT INTO t VALUES(2);';
+
+describe('two names that are exchanged', () => {
+  const exchange = ({ tree, events, settle }: Stand, name: string, newName: string) => {
+    const [from, to] = [name, newName].map((one) => cString(path.join(tree, one)));
+    assert.equal(rename(from, to, 2), 0);
+    events.event({ kind: 'renamed', path: name, newPath: newName });
+    settle();
+  };
+
+  // On 15c890b the names below the second folder stayed as they were.
+  it('of folders: each database is where it is now', () =>
+    withStand((stand) => {
+      const { registry, tree, sql, events, settle } = stand;
+      for (const name of ['a/both.db', 'a/of-a.db', 'b/both.db', 'b/deep/of-b.db']) {
+        fs.mkdirSync(path.dirname(path.join(tree, name)), { recursive: true });
+        sql(name, `CREATE TABLE t(x); INSERT INTO t VALUES('${name}')`);
+      }
+      for (const dir of ['a', 'b']) events.event({ kind: 'created', path: dir, isFile: false });
+      settle();
+      const sumOf = (name: string) => registry.get(name)?.position.checksum;
+      const before = ['a/both.db', 'a/of-a.db', 'b/both.db', 'b/deep/of-b.db'].map(sumOf);
+      assert(before.every((sum) => sum));
+      exchange(stand, 'a', 'b');
+      assert.deepEqual(
+        ['b/both.db', 'b/of-a.db', 'a/both.db', 'a/deep/of-b.db'].map(sumOf),
+        before,
+      );
+      for (const gone of ['a/of-a.db', 'b/deep/of-b.db']) assert.equal(sumOf(gone), 0n);
+    }));
+
+  it('of files: each has the pages of the other', () =>
+    withStand((stand) => {
+      const { registry, sql, events, settle } = stand;
+      for (const name of ['one.db', 'two.db']) {
+        sql(name, `CREATE TABLE t(x); INSERT INTO t VALUES('${name}')`);
+        events.event({ kind: 'released', path: name, pid: 1 });
+      }
+      settle();
+      const sumOf = (name: string) => registry.get(name)?.position.checksum;
+      const [one, two] = ['one.db', 'two.db'].map(sumOf);
+      assert.notEqual(one, two);
+      exchange(stand, 'one.db', 'two.db');
+      assert.deepEqual(['one.db', 'two.db'].map(sumOf), [two, one]);
+    }));
+});
 
 describe('events that the kernel has dropped', () => {
   it('leave nothing behind: of databases that are known and not', () =>
