@@ -3,6 +3,7 @@ import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { fromWire } from '../../../src/engine/client.ts';
 import type { Database, DatabaseStatus } from '../../../src/engine/core/database.ts';
+import { assertInvariants } from '../../../src/engine/core/invariants.ts';
 import { Engine } from '../../../src/engine/engine.ts';
 import type {
   EngineCalls,
@@ -25,6 +26,8 @@ export class EngineStand {
   readonly engine: Engine;
   /** What it has told main, oldest first. */
   readonly news: EngineNews[] = [];
+  /** A test breaks it in the middle of a task, as a kill does: its invariants are not asked for any more. */
+  isBroken = false;
   readonly #tree: string;
   #nextId = 1;
 
@@ -117,6 +120,9 @@ export class EngineStand {
     while (!condition()) {
       if (Date.now() - startedMs > WAIT_MS_MAX) throw new Error(`not there: ${what}`);
       this.engine.step();
+      for (const db of this.engine.registry) {
+        if (!this.isBroken && !this.engine.scheduler.isBusy(db.name)) assertInvariants(db);
+      }
       await setImmediate();
     }
   }

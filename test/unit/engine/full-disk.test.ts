@@ -208,6 +208,7 @@ function isHot(stand: EngineStand): boolean {
 for (const step of ['the flush of the log', 'the first page', 'the second page'] as const) {
   test(`a primary that is killed at ${step} of a transaction of a node with the halt lock has none of it at its start`, () =>
     lent(async (stand, rest, images) => {
+      stand.isBroken = true;
       const db = stand.database(NAME);
       const before = db.position.txid;
       const { write } = db.files;

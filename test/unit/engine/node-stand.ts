@@ -5,6 +5,7 @@ import { applyQueue } from '../../../src/engine/apply/apply.ts';
 import { capture } from '../../../src/engine/capture/capture.ts';
 import type { CaptureOutcome, EngineContext } from '../../../src/engine/core/context.ts';
 import { type Database, openDatabase } from '../../../src/engine/core/database.ts';
+import { assertInvariants } from '../../../src/engine/core/invariants.ts';
 import type { Task } from '../../../src/engine/tasks/scheduler.ts';
 import type { Position } from '../../../src/ltx/position.ts';
 import { createLayout, layoutOf } from '../../../src/store/layout.ts';
@@ -24,6 +25,8 @@ export class NodeStand {
   readonly db: Database;
   /** The database for SQLite. */
   readonly file: string;
+  /** A test has changed what the engine knows: its invariants are not asked for any more. */
+  isBroken = false;
   /** LTX files that were captured or applied, oldest first. */
   readonly entries: Buffer[] = [];
 
@@ -64,7 +67,9 @@ export class NodeStand {
   /** Captures all that is committed; compares every page when `past` its journal. */
   capture(past = false): CaptureOutcome {
     this.db.suspect ||= past;
-    return finish(capture(this.ctx, this.db));
+    const outcome = finish(capture(this.ctx, this.db));
+    if (!this.isBroken) assertInvariants(this.db);
+    return outcome;
   }
 
   /** Runs SQL in an app that leaves the -wal as it is. */
@@ -83,6 +88,7 @@ export class NodeStand {
       done: (error: unknown, position: Position | undefined) => outcomes.push({ error, position }),
     }));
     finish(applyQueue(this.ctx, this.db, queue));
+    if (!this.isBroken) assertInvariants(this.db);
     return outcomes;
   }
 

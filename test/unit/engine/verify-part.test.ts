@@ -74,6 +74,7 @@ test('nothing is said to be well that is not there', () =>
     node.db.aside = 'it was not understood';
     assert.throws(() => partFrom(node, 1), { code: 'WRONG_STATE', message: /in quarantine/ });
     node.db.aside = undefined;
+    node.isBroken = true;
     node.db.sums.clear();
     assert.throws(() => partFrom(node, 1), { code: 'DATABASE_NOT_FOUND' });
   }));
