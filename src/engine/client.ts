@@ -58,7 +58,7 @@ export class EngineClient implements ReplicationStore {
   readonly #entryListeners = new Set<(entry: WireEntry) => void>();
   readonly #positionListeners = new Set<() => void>();
   readonly #correctionListeners = new Set<(database: string) => void>();
-  readonly #dropListeners = new Set<(database: string) => void>();
+  readonly #dropListeners = new Set<(database: string, isInLog: boolean) => void>();
   #nextId = 1;
   #dead: Error | undefined;
 
@@ -103,7 +103,7 @@ export class EngineClient implements ReplicationStore {
         this.#revision++;
         for (const listener of this.#positionListeners) listener();
         this.#statuses.delete(news.database);
-        for (const listener of this.#dropListeners) listener(news.database);
+        for (const listener of this.#dropListeners) listener(news.database, news.isInLog);
         return true;
       case 'commit':
         this.#ask(news.database, news.commit, news.source);
@@ -167,7 +167,7 @@ export class EngineClient implements ReplicationStore {
     return () => this.#correctionListeners.delete(listener);
   }
 
-  onDrop(listener: (database: string) => void): () => void {
+  onDrop(listener: (database: string, isInLog: boolean) => void): () => void {
     this.#dropListeners.add(listener);
     return () => this.#dropListeners.delete(listener);
   }

@@ -144,7 +144,7 @@ export class Engine {
       isLent: (db) => this.lender.isLent(db),
       obstacles: this.#obstacles,
       resume: (how, answer) => this.#resume(how, answer),
-      emitDropped: (db) => post({ kind: 'dropped', database: db.name }),
+      emitDropped: (db) => this.#postDropped(db),
     });
     this.#maintenance = new Maintenance(this.ctx, this.registry, this.scheduler, options);
     this.#backgroundVerify = new BackgroundVerify({
@@ -304,11 +304,15 @@ export class Engine {
     this.scheduler.add(lane, () => asTask(() => handler.run(args as never)), reply);
   }
 
-  /** A replica has removed a database that its primary does not have. */
+  /** A replica has removed a database that its primary does not have, and forgotten its history. */
   dropped(db: Database): void {
     db.position = ZERO_POSITION;
     this.follower.forget(db);
-    this.#post({ kind: 'dropped', database: db.name });
+    this.#postDropped(db);
+  }
+
+  #postDropped(db: Database): void {
+    this.#post({ kind: 'dropped', database: db.name, isInLog: db.position.txid > 0 });
   }
 
   mountMessage(message: MountMessage): void {
@@ -372,6 +376,9 @@ export class Engine {
     // A copy of its own: a view of a larger buffer would be sent with all of it.
     const own = bytes && new Uint8Array(bytes);
     this.#post({ kind: 'entry', entry: wireEntry(db.name, entry, own) }, own ? [own.buffer] : []);
+    if (entry.commit > 0 || this.role === 'primary') return;
+    this.follower.forget(db);
+    this.#postDropped(db);
   }
 }
 

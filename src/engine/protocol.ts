@@ -210,7 +210,8 @@ export type EngineNews =
     }
   | { readonly kind: 'entry'; readonly entry: WireEntry }
   | { readonly kind: 'position'; readonly database: string; readonly position: Position }
-  | { readonly kind: 'dropped'; readonly database: string }
+  /** `isInLog`: it is the newest entry there, and what is made under the name next follows it. */
+  | { readonly kind: 'dropped'; readonly database: string; readonly isInLog: boolean }
   | { readonly kind: 'status'; readonly database: string; readonly status: DatabaseStatus }
   | {
       readonly kind: 'log';

@@ -80,6 +80,11 @@ export class DatabaseFeed {
     return this.#position;
   }
 
+  /** Whether the replica has been sent all there is, and the last of it is the end of the database. */
+  get isAtDrop(): boolean {
+    return this.#live && this.#position.checksum === 0n && this.#position.txid > 0;
+  }
+
   close(): void {
     this.#closed = true;
     this.#wake();

@@ -290,7 +290,7 @@ export class ServerSession {
     // From here on nothing is missed: what is not in the log yet comes as an entry.
     this.#undo.push(
       store.onEntry((entry) => this.#entry(entry)),
-      store.onDrop((name) => this.#dropped(name)),
+      store.onDrop((name, isInLog) => this.#dropped(name, isInLog)),
     );
     for (const name of new Set([...ours.keys(), ...theirs.keys()])) {
       if (store.isAside(name)) continue;
@@ -336,16 +336,19 @@ export class ServerSession {
       this.#follow(entry.database, this.#acked.get(entry.database));
   }
 
-  /** The drop itself is an entry of the log; this tells it to a replica for which the log does not have it. */
-  #dropped(database: string): void {
+  /** The end of a database is an entry, behind which its name may begin anew. A replica that cannot have that entry is told. */
+  #dropped(database: string, isInLog = false): void {
     if (!this.#wanted(database)) return;
     const { store, transport } = this.#parts;
+    const feed = this.#feeds.get(database);
     const had = this.#acked.get(database);
-    this.#feeds.get(database)?.close();
-    this.#feeds.delete(database);
-    if (store.positions().has(database)) return;
-    const ours = this.#told.has(database);
-    transport.send('DROPPED', encodeDropped(database, !ours && had.txid > 0));
+    if (!isInLog || !feed?.isAtDrop) {
+      feed?.close();
+      this.#feeds.delete(database);
+      if (store.positions().has(database)) return;
+      const ours = this.#told.has(database);
+      transport.send('DROPPED', encodeDropped(database, !ours && had.txid > 0));
+    }
     this.#told.delete(database);
     this.#acked.delete(database);
   }

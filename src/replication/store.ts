@@ -74,8 +74,10 @@ export interface ReplicationStore {
 
   /** Calls back for each captured (or, on a replica, applied) entry, in order per database. Returns the undo. */
   onEntry(listener: (entry: LogEntry) => void): () => void;
-  /** Calls back when a database was dropped. Returns the undo. */
-  onDrop(listener: (database: string) => void): () => void;
+  /**
+   * Calls back when a database was dropped. `isInLog`: the newest entry says so, and was told before. Returns the undo.
+   */
+  onDrop(listener: (database: string, isInLog: boolean) => void): () => void;
 
   /** What follows `after` in the log, at most about `maxBytes` (at least one entry). */
   readLog(database: string, after: Position, maxBytes: number): Promise<LogRead>;

@@ -44,7 +44,7 @@ export class MemoryStore implements ReplicationStore {
   #queue: Promise<void> = Promise.resolve();
   #looks = 0;
   readonly #entryListeners = new Set<(entry: LogEntry) => void>();
-  readonly #dropListeners = new Set<(database: string) => void>();
+  readonly #dropListeners = new Set<(database: string, isInLog: boolean) => void>();
 
   /** A transaction of the application. */
   commit(name: string, changes: Pages): void {
@@ -59,7 +59,7 @@ export class MemoryStore implements ReplicationStore {
   /** The application deletes the database. */
   remove(name: string): void {
     if (!this.databases.delete(name)) return;
-    for (const listener of this.#dropListeners) listener(name);
+    for (const listener of this.#dropListeners) listener(name, false);
   }
 
   /** The log forgets all but its newest entries. */
@@ -95,7 +95,7 @@ export class MemoryStore implements ReplicationStore {
     return () => this.#entryListeners.delete(listener);
   }
 
-  onDrop(listener: (database: string) => void): () => void {
+  onDrop(listener: (database: string, isInLog: boolean) => void): () => void {
     this.#dropListeners.add(listener);
     return () => this.#dropListeners.delete(listener);
   }

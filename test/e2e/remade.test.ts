@@ -1,0 +1,43 @@
+/**
+ * One name, many databases: what an application removes and makes again follows on the replica, by the log alone. On 25311ce a
+ * replica fetched all pages each time, said that it had received the wrong transaction, and kept false divergences.
+ */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { sqlite3 } from '../harness/app.ts';
+import { inSync } from '../harness/cluster.ts';
+import { assertReplicated, describePair } from '../harness/replicated.ts';
+
+const LIVES = 15;
+
+describePair('a database that is removed and made again', (pair) => {
+  for (const mode of ['wal', 'delete']) {
+    test(`journal mode ${mode}`, async () => {
+      const { primary, replica } = pair;
+      const name = `lives-${mode}.db`;
+      const from = replica.log.length;
+      for (let life = 0; life < LIVES; life++) {
+        sqlite3(
+          primary.file(name),
+          `PRAGMA journal_mode=${mode}; CREATE TABLE t(life); INSERT INTO t VALUES(${life});`,
+        );
+        // Sometimes the replica has seen a life before it ends, and sometimes not.
+        if (life % 3 === 0) await inSync(primary, replica, name);
+        if (life === LIVES - 1) break;
+        for (const end of ['', '-wal', '-shm', '-journal']) {
+          fs.rmSync(primary.file(name + end), { force: true });
+        }
+      }
+      await assertReplicated(pair, name);
+      assert.equal(sqlite3(`file:${replica.file(name)}?mode=ro`, 'SELECT life FROM t'), '14');
+      const said = replica.log
+        .slice(from)
+        .map(({ msg }) => msg)
+        .filter((text) => /received|resync|damaged/.test(text));
+      assert.deepEqual(said, []);
+      assert.deepEqual(fs.readdirSync(path.join(replica.data, 'divergence')), []);
+    });
+  }
+});
