@@ -89,6 +89,24 @@ it('while the node was down, which is the primary after a clean stop: it is the 
     after.close();
   }));
 
+// On e8b0209 it was removed, and nothing was left of it.
+it('while the node was down, under the name of one that has ended: it is kept', () =>
+  withTwo('delete', ({ primary, replica }) => {
+    primary.db.files.close();
+    fs.rmSync(primary.file);
+    primary.capture(true);
+    for (const { error } of replica.apply(...primary.entries)) assert.ifError(error);
+    assert.equal(replica.db.position.checksum, 0n);
+    replica.db.files.close();
+    sqlite3(replica.file, "CREATE TABLE own(x); INSERT INTO own VALUES('mine')");
+    const own = fs.readFileSync(replica.file);
+    finish(recoverDatabase(replica.ctx, replica.db, { role: 'replica', formerRole: 'replica' }));
+    assert(!fs.existsSync(replica.file));
+    const kept = path.join(replica.ctx.layout.divergence, 'app.db');
+    const [dir] = fs.readdirSync(kept);
+    assert.deepEqual(fs.readFileSync(path.join(kept, dir, 'app.db')), own);
+  }));
+
 /** As a primary sends pages. */
 function recordsOf(image: Buffer): Buffer {
   const records: Buffer[] = [];
