@@ -2,12 +2,11 @@
 import { LiteFsError, throwBug } from '../errors.ts';
 import type { Follower } from './capture/follower.ts';
 import type { Database } from './core/database.ts';
-import type { Registry } from './core/registry.ts';
 import { type Beside, ownLane } from './tasks/beside.ts';
 import type { Task } from './tasks/scheduler.ts';
 
 interface Lanes extends Beside {
-  readonly registry: Registry;
+  readonly registry: Iterable<Database>;
 }
 
 const WAIT_MS = 1;

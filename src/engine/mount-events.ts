@@ -10,6 +10,7 @@ import type { DeferredOperation, Resumption, TreeEvent } from '../fuse/policy.ts
 import { formatPosition } from '../ltx/position.ts';
 import { fileRole, POSITION_SUFFIX } from '../mount/names.ts';
 import { errno } from '../os/libc.ts';
+import { parentOf } from '../store/tree-door.ts';
 import type { Obstacles } from './apply/obstacles.ts';
 import { captureAtJournalEnd } from './capture/capture.ts';
 import type { HeldOperation } from './capture/capture-wal.ts';
@@ -104,7 +105,16 @@ export class MountEvents {
   }
 
   event(event: TreeEvent): void {
-    this.#followed(() => this.#happened(event));
+    const isFollowed = this.#followed(() => {
+      this.#happened(event);
+      return true;
+    });
+    if (isFollowed || !this.#parts.captures()) return;
+    // Another file may have taken the name of a database, of which its -wal does not tell.
+    const paths = event.kind === 'renamed' ? [event.path, event.newPath] : [event.path];
+    for (const db of this.#parts.registry) {
+      if (paths.some((path) => `${db.name}/`.startsWith(`${path}/`))) db.suspect = true;
+    }
   }
 
   #happened(event: TreeEvent): void {
@@ -238,20 +248,32 @@ export class MountEvents {
 
   /** Directories and databases that are not known yet; again until nothing is left that cannot be told. */
   *#findAll(): Task<void> {
-    const { ctx, registry, watcher, captures } = this.#parts;
+    const { ctx, registry, watcher, follower, captures } = this.#parts;
     for (let isSure = false; !isSure && captures(); ) {
       const unsure = (error: unknown) => {
         if (!isOutsideFault(error)) throw error;
         isSure = false;
       };
       isSure = true;
+      const unwatched = new Set<string>();
       try {
-        const found = scanTree(ctx.tree, '', (dir) => watcher()?.watch(dir), unsure);
+        const watch = (dir: string) => {
+          try {
+            watcher()?.watch(dir);
+          } catch (error) {
+            unwatched.add(dir);
+            unsure(error);
+          }
+        };
+        const found = scanTree(ctx.tree, '', watch, unsure);
         for (const name of found) if (!registry.get(name)) this.#replaced(name);
       } catch (error) {
         unsure(error);
       }
-      if (!isSure) yield LOST_REST_MS;
+      if (isSure) return;
+      yield LOST_REST_MS;
+      // Nothing else tells of what is in there.
+      for (const db of registry) if (unwatched.has(parentOf(db.name))) follower.eventsLost(db);
     }
   }
 

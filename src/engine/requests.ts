@@ -80,7 +80,7 @@ export interface EngineWork extends Beside {
 }
 
 export function requestHandlers(engine: EngineWork, maintenance: Maintenance): Handlers {
-  const { ctx, registry, follower } = engine;
+  const { ctx, registry, scheduler, follower } = engine;
   const cuts = new Map<number, Cut>();
   const resyncs = new Map<number, Resync>();
   const rewrites = new Map<number, Rewrite>();
@@ -125,9 +125,12 @@ export function requestHandlers(engine: EngineWork, maintenance: Maintenance): H
       lane: ownLane,
       *run({ database }) {
         if (!engine.captures) return null;
+        // All of one that is lent was captured then. In its lane a transaction may wait for readers, however long.
+        const isOurs = (db: Database) => !engine.lender.isLent(db);
         if (database === undefined) {
-          yield* flushAll(engine, FLUSH_PATIENCE_MS);
-        } else {
+          const parts = { ctx, scheduler, follower, registry: [...registry].filter(isOurs) };
+          yield* flushAll(parts, FLUSH_PATIENCE_MS);
+        } else if (isOurs(known(database))) {
           yield* follower.flushPatiently(known(database), FLUSH_PATIENCE_MS);
         }
         return null;

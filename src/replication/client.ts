@@ -239,6 +239,11 @@ export class ReplicationClient {
         applied: (database, position) => {
           const target = this.#targets?.get(database);
           if (target && position.txid >= target.txid) this.#targets?.delete(database);
+          const theirs = this.#theirs.get(database);
+          // The end of a database is an entry, after which nothing is told of it: we do not lack it.
+          if (position.checksum === 0n && theirs && theirs.txid <= position.txid) {
+            this.#theirs.delete(database);
+          }
           this.#checkCurrent();
         },
         dropped: (database) => {
@@ -264,7 +269,11 @@ export class ReplicationClient {
   #positions(positions: Map<string, Position>): void {
     // The first are all there are: what was dropped while we were away is not told.
     if (!this.#subscribed) this.#theirs.clear();
-    for (const [name, position] of positions) this.#theirs.set(name, position);
+    for (const [name, position] of positions) {
+      // It may be told of in the moment in which it goes.
+      if (position.checksum === 0n) this.#theirs.delete(name);
+      else this.#theirs.set(name, position);
+    }
     if (!this.#subscribed) {
       this.#subscribed = true;
       this.#targets = new Map(positions);

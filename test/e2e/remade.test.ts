@@ -7,7 +7,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { sqlite3 } from '../harness/app.ts';
-import { inSync } from '../harness/cluster.ts';
+import { inSync, until } from '../harness/cluster.ts';
 import { assertReplicated, describePair } from '../harness/replicated.ts';
 
 const LIVES = 15;
@@ -40,4 +40,16 @@ describePair('a database that is removed and made again', (pair) => {
       assert.deepEqual(fs.readdirSync(path.join(replica.data, 'divergence')), []);
     });
   }
+
+  // On f451073 the replica was behind for ever: it waited for what was there no more.
+  test('one that is not made again is not waited for', async () => {
+    const { primary, replica } = pair;
+    const name = 'gone.db';
+    sqlite3(primary.file(name), 'CREATE TABLE t(x);');
+    await assertReplicated(pair, name);
+    const heard = async () => Object.keys((await replica.info()).upstream?.positions ?? {});
+    await until('the primary has told of it', async () => (await heard()).includes(name));
+    fs.rmSync(primary.file(name));
+    await until('the replica expects no more of it', async () => !(await heard()).includes(name));
+  });
 });

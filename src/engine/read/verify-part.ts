@@ -5,7 +5,7 @@
  */
 import { LiteFsError } from '../../errors.ts';
 import { type Position, samePosition } from '../../ltx/position.ts';
-import type { EngineContext } from '../core/context.ts';
+import type { CaptureOutcome, EngineContext } from '../core/context.ts';
 import type { Database } from '../core/database.ts';
 import type { Task } from '../tasks/scheduler.ts';
 import { BAD_PAGES_REPORTED_MAX, checkPages, type FlushStep } from './verify.ts';
@@ -35,7 +35,7 @@ export function* verifyPart(
   if (db.aside !== undefined) {
     throw new LiteFsError('WRONG_STATE', `${db.name} is in quarantine: ${db.aside}`);
   }
-  if (from === 1) yield* flush();
+  if (from === 1) expectCaptured(db, yield* flush());
   if (db.pageCount === 0) {
     throw new LiteFsError('DATABASE_NOT_FOUND', `there is no database ${db.name}`);
   }
@@ -51,6 +51,14 @@ export function* verifyPart(
     badPages: [...bad.keys()].slice(0, BAD_PAGES_REPORTED_MAX),
     next: last < db.pageCount ? last + 1 : undefined,
   };
+}
+
+/** What is committed and not captured is neither in the table, nor where pages are read that a -wal has. */
+function expectCaptured({ name }: Database, outcome: CaptureOutcome): void {
+  if (outcome === 'done' || outcome === 'writing') return;
+  throw new LiteFsError('DATABASE_BUSY', `what is committed to ${name} cannot be captured now`, {
+    hint: '`litefs-lite status` there says what captures wait for.',
+  });
 }
 
 /**

@@ -137,7 +137,12 @@ function* isWhatItWas(db: Database, marker: Marker, known: boolean): Task<boolea
   if (known) return db.position.txid === txid && db.position.checksum === checksum;
   if (db.position.txid > txid || !db.files.exists('db')) return false;
   yield* sumPages(db);
-  if (db.sums.checksum !== checksum) return false;
+  if (db.sums.checksum !== checksum) {
+    // Of no position: a comparison with it would find nothing to capture.
+    db.sums = new PageSums();
+    db.pageSize = 0;
+    return false;
+  }
   db.position = marker.position;
   return true;
 }

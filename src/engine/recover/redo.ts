@@ -20,6 +20,7 @@ import {
   WAL_HEADER_BYTES,
 } from '../../sqlite/wal.ts';
 import type { StoredEntry } from '../../store/log-files.ts';
+import { keepUnknown } from '../apply/divergence.ts';
 import { StagedImage } from '../apply/staged-image.ts';
 import type { EngineContext } from '../core/context.ts';
 import type { Database } from '../core/database.ts';
@@ -35,6 +36,8 @@ export function* redo(ctx: EngineContext, db: Database, known: boolean): Task<vo
     throw unknown(db, 'what its pages should be is not known any more');
   }
   if (db.pageCount === 0) {
+    // What is left of it, or what was put there since: that cannot be told.
+    keepUnknown(ctx, db, db.position);
     for (const kind of ['db', 'wal', 'shm'] as const) db.files.unlink(kind);
     return;
   }

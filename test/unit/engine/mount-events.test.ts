@@ -10,7 +10,7 @@ import type { HaltBorrower } from '../../../src/engine/halt/borrower.ts';
 import { MountEvents } from '../../../src/engine/mount-events.ts';
 import { Scheduler } from '../../../src/engine/tasks/scheduler.ts';
 import type { DeferredOperation } from '../../../src/fuse/policy.ts';
-import { cString, rename } from '../../../src/os/libc.ts';
+import { cString, errno, rename, systemError } from '../../../src/os/libc.ts';
 import { sqlite3 } from '../../harness/app.ts';
 import { withFolder } from '../os/folder.ts';
 import { NodeStand } from './node-stand.ts';
@@ -24,8 +24,12 @@ interface Stand {
   sql(name: string, text: string): void;
   /** The kernel drops all events that have not been told. */
   overflow(): void;
+  /** What the system says to a watch of a directory. */
+  watching(refusal: ((dir: string) => Error | undefined) | undefined): void;
   /** Goes on until nothing is to be looked at any more. */
   settle(): void;
+  /** Goes on for so long. */
+  pass(ms: number): void;
 }
 
 function withStand(body: (stand: Stand) => void): Promise<void> {
@@ -39,6 +43,11 @@ function withStand(body: (stand: Stand) => void): Promise<void> {
     const scheduler = new Scheduler(ctx.clockMs);
     const follower = new Follower(ctx, scheduler, () => {});
     let isLost = false;
+    let refusal: ((dir: string) => Error | undefined) | undefined;
+    const watch = (dir: string) => {
+      const error = refusal?.(dir);
+      if (error) throw error;
+    };
     const drain = (to: WatcherEvents) => {
       if (isLost) to.overflow();
       isLost = false;
@@ -48,7 +57,7 @@ function withStand(body: (stand: Stand) => void): Promise<void> {
       registry,
       scheduler,
       follower,
-      watcher: () => ({ drain, watch: (_: string) => {} }) as unknown as TreeWatcher,
+      watcher: () => ({ drain, watch }) as unknown as TreeWatcher,
       captures: () => true,
       halts: {} as HaltBorrower,
       isLent: () => false,
@@ -74,6 +83,15 @@ function withStand(body: (stand: Stand) => void): Promise<void> {
             clock.ms += waitMs;
           }
           assert.fail('it looks for ever');
+        },
+        watching: (to) => {
+          refusal = to;
+        },
+        pass: (ms) => {
+          for (let passed = 0; passed < ms; passed++, clock.ms++) {
+            follower.poll();
+            while (scheduler.nextInMs() === 0) scheduler.step();
+          }
         },
       });
     } finally {
@@ -131,6 +149,51 @@ describe('two names that are exchanged', () => {
       assert.notEqual(one, two);
       exchange(stand, 'one.db', 'two.db');
       assert.deepEqual(['one.db', 'two.db'].map(sumOf), [two, one]);
+    }));
+});
+
+const tooMany = () => systemError('inotify_add_watch', errno.ENOSPC, 'a folder');
+
+describe('a folder that cannot be watched', () => {
+  // On e8b0209 what was in it was captured once, and what came behind it in the tree not at all.
+  it('is looked at again and again, and keeps nothing from the others', () =>
+    withStand(({ events, registry, tree, sql, watching, pass, settle }) => {
+      const names = ['a/app.db', 'b/app.db'];
+      const txids = () => names.map((name) => registry.get(name)?.position.txid);
+      watching((dir) => (dir === 'a' ? tooMany() : undefined));
+      for (const name of names) {
+        fs.mkdirSync(path.join(tree, path.dirname(name)));
+        sql(name, TABLE);
+      }
+      events.event({ kind: 'created', path: 'a', isFile: false });
+      pass(100);
+      assert.deepEqual(txids(), [1, 1]);
+      sql('a/app.db', WITHOUT_JOURNAL);
+      pass(2000);
+      assert.deepEqual(txids(), [2, 1]);
+      watching(undefined);
+      pass(2000);
+      settle();
+    }));
+
+  // On e8b0209 they stayed what they were: in WAL mode only a -wal tells of commits.
+  it('hides no databases that have taken the names of others', () =>
+    withStand(({ events, registry, tree, sql, watching, settle }) => {
+      for (const dir of ['a', 'b']) {
+        fs.mkdirSync(path.join(tree, dir));
+        sql(`${dir}/app.db`, `PRAGMA journal_mode=wal; CREATE TABLE ${dir}(x);`);
+        events.event({ kind: 'created', path: dir, isFile: false });
+      }
+      settle();
+      const sums = () => ['a', 'b'].map((dir) => registry.get(`${dir}/app.db`)?.position.checksum);
+      const before = sums();
+      const [from, to] = ['a', 'b'].map((dir) => cString(path.join(tree, dir)));
+      assert.equal(rename(from, to, 2), 0);
+      let refusals = 1;
+      watching(() => (refusals-- > 0 ? tooMany() : undefined));
+      events.event({ kind: 'renamed', path: 'a', newPath: 'b' });
+      settle();
+      assert.deepEqual(sums(), before.reverse());
     }));
 });
 

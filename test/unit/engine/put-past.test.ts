@@ -5,11 +5,13 @@ import path from 'node:path';
 import { it } from 'node:test';
 import { prepareFiles } from '../../../src/engine/apply/replica-files.ts';
 import { ResyncTask } from '../../../src/engine/apply/resync.ts';
+import { writeMarkers } from '../../../src/engine/recover/markers.ts';
 import { recoverDatabase } from '../../../src/engine/recover/recover.ts';
 import type { LiteFsError } from '../../../src/errors.ts';
 import { sqlite3 } from '../../harness/app.ts';
 import { databaseImage } from '../../harness/image.ts';
-import { finish } from './node-stand.ts';
+import { withFolder } from '../os/folder.ts';
+import { finish, NodeStand } from './node-stand.ts';
 import { assertSame, withTwo } from './two-nodes.ts';
 
 for (const mode of ['wal', 'delete']) {
@@ -69,6 +71,41 @@ for (const mode of ['wal', 'delete']) {
       }));
   }
 }
+
+// On e8b0209 it stayed at transaction 0 on the new primary: no replica got it, and none that knew of it was ever in sync.
+it('while the node was down, which is the primary after a clean stop: it is the first transaction', () =>
+  withFolder((folder) => {
+    const before = new NodeStand(folder);
+    sqlite3(before.file, "CREATE TABLE own(x); INSERT INTO own VALUES('mine')");
+    finish(recoverDatabase(before.ctx, before.db, { role: 'replica', formerRole: 'replica' }));
+    assert.deepEqual([before.db.position.txid, before.db.pageCount], [0, 2]);
+    before.db.files.close();
+    writeMarkers(before.ctx, [before.db], undefined);
+    const after = before.startedAgain();
+    before.close();
+    finish(recoverDatabase(after.ctx, after.db, { role: 'primary', formerRole: 'replica' }));
+    assert.equal(after.db.position.txid, 1);
+    assert.equal(after.db.position.checksum, after.db.sums.checksum);
+    after.close();
+  }));
+
+// On e8b0209 it was removed, and nothing was left of it.
+it('while the node was down, under the name of one that has ended: it is kept', () =>
+  withTwo('delete', ({ primary, replica }) => {
+    primary.db.files.close();
+    fs.rmSync(primary.file);
+    primary.capture(true);
+    for (const { error } of replica.apply(...primary.entries)) assert.ifError(error);
+    assert.equal(replica.db.position.checksum, 0n);
+    replica.db.files.close();
+    sqlite3(replica.file, "CREATE TABLE own(x); INSERT INTO own VALUES('mine')");
+    const own = fs.readFileSync(replica.file);
+    finish(recoverDatabase(replica.ctx, replica.db, { role: 'replica', formerRole: 'replica' }));
+    assert(!fs.existsSync(replica.file));
+    const kept = path.join(replica.ctx.layout.divergence, 'app.db');
+    const [dir] = fs.readdirSync(kept);
+    assert.deepEqual(fs.readFileSync(path.join(kept, dir, 'app.db')), own);
+  }));
 
 /** As a primary sends pages. */
 function recordsOf(image: Buffer): Buffer {

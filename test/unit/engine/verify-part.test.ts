@@ -79,6 +79,20 @@ test('nothing is said to be well that is not there', () =>
     assert.throws(() => partFrom(node, 1), { code: 'DATABASE_NOT_FOUND' });
   }));
 
+// On e8b0209 this was said to be well, and a replica that had not got the commit the same as its primary.
+test('nothing is said to be well while a commit cannot be captured', () =>
+  withNode((node) => {
+    node.sql('PRAGMA journal_mode = wal; INSERT INTO u VALUES(1);');
+    node.capture(true);
+    node.sql('INSERT INTO u VALUES(2);');
+    const { ctx, db } = node;
+    for (const outcome of ['busy', 'damaged'] as const) {
+      const part = verifyPart(ctx, db, 1, () => asTask(() => outcome));
+      assert.throws(() => finish(part), { code: 'DATABASE_BUSY', message: /^what is committed/ });
+    }
+    assert.equal(partFrom(node, 1).badCount, 0);
+  }));
+
 test('a log says what the checksum was after a transaction, or that it does not know', () =>
   withNode((node) => {
     const { db } = node;
