@@ -1,5 +1,6 @@
 /** Where the benchmarks put databases: a plain directory, and mounts on the same disk. */
 import fs from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import {
   Cluster,
@@ -33,10 +34,12 @@ export const INTERCEPTED = 'mount, replica, no passthrough';
 
 /** Daemons log as they do by default. */
 const CONFIG = { log: { debug: false } };
+/** All places of a measurement are on one disk. */
+const BASE = os.tmpdir();
 
 /** In the folder for temporary files, as the nodes are. */
 export function plainPlace(): Place {
-  const cluster = new Cluster();
+  const cluster = new Cluster(BASE);
   const file = (name: string) => path.join(cluster.dir, name);
   return {
     label: PLAIN,
@@ -48,7 +51,11 @@ export function plainPlace(): Place {
 }
 
 export async function mountAlone(): Promise<Place> {
-  const { cluster, primary } = await startCluster('auto', { replicas: 0, config: CONFIG });
+  const { cluster, primary } = await startCluster('auto', {
+    replicas: 0,
+    config: CONFIG,
+    base: BASE,
+  });
   const file = (name: string) => primary.file(name);
   return {
     label: ALONE,
@@ -60,7 +67,10 @@ export async function mountAlone(): Promise<Place> {
 }
 
 export async function mountReplicated(passthrough: Passthrough): Promise<ReplicatedPlace> {
-  const { cluster, primary, replica } = await startCluster(passthrough, { config: CONFIG });
+  const { cluster, primary, replica } = await startCluster(passthrough, {
+    config: CONFIG,
+    base: BASE,
+  });
   return {
     label: passthrough === 'auto' ? REPLICATED : INTERCEPTED,
     cluster,

@@ -286,9 +286,9 @@ export class Cluster {
 /** A primary and replicas of it, all ready. */
 export async function startCluster(
   passthrough: Passthrough,
-  options: { replicas?: number; config?: Record<string, unknown> } = {},
+  options: { replicas?: number; config?: Record<string, unknown>; base?: string } = {},
 ): Promise<{ cluster: Cluster; primary: TestNode; replica: TestNode; replicas: TestNode[] }> {
-  const cluster = new Cluster(baseFor(passthrough));
+  const cluster = new Cluster(options.base ?? baseFor(passthrough));
   try {
     const { config } = options;
     const primary = await cluster.add('primary', { candidate: true, passthrough, config });
