@@ -163,8 +163,8 @@ export class WalOwner {
     const { header, consistent } = this.#read();
     if (cursor.frame === 0) {
       // Started over or emptied, maybe only half: it begins anew.
-      this.#files.truncate('wal', 0);
       this.#writeHeader(cursor.pageSize, 0, random32(), random32());
+      this.#files.truncate('wal', WAL_HEADER_BYTES);
     } else if (consistent && isOf(header, cursor) && header.mxFrame === cursor.frame) {
       cursor.checksum1 = header.frameChecksum1;
       cursor.checksum2 = header.frameChecksum2;
@@ -252,8 +252,9 @@ export class WalOwner {
     const restarted = cursor.frame === 0 ? header : tryRestart(this.#shm, header, random32());
     if (!restarted) return false;
     const sequence = ((this.#walHeader()?.checkpointSequence ?? 0) + 1) >>> 0;
-    if (this.#files.size('wal') > WAL_KEEP_BYTES) this.#files.truncate('wal', 0);
     this.#writeHeader(pageSize, sequence, restarted.salt1, restarted.salt2);
+    // Behind its header: SQLite takes an empty one for none, and reads by rollback-journal rules then.
+    if (this.#files.size('wal') > WAL_KEEP_BYTES) this.#files.truncate('wal', WAL_HEADER_BYTES);
     // Else frames could follow that are not of the generation that the disk has the header of.
     this.#files.sync('wal');
     this.#hash.forget();
