@@ -74,8 +74,8 @@ export class WalOwner {
   readonly #shm: ShmAccess;
   readonly #hash: WalIndexWriter;
   #change = 0;
-  /** Frames that are in the database file. The wal-index has it as well, where readers may write. */
-  #backfilled = 0;
+  /** Frames of a generation that are in the database file. The wal-index has it as well, where readers may write. */
+  #copied = { salt1: 0, salt2: 0, frame: 0 };
   /** The write lock is held for another node: release() leaves it. */
   keepsLock = false;
 
@@ -95,7 +95,17 @@ export class WalOwner {
 
   /** Frames that are not known to be in the database file. */
   get framesToCopy(): number {
-    return (this.#wal.cursor?.frame ?? 0) - this.#backfilled;
+    return this.#wal.cursor ? this.cursor.frame - this.#backfilled : 0;
+  }
+
+  /** None of a generation that an application has begun. */
+  get #backfilled(): number {
+    return isOf(this.#copied, this.cursor) ? this.#copied.frame : 0;
+  }
+
+  set #backfilled(frame: number) {
+    const { salt1, salt2 } = this.cursor;
+    this.#copied = { salt1, salt2, frame };
   }
 
   /**
@@ -157,8 +167,6 @@ export class WalOwner {
   reclaim(pageCount: number, random32: () => number): boolean {
     if (!this.#files.lock('shm', 'write', WRITE_BYTE, 1)) return false;
     this.#hash.forget();
-    // What they have copied is copied once more.
-    this.#backfilled = 0;
     const { cursor } = this;
     const { header, consistent } = this.#read();
     if (cursor.frame === 0) {
@@ -339,7 +347,8 @@ export class WalOwner {
       this.#files.write('shm', Buffer.alloc(2 * WAL_INDEX_COPY_BYTES), 0);
       this.#writeTables(cursor.frame);
       resetMarks(this.#shm, cursor.frame);
-      this.#backfilled = 0;
+      // They stay in the file, and `frames` does without them.
+      noteBackfill(this.#shm, this.#backfilled);
       publishHeader(this.#shm, this.#headerAt(cursor, pageCount));
       return true;
     } finally {
