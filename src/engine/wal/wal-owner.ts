@@ -10,12 +10,15 @@
  * - A page is written into the database file only when the log and the -wal that can redo it are on disk, and when the
  *   wal-index says that it is about to be.
  * - Readers may write the -shm. Of what is in it, locks and read marks are heeded, and that it says where the -wal ends.
- * - The deadman switch is held while the -wal is served, so no reader takes the -shm for a left-over and recovers it.
+ * - The deadman switch is held while the -wal is served, so no reader takes the -shm for a left-over and recovers it. So is
+ *   SHARED on a replica's file, as by every connection: one that gets EXCLUSIVE when it closes copies frames and heeds no lock.
  */
 import assert from 'node:assert';
 import { LiteFsError } from '../../errors.ts';
 import {
   DMS_BYTE,
+  SHARED_FIRST,
+  SHARED_SIZE,
   WAL_CKPT_SLOT,
   WAL_LOCK_BASE,
   WAL_READ_SLOT,
@@ -129,6 +132,8 @@ export class WalOwner {
    */
   take(pageCount: number): boolean {
     if (!this.#files.lock('shm', 'read', DMS_BYTE, 1)) return false;
+    // While it is lent the lender holds that.
+    if (!this.keepsLock && !this.#files.lock('db', 'read', SHARED_FIRST, SHARED_SIZE)) return false;
     if (!this.#files.lock('shm', 'write', WRITE_BYTE, 1)) return false;
     if (!this.#isAt(this.cursor) && !this.#remake(pageCount)) {
       this.release();
