@@ -36,7 +36,6 @@ import {
 } from '../../sqlite/wal.ts';
 import {
   buildIndex,
-  pagesOfFrames,
   parseWalIndexHeader,
   type ShmMemory,
   WAL_INDEX_COPY_BYTES,
@@ -58,6 +57,7 @@ import type { DatabaseFiles } from '../files/files.ts';
 import { giveToReaders } from '../files/ownership.ts';
 import { shmAccess } from '../files/shm-access.ts';
 import type { Task } from '../tasks/scheduler.ts';
+import type { WalFollowed } from './wal-follow.ts';
 
 /** A -wal that has grown past this is cut when it is started over. */
 const WAL_KEEP_BYTES = 16 << 20;
@@ -188,28 +188,35 @@ export class WalOwner {
   }
 
   /**
-   * What the wal-index says of a -wal that applications have written, whose write lock is held and all of which is captured: the
-   * next frame goes behind it. Without one that counts, its header is written, as the next writer would.
+   * A -wal that applications have written, whose write lock is held and all of which is `captured`: the next frame goes behind
+   * that. Without frames that count, its header is written, as the next writer would. The wal-index may be a left-over of a
+   * process that has died, and is made to agree. false when an application checkpoints just now.
    */
-  adopt(pageSize: number, pageCount: number, random32: () => number): void {
+  adopt(
+    captured: WalFollowed,
+    db: { pageSize: number; pageCount: number },
+    random32: () => number,
+  ): boolean {
     this.#hash.forget();
     const { header, consistent } = this.#read();
     const found = this.#walHeader();
-    const isSame = (a: { salt1: number; salt2: number }) =>
-      a.salt1 === header.salt1 && a.salt2 === header.salt2;
     this.#wal.frames.clear();
-    if (consistent && header.mxFrame > 0 && found && isSame(found)) {
-      const { mxFrame: frame, frameChecksum1: checksum1, frameChecksum2: checksum2 } = header;
+    // All bytes of a header are in its checksum: another one is of a generation in which nothing was committed.
+    const { generation } = captured;
+    const isIt =
+      found?.checksum1 === generation?.checksum1 && found?.checksum2 === generation?.checksum2;
+    if (found && isIt && captured.frame > 0) {
+      const { frame, checksum1, checksum2 } = captured;
       this.#wal.cursor = { ...walCursorAtStart(found), frame, checksum1, checksum2 };
-      const pgnos = pagesOfFrames(memoryOf(this.#files), frame);
-      for (let i = 0; i < frame; i++) this.#wal.frames.set(pgnos[i], i + 1);
-      return;
+      for (const [i, pgno] of this.#pagesInWal(frame).entries()) this.#wal.frames.set(pgno, i + 1);
+    } else {
+      const announced =
+        consistent && header.mxFrame === 0 && header.salt1 !== 0 ? header : undefined;
+      const sequence = found ? (found.checkpointSequence + 1) >>> 0 : 0;
+      const salt1 = announced?.salt1 ?? (found ? (found.salt1 + 1) >>> 0 : random32());
+      this.#writeHeader(db.pageSize, sequence, salt1, announced?.salt2 ?? random32());
     }
-    const announced = consistent && header.mxFrame === 0 && header.salt1 !== 0 ? header : undefined;
-    const sequence = found ? (found.checkpointSequence + 1) >>> 0 : 0;
-    const salt1 = announced?.salt1 ?? (found ? (found.salt1 + 1) >>> 0 : random32());
-    this.#writeHeader(pageSize, sequence, salt1, announced?.salt2 ?? random32());
-    if (!this.#isAt(this.cursor)) this.#remake(pageCount);
+    return this.#isAt(this.cursor) || this.#remake(db.pageCount);
   }
 
   /**
