@@ -328,7 +328,8 @@ export class MountEvents {
         }),
       (error) => {
         if (error !== undefined) follower.failed(db, error);
-        if (db.pageCount === 0) this.#parts.emitDropped(db);
+        // One in quarantine keeps its place, whatever was put there meanwhile.
+        if (db.pageCount === 0 && db.aside === undefined) this.#parts.emitDropped(db);
       },
     );
   }

@@ -208,20 +208,6 @@ export function buildIndex(pgnos: readonly number[]): Buffer {
   return bytes.subarray(HEADER_BYTES);
 }
 
-/** The pages of frames 1..`count`, in order. */
-export function pagesOfFrames(shm: ShmMemory, count: number): Uint32Array {
-  const pages = new Uint32Array(count);
-  for (let done = 0; done < count; ) {
-    const number = regionOf(done + 1);
-    const before = framesBefore(number);
-    const headerBytes = number === 0 ? HEADER_BYTES : 0;
-    const length = Math.min(count - before, (ENTRIES_BYTES - headerBytes) / 4);
-    const bytes = shm.read(number * REGION_BYTES + headerBytes, length * 4);
-    for (let i = 0; i < length; i++) pages[done++] = bytes.readUInt32LE(i * 4);
-  }
-  return pages;
-}
-
 /** The frame a reader of the snapshot `mxFrame` takes page `pgno` from; 0 when it is not in the log. */
 export function lookupFrame(shm: ShmMemory, pgno: number, mxFrame: number): number {
   if (mxFrame === 0) return 0;

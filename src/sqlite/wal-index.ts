@@ -31,7 +31,6 @@ export {
   appendToIndex,
   buildIndex,
   lookupFrame,
-  pagesOfFrames,
   type ShmMemory,
   WalIndexWriter,
 } from './wal-index-hash.ts';

@@ -63,8 +63,13 @@ export class WalAppender {
     const { owner } = db;
     if (!owner.take(db.pageCount)) return undefined;
     // What is in the database file already need not stay in the -wal.
-    if (owner.keepsLock || owner.restart(pageSize, db.pageCount, ctx.random32))
-      return new WalAppender(db);
+    try {
+      if (owner.keepsLock || owner.restart(pageSize, db.pageCount, ctx.random32))
+        return new WalAppender(db);
+    } catch (error) {
+      owner.release();
+      throw error;
+    }
     if (pageSize === owner.cursor.pageSize) return new WalAppender(db);
     owner.release();
     return undefined;

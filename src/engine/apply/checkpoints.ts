@@ -27,10 +27,20 @@ export function* checkpointIfLarge(ctx: EngineContext, db: Database): Task<void>
   if (!(yield* checkpoint(ctx, db))) return;
   // Readers that come from now on need nothing of the -wal; those that came while pages were copied leave it soon.
   const untilMs = ctx.clockMs() + RESTART_MS_MAX;
-  while (!db.owner.startOver(db, ctx.random32)) {
+  while (!startOver(ctx, db)) {
     if (ctx.clockMs() >= untilMs) return;
     yield RESTART_REST_MS;
     if (ctx.isDetached()) return;
+  }
+}
+
+/** false also when the disk refuses it: the transactions that brought us here are applied. */
+function startOver(ctx: EngineContext, db: Database): boolean {
+  try {
+    return db.owner.startOver(db, ctx.random32);
+  } catch (error) {
+    if (!isOutsideFault(error)) throw error;
+    return false;
   }
 }
 

@@ -169,17 +169,22 @@ export class HaltLender {
       // What was committed since we looked is captured now; nothing more can come.
       const outcome = yield* this.#parts.flush(db);
       const inode = db.files.tree.stat(db.name)?.ino;
-      const isTaken = outcome === 'done' && inWalMode(db) === isWal && db.pageCount > 0;
+      let isTaken = outcome === 'done' && inWalMode(db) === isWal && db.pageCount > 0;
       if (isTaken && inode !== undefined && this.#parts.shared.setLent(inode, true)) {
         // Answered by the mount's thread: what it held back before it saw that has been told to us, and is served first.
         getxattrExists(this.#parts.mountDir, resumeName(0n, 0));
         if (isWal) {
-          db.owner.adopt(db.pageSize, db.pageCount, ctx.random32);
+          isTaken = db.owner.adopt(db.wal.followed, db, ctx.random32);
           followAppended(db);
+          // Connections may come again.
+          db.files.lock('shm', 'read', DMS_BYTE, 1);
         }
-        db.owner.keepsLock = isWal;
-        this.#loans.set(db, { ...locked, inode });
-        return true;
+        if (isTaken) {
+          db.owner.keepsLock = isWal;
+          this.#loans.set(db, { ...locked, inode });
+          return true;
+        }
+        this.#parts.shared.setLent(inode, false);
       }
       unlock(db, locked.guard);
       return undefined;
@@ -205,7 +210,8 @@ function lockWal(db: Database): { guard: number } | undefined {
   if (guard === undefined) return undefined;
   const locked =
     ofdLock(guard, 'read', SHARED_FIRST, SHARED_SIZE) &&
-    db.files.lock('shm', 'read', DMS_BYTE, 1) &&
+    // When no connection uses the -shm, none begins to before it is made to agree with the -wal.
+    (db.files.lock('shm', 'write', DMS_BYTE, 1) || db.files.lock('shm', 'read', DMS_BYTE, 1)) &&
     db.files.lock('shm', 'write', WRITE_BYTE, 1) &&
     // From now on nobody takes them away; an application may have, since they were opened.
     !db.files.isReplaced('wal') &&

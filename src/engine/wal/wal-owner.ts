@@ -10,12 +10,15 @@
  * - A page is written into the database file only when the log and the -wal that can redo it are on disk, and when the
  *   wal-index says that it is about to be.
  * - Readers may write the -shm. Of what is in it, locks and read marks are heeded, and that it says where the -wal ends.
- * - The deadman switch is held while the -wal is served, so no reader takes the -shm for a left-over and recovers it.
+ * - The deadman switch is held while the -wal is served, so no reader takes the -shm for a left-over and recovers it. So is
+ *   SHARED on a replica's file, as by every connection: one that gets EXCLUSIVE when it closes copies frames and heeds no lock.
  */
 import assert from 'node:assert';
 import { LiteFsError } from '../../errors.ts';
 import {
   DMS_BYTE,
+  SHARED_FIRST,
+  SHARED_SIZE,
   WAL_CKPT_SLOT,
   WAL_LOCK_BASE,
   WAL_READ_SLOT,
@@ -33,7 +36,6 @@ import {
 } from '../../sqlite/wal.ts';
 import {
   buildIndex,
-  pagesOfFrames,
   parseWalIndexHeader,
   type ShmMemory,
   WAL_INDEX_COPY_BYTES,
@@ -55,6 +57,7 @@ import type { DatabaseFiles } from '../files/files.ts';
 import { giveToReaders } from '../files/ownership.ts';
 import { shmAccess } from '../files/shm-access.ts';
 import type { Task } from '../tasks/scheduler.ts';
+import type { WalFollowed } from './wal-follow.ts';
 
 /** A -wal that has grown past this is cut when it is started over. */
 const WAL_KEEP_BYTES = 16 << 20;
@@ -74,8 +77,8 @@ export class WalOwner {
   readonly #shm: ShmAccess;
   readonly #hash: WalIndexWriter;
   #change = 0;
-  /** Frames that are in the database file. The wal-index has it as well, where readers may write. */
-  #backfilled = 0;
+  /** Frames of a generation that are in the database file. The wal-index has it as well, where readers may write. */
+  #copied = { salt1: 0, salt2: 0, frame: 0 };
   /** The write lock is held for another node: release() leaves it. */
   keepsLock = false;
 
@@ -95,7 +98,17 @@ export class WalOwner {
 
   /** Frames that are not known to be in the database file. */
   get framesToCopy(): number {
-    return (this.#wal.cursor?.frame ?? 0) - this.#backfilled;
+    return this.#wal.cursor ? this.cursor.frame - this.#backfilled : 0;
+  }
+
+  /** None of a generation that an application has begun. */
+  get #backfilled(): number {
+    return isOf(this.#copied, this.cursor) ? this.#copied.frame : 0;
+  }
+
+  set #backfilled(frame: number) {
+    const { salt1, salt2 } = this.cursor;
+    this.#copied = { salt1, salt2, frame };
   }
 
   /**
@@ -119,6 +132,8 @@ export class WalOwner {
    */
   take(pageCount: number): boolean {
     if (!this.#files.lock('shm', 'read', DMS_BYTE, 1)) return false;
+    // While it is lent the lender holds that.
+    if (!this.keepsLock && !this.#files.lock('db', 'read', SHARED_FIRST, SHARED_SIZE)) return false;
     if (!this.#files.lock('shm', 'write', WRITE_BYTE, 1)) return false;
     if (!this.#isAt(this.cursor) && !this.#remake(pageCount)) {
       this.release();
@@ -157,14 +172,12 @@ export class WalOwner {
   reclaim(pageCount: number, random32: () => number): boolean {
     if (!this.#files.lock('shm', 'write', WRITE_BYTE, 1)) return false;
     this.#hash.forget();
-    // What they have copied is copied once more.
-    this.#backfilled = 0;
     const { cursor } = this;
     const { header, consistent } = this.#read();
     if (cursor.frame === 0) {
       // Started over or emptied, maybe only half: it begins anew.
-      this.#files.truncate('wal', 0);
       this.#writeHeader(cursor.pageSize, 0, random32(), random32());
+      this.#files.truncate('wal', WAL_HEADER_BYTES);
     } else if (consistent && isOf(header, cursor) && header.mxFrame === cursor.frame) {
       cursor.checksum1 = header.frameChecksum1;
       cursor.checksum2 = header.frameChecksum2;
@@ -175,28 +188,35 @@ export class WalOwner {
   }
 
   /**
-   * What the wal-index says of a -wal that applications have written, whose write lock is held and all of which is captured: the
-   * next frame goes behind it. Without one that counts, its header is written, as the next writer would.
+   * A -wal that applications have written, whose write lock is held and all of which is `captured`: the next frame goes behind
+   * that. Without frames that count, its header is written, as the next writer would. The wal-index may be a left-over of a
+   * process that has died, and is made to agree. false when an application checkpoints just now.
    */
-  adopt(pageSize: number, pageCount: number, random32: () => number): void {
+  adopt(
+    captured: WalFollowed,
+    db: { pageSize: number; pageCount: number },
+    random32: () => number,
+  ): boolean {
     this.#hash.forget();
     const { header, consistent } = this.#read();
     const found = this.#walHeader();
-    const isSame = (a: { salt1: number; salt2: number }) =>
-      a.salt1 === header.salt1 && a.salt2 === header.salt2;
     this.#wal.frames.clear();
-    if (consistent && header.mxFrame > 0 && found && isSame(found)) {
-      const { mxFrame: frame, frameChecksum1: checksum1, frameChecksum2: checksum2 } = header;
+    // All bytes of a header are in its checksum: another one is of a generation in which nothing was committed.
+    const { generation } = captured;
+    const isIt =
+      found?.checksum1 === generation?.checksum1 && found?.checksum2 === generation?.checksum2;
+    if (found && isIt && captured.frame > 0) {
+      const { frame, checksum1, checksum2 } = captured;
       this.#wal.cursor = { ...walCursorAtStart(found), frame, checksum1, checksum2 };
-      const pgnos = pagesOfFrames(memoryOf(this.#files), frame);
-      for (let i = 0; i < frame; i++) this.#wal.frames.set(pgnos[i], i + 1);
-      return;
+      for (const [i, pgno] of this.#pagesInWal(frame).entries()) this.#wal.frames.set(pgno, i + 1);
+    } else {
+      const announced =
+        consistent && header.mxFrame === 0 && header.salt1 !== 0 ? header : undefined;
+      const sequence = found ? (found.checkpointSequence + 1) >>> 0 : 0;
+      const salt1 = announced?.salt1 ?? (found ? (found.salt1 + 1) >>> 0 : random32());
+      this.#writeHeader(db.pageSize, sequence, salt1, announced?.salt2 ?? random32());
     }
-    const announced = consistent && header.mxFrame === 0 && header.salt1 !== 0 ? header : undefined;
-    const sequence = found ? (found.checkpointSequence + 1) >>> 0 : 0;
-    const salt1 = announced?.salt1 ?? (found ? (found.salt1 + 1) >>> 0 : random32());
-    this.#writeHeader(pageSize, sequence, salt1, announced?.salt2 ?? random32());
-    if (!this.#isAt(this.cursor)) this.#remake(pageCount);
+    return this.#isAt(this.cursor) || this.#remake(db.pageCount);
   }
 
   /**
@@ -252,8 +272,9 @@ export class WalOwner {
     const restarted = cursor.frame === 0 ? header : tryRestart(this.#shm, header, random32());
     if (!restarted) return false;
     const sequence = ((this.#walHeader()?.checkpointSequence ?? 0) + 1) >>> 0;
-    if (this.#files.size('wal') > WAL_KEEP_BYTES) this.#files.truncate('wal', 0);
     this.#writeHeader(pageSize, sequence, restarted.salt1, restarted.salt2);
+    // Behind its header: SQLite takes an empty one for none, and reads by rollback-journal rules then.
+    if (this.#files.size('wal') > WAL_KEEP_BYTES) this.#files.truncate('wal', WAL_HEADER_BYTES);
     // Else frames could follow that are not of the generation that the disk has the header of.
     this.#files.sync('wal');
     this.#hash.forget();
@@ -338,7 +359,8 @@ export class WalOwner {
       this.#files.write('shm', Buffer.alloc(2 * WAL_INDEX_COPY_BYTES), 0);
       this.#writeTables(cursor.frame);
       resetMarks(this.#shm, cursor.frame);
-      this.#backfilled = 0;
+      // They stay in the file, and `frames` does without them.
+      noteBackfill(this.#shm, this.#backfilled);
       publishHeader(this.#shm, this.#headerAt(cursor, pageCount));
       return true;
     } finally {

@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { BACKFILL_ATTEMPTED_OFFSET } from '../../../src/sqlite/wal-index.ts';
+import { sqlite3 } from '../../harness/app.ts';
 import { assertSame, withTwo } from './two-nodes.ts';
 
 /** More than what a -wal may hold before it is checkpointed (4 MiB). */
@@ -68,6 +69,22 @@ test('a reader keeps its snapshot while the wal-index is remade', { timeout: 60_
     assertSame(two);
   }),
 );
+
+/**
+ * As applications under the halt lock have it, which may be over by then. On e8b0209 the last to close had EXCLUSIVE, and with that
+ * SQLite before 3.51 copies frames under no other lock, beside us: pages went back to what they had been, and the -wal away.
+ */
+test('a connection that can write does nothing to the files when it closes', () =>
+  withTwo('wal', (two) => {
+    const { primary, replica, commit } = two;
+    replica.apply(...primary.entries);
+    replica.apply(...commit(BULK));
+    const before = fs.readFileSync(replica.file);
+    assert.equal(sqlite3(replica.file, 'SELECT count(*) FROM t'), '301');
+    assert(fs.readFileSync(replica.file).equals(before));
+    assert(fs.existsSync(`${replica.file}-wal`));
+    assertSame(two);
+  }));
 
 /** Opens a database, takes a snapshot of it, and tells whether it can be opened later, and what is in it then. */
 const SNAPSHOTS = `

@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import type { EngineNews, EngineOptions } from '../../../src/engine/protocol.ts';
+import type { TreeEvent } from '../../../src/fuse/policy.ts';
 import type { Position } from '../../../src/ltx/position.ts';
 import { layoutOf } from '../../../src/store/layout.ts';
 import { withFolder } from '../os/folder.ts';
@@ -66,6 +67,21 @@ test('on a primary it keeps its position over restarts, and is not dropped', () 
       assert.equal(entries(stand), 0);
     }
     assert.equal(fs.readdirSync(layoutOf(dir).quarantine).length, 1);
+  }));
+
+// On e8b0209 replicas were told that it was dropped, and removed what they had.
+test('what is put in its place and removed again is not its end', () =>
+  withRuin(async ({ dir, position }) => {
+    const stand = await started(dir);
+    const tell = (event: TreeEvent) => stand.engine.mountMessage({ kind: 'event', event });
+    fs.writeFileSync(stand.file(NAME), '');
+    tell({ kind: 'created', path: NAME, isFile: true });
+    fs.rmSync(stand.file(NAME));
+    tell({ kind: 'removed', path: NAME });
+    await stand.call('flush', {});
+    assert(!stand.news.some(({ kind }) => kind === 'dropped'));
+    assert.deepEqual(stand.database(NAME).position, position);
+    await stand.stop();
   }));
 
 test('a good one that takes its name is the transaction that follows', () =>

@@ -3,10 +3,17 @@
  * 25311ce, where only root could, the first of these stopped the replica, and the others made another file of its database.
  */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import { it } from 'node:test';
 import { WAL_CKPT_SLOT, WAL_LOCK_BASE } from '../../../src/sqlite/locks.ts';
-import { encodeWalIndexHeader, parseWalIndexHeader } from '../../../src/sqlite/wal-index.ts';
+import {
+  encodeWalIndexHeader,
+  parseWalIndexHeader,
+  readMarkOffset,
+  WAL_INDEX_COPY_BYTES,
+} from '../../../src/sqlite/wal-index.ts';
 import { runShell } from '../../harness/sqlite-shell.ts';
 import { assertSame, type Two, withTwo } from './two-nodes.ts';
 
@@ -55,6 +62,34 @@ it('what says that there are other pages, while it is checkpointed: it is not be
     assertSame(two);
     const { stdout } = await runShell(`file:${replica.file}?mode=ro`, 'SELECT count(*) FROM t;');
     assert.equal(stdout.trim(), '2');
+  }));
+
+/** On e8b0209 pages as they had been before went over newer ones in the file, which nothing copied once more. */
+it('what says that a reader needs what is copied already: the file keeps that', () =>
+  withTwo('wal', async (two) => {
+    const { primary, replica, commit } = two;
+    apply(two, primary.entries);
+    apply(two, commit(`INSERT INTO t(data) VALUES(zeroblob(300000));`));
+    const low = Buffer.alloc(4);
+    low.writeUInt32LE(replica.db.wal.cursor?.frame ?? 0);
+    apply(two, commit('UPDATE t SET data = randomblob(300000);'));
+    const reader = spawn('sqlite3', ['-batch', `file:${replica.file}?mode=ro`]);
+    const gone = once(reader, 'exit');
+    try {
+      reader.stdin.write('BEGIN; SELECT count(*) FROM t;\n');
+      await once(reader.stdout, 'data');
+      apply(two, commit(LARGE));
+      const shm = fs.openSync(`${replica.file}-shm`, 'r+');
+      for (let i = 1; i < 5; i++) fs.writeSync(shm, low, 0, low.length, readMarkOffset(i));
+      fs.writeSync(shm, Buffer.alloc(WAL_INDEX_COPY_BYTES, 0xff), 0, WAL_INDEX_COPY_BYTES, 0);
+      fs.closeSync(shm);
+      apply(two, commit('INSERT INTO t(data) VALUES(2);'));
+    } finally {
+      reader.stdin.end();
+      await gone;
+    }
+    apply(two, commit(LARGE));
+    assertSame(two);
   }));
 
 function apply({ replica }: Two, entries: readonly Buffer[]): void {
