@@ -110,6 +110,7 @@ function* compare(
     const found = result === 'captured' ? 'some differ' : 'none differs';
     ctx.log('debug', `compared every page of ${db.name}, of which ${found}: ${reason}`, {
       database: db.name,
+      txid: db.position.txid,
     });
   }
   if (result === 'not-a-database' || result === 'incomplete') return 'damaged';

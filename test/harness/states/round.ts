@@ -94,7 +94,12 @@ class Round {
     } catch (error) {
       this.#faults.push((error as Error).message);
     }
-    const compared = `compared every page of ${this.#name}`;
+    const compared = primary.log
+      .slice(from[0])
+      .filter(({ msg }) => msg.includes(`compared every page of ${this.#name}`));
+    const faults = [...this.#ledger.faults, ...this.#inspector.faults, ...this.#faults];
+    // Where a state came from that is none.
+    if (faults.length > 0) faults.push(...compared.map(({ txid, msg }) => `at ${txid}: ${msg}`));
     return {
       commits: this.#ledger.committed.size,
       states: this.#inspector.states,
@@ -103,8 +108,8 @@ class Round {
       kills: this.#ledger.kills,
       pauses: this.#ledger.pauses,
       lost: this.#ledger.lost.size,
-      comparisons: primary.log.slice(from[0]).filter(({ msg }) => msg.includes(compared)).length,
-      faults: [...this.#ledger.faults, ...this.#inspector.faults, ...this.#faults],
+      comparisons: compared.length,
+      faults,
     };
   }
 
