@@ -9,6 +9,8 @@ export const RESERVED_BYTE = PENDING_BYTE + 1;
 export const SHARED_FIRST = PENDING_BYTE + 2;
 /** Bytes from SHARED_FIRST on that a reader or the exclusive writer locks. */
 export const SHARED_SIZE = 510;
+/** Bytes from PENDING_BYTE on that are locked under EXCLUSIVE: PENDING, RESERVED and the range of SHARED lie side by side. */
+export const EXCLUSIVE_SIZE = SHARED_FIRST + SHARED_SIZE - PENDING_BYTE;
 
 /** The byte in the -shm file of slot 0. */
 export const WAL_LOCK_BASE = 120;

@@ -1,10 +1,10 @@
 /** A replica whose disk changes bytes behind its back: it must find out, say so, and become right again. */
 import assert from 'node:assert/strict';
-import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import Sqlite from 'better-sqlite3';
 import { inSync, startCluster, type TestNode, until } from '../harness/cluster.ts';
+import { turnByte, turnByteUnseen } from '../harness/damage.ts';
 import { databaseImage } from '../harness/image.ts';
 import { untilCopied } from '../harness/replicated.ts';
 
@@ -29,19 +29,13 @@ function fill(file: string): Sqlite.Database {
   return db;
 }
 
-/** Turns one byte of a page around, past the mount. */
+/** Past the mount. */
 function damage(node: TestNode, name: string, pgno: number): void {
-  damageFile(node.backing(name), pgno);
+  turnByte(node.backing(name), inPage(pgno));
 }
 
-function damageFile(file: string, pgno: number): void {
-  const fd = fs.openSync(file, 'r+');
-  const at = (pgno - 1) * PAGE_BYTES + 2000;
-  const byte = Buffer.alloc(1);
-  fs.readSync(fd, byte, 0, 1, at);
-  byte[0] ^= 0xff;
-  fs.writeSync(fd, byte, 0, 1, at);
-  fs.closeSync(fd);
+function inPage(pgno: number): number {
+  return (pgno - 1) * PAGE_BYTES + 2000;
 }
 
 function assertSame(primary: TestNode, replica: TestNode, name: string): void {
@@ -99,13 +93,9 @@ test('the background finds a page of a replica, which is then fetched, and one o
 
   assert(!(await warned(primary)));
   const before = await primary.position('app.db');
-  // By another name of the file, in a directory that the engine does not watch: as a disk that fails, this makes no event.
-  const unseen = path.join(primary.data, 'unseen');
-  fs.linkSync(primary.backing('app.db'), unseen);
-  damageFile(unseen, 30);
+  turnByteUnseen(primary.backing('app.db'), inPage(30), path.join(primary.data, 'unseen'));
   await primary.logged(/app\.db: page 30 is not what was captured of it/);
   await until('it is captured', async () => (await primary.position('app.db')) !== before);
-  fs.rmSync(unseen);
   await inSync(primary, replica, 'app.db');
   assertSame(primary, replica, 'app.db');
   assert(await warned(primary));

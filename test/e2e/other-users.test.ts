@@ -23,6 +23,7 @@ import {
   type TestNode,
   until,
 } from '../harness/cluster.ts';
+import { turnByte } from '../harness/damage.ts';
 import { sqlite } from '../harness/halt.ts';
 import {
   loopAs,
@@ -394,20 +395,9 @@ function shellLoop(stop: string, file: string): { end(): Promise<void> } {
 /** Turns a byte of a note around, which readers of the bank do not heed, past the mount. */
 /** The page of the last frame, in the -wal and in the file: readers go to one of them. */
 function damageLastPage(node: TestNode, name: string): void {
-  const wal = fs.openSync(node.backing(`${name}-wal`), 'r+');
-  const frameBytes = WAL_FRAME_HEADER_BYTES + PAGE_BYTES;
-  const frame = fs.fstatSync(wal).size - frameBytes;
-  const pgno = Buffer.alloc(4);
-  fs.readSync(wal, pgno, 0, 4, frame);
-  turnByte(wal, frame + frameBytes - 10);
-  const db = fs.openSync(node.backing(name), 'r+');
-  turnByte(db, pgno.readUInt32BE() * PAGE_BYTES - 10);
-}
-
-function turnByte(fd: number, at: number): void {
-  const byte = Buffer.alloc(1);
-  fs.readSync(fd, byte, 0, 1, at);
-  byte[0] ^= 0xff;
-  fs.writeSync(fd, byte, 0, 1, at);
-  fs.closeSync(fd);
+  const wal = node.backing(`${name}-wal`);
+  const frame = fs.statSync(wal).size - WAL_FRAME_HEADER_BYTES - PAGE_BYTES;
+  const pgno = fs.readFileSync(wal).readUInt32BE(frame);
+  turnByte(wal, frame + WAL_FRAME_HEADER_BYTES + PAGE_BYTES - 10);
+  turnByte(node.backing(name), pgno * PAGE_BYTES - 10);
 }

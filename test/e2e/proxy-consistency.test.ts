@@ -6,7 +6,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ProxiedCluster } from '../harness/proxied.ts';
 import { SeededRandom } from '../harness/random.ts';
-import { type SlowLink, slowLink } from '../harness/slow-link.ts';
+import { slowLink } from '../harness/slow-link.ts';
+import type { TcpRelay } from '../harness/tcp-relay.ts';
 import { WebClient } from '../harness/web-client.ts';
 
 /** More: LITEFS_LITE_PROXY_ROUNDS=10000. */
@@ -17,7 +18,7 @@ const DELAY_MS_MAX = 20;
 test('a client never reads older data than it wrote', async (t) => {
   const random = new SeededRandom();
   t.diagnostic(`LITEFS_LITE_SEED=${random.seed}`);
-  const links: SlowLink[] = [];
+  const links: TcpRelay[] = [];
   const cluster = await ProxiedCluster.start({
     replicas: 2,
     async link(port) {

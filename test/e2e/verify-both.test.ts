@@ -13,6 +13,7 @@ import { FEATURE_VERIFY } from '../../src/replication/messages.ts';
 import { sqlite3 } from '../harness/app.ts';
 import { runCli } from '../harness/cli.ts';
 import { Cluster, inSync, type TestNode, until } from '../harness/cluster.ts';
+import { turnByteUnseen } from '../harness/damage.ts';
 import { type FrameRelay, frameRelay } from '../harness/frame-relay.ts';
 import { whileEngineStands } from '../harness/paused-thread.ts';
 import { untilCopied } from '../harness/replicated.ts';
@@ -59,18 +60,10 @@ async function verify(node: TestNode): Promise<VerifyReport> {
 
 const command = (node: TestNode) => runCli(['verify', 'app.db', '--config', node.configFile]);
 
-/** Turns one byte around, past the mount, and without an event, as a disk that fails. */
+/** Past the mount, and without an event. */
 function damage(node: TestNode, pgno: number): void {
-  const unseen = path.join(node.data, 'unseen');
-  fs.linkSync(node.backing('app.db'), unseen);
-  const fd = fs.openSync(unseen, 'r+');
   const at = (pgno - 1) * PAGE_BYTES + 2000;
-  const byte = Buffer.alloc(1);
-  fs.readSync(fd, byte, 0, 1, at);
-  byte[0] ^= 0xff;
-  fs.writeSync(fd, byte, 0, 1, at);
-  fs.closeSync(fd);
-  fs.rmSync(unseen);
+  turnByteUnseen(node.backing('app.db'), at, path.join(node.data, 'unseen'));
 }
 
 it('says that they are the same when both have read all pages', async () => {

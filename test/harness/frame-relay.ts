@@ -1,34 +1,19 @@
 /** Stands between a replica and the node that it follows: sees the frames, may hide features of the server, and may cut. */
-import net from 'node:net';
 import { FRAME_TYPES, type FrameName, FrameParser } from '../../src/replication/frame.ts';
+import { type TcpRelay, tcpRelay } from './tcp-relay.ts';
 
-export interface FrameRelay {
-  readonly port: number;
+export interface FrameRelay extends TcpRelay {
   /** How many frames of a type the replica has sent. */
   sent(name: FrameName): number;
-  /** Ends the connections; others may come. */
-  cut(): void;
-  close(): void;
 }
 
 /** In the server's HELLO, its first frame: length and type, magic, version, three bytes of the features. */
 const LAST_OF_FEATURES = 4 + 1 + 4 + 2 + 3;
 
 /** Leads to a port of this machine. `hidden`: bits of `features` that the server seems not to have. */
-export function frameRelay(targetPort: number, hidden = 0): Promise<FrameRelay> {
-  const sockets = new Set<net.Socket>();
+export async function frameRelay(targetPort: number, hidden = 0): Promise<FrameRelay> {
   const counts = new Map<number, number>();
-  const server = net.createServer((near) => {
-    const far = net.connect(targetPort, '127.0.0.1');
-    for (const socket of [near, far]) {
-      sockets.add(socket);
-      socket.on('error', () => {});
-      socket.on('close', () => {
-        sockets.delete(socket);
-        near.destroy();
-        far.destroy();
-      });
-    }
+  const relay = await tcpRelay(targetPort, (near, far) => {
     const parser = new FrameParser();
     parser.trust();
     near.on('data', (chunk: Buffer) => {
@@ -46,20 +31,5 @@ export function frameRelay(targetPort: number, hidden = 0): Promise<FrameRelay> 
       near.write(chunk);
     });
   });
-  return new Promise((resolve) => {
-    const cut = () => {
-      for (const socket of sockets) socket.destroy();
-    };
-    server.listen(0, '127.0.0.1', () => {
-      resolve({
-        port: (server.address() as net.AddressInfo).port,
-        sent: (name) => counts.get(FRAME_TYPES[name]) ?? 0,
-        cut,
-        close() {
-          server.close();
-          cut();
-        },
-      });
-    });
-  });
+  return { ...relay, sent: (name) => counts.get(FRAME_TYPES[name]) ?? 0 };
 }

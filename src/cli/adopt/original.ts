@@ -5,7 +5,7 @@ import { type Folder, reopen } from '../../os/folder.ts';
 import { isOpenElsewhere, ofdLock } from '../../os/locks.ts';
 import { checkIntegrity } from '../../snapshots/integrity.ts';
 import { DB_HEADER_BYTES, parseDbHeader } from '../../sqlite/db-header.ts';
-import { PENDING_BYTE, SHARED_FIRST, SHARED_SIZE } from '../../sqlite/locks.ts';
+import { EXCLUSIVE_SIZE, PENDING_BYTE } from '../../sqlite/locks.ts';
 import { refuseUsers, usersOf } from './mounted.ts';
 import { type Names, SIDE_FILES } from './names.ts';
 import { copyParts, finish, type Whole } from './whole.ts';
@@ -68,8 +68,7 @@ export function isHeld(fd: number): boolean {
 export function seize(fd: number, where: string): number {
   const locked = reopen(fd, fs.constants.O_RDWR);
   try {
-    const length = SHARED_FIRST + SHARED_SIZE - PENDING_BYTE;
-    if (ofdLock(locked, 'write', PENDING_BYTE, length)) return locked;
+    if (ofdLock(locked, 'write', PENDING_BYTE, EXCLUSIVE_SIZE)) return locked;
   } catch (error) {
     fs.closeSync(locked);
     throw cannot(where, error);

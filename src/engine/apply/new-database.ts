@@ -4,7 +4,7 @@
  * before the database has its name.
  */
 import fs from 'node:fs';
-import { PENDING_BYTE, SHARED_FIRST, SHARED_SIZE } from '../../sqlite/locks.ts';
+import { EXCLUSIVE_SIZE, PENDING_BYTE } from '../../sqlite/locks.ts';
 import type { EngineContext } from '../core/context.ts';
 import type { Database } from '../core/database.ts';
 import { insist } from '../core/insist.ts';
@@ -13,8 +13,6 @@ import type { Task } from '../tasks/scheduler.ts';
 import type { StagedImage } from './staged-image.ts';
 
 const LOCK_REST_MS = 1;
-/** PENDING, RESERVED and the shared range, which lie side by side. */
-const LOCK_BYTES = SHARED_FIRST + SHARED_SIZE - PENDING_BYTE;
 
 /**
  * The staged pages become the database. `moveOn` takes it into the log, or begins that anew, when the disk has them where
@@ -83,11 +81,12 @@ export function* makeMissingWal(ctx: EngineContext, db: Database): Task<void> {
 
 /** Under EXCLUSIVE, which waits for readers to end. */
 function* lockedOut(ctx: EngineContext, db: Database, work: () => void): Task<void> {
-  while (!db.files.lock('db', 'write', PENDING_BYTE, LOCK_BYTES)) yield* rest(ctx, LOCK_REST_MS);
+  while (!db.files.lock('db', 'write', PENDING_BYTE, EXCLUSIVE_SIZE))
+    yield* rest(ctx, LOCK_REST_MS);
   try {
     work();
   } finally {
-    db.files.lock('db', 'unlock', PENDING_BYTE, LOCK_BYTES);
+    db.files.lock('db', 'unlock', PENDING_BYTE, EXCLUSIVE_SIZE);
   }
 }
 

@@ -17,7 +17,7 @@ import {
   encodeJournalRecord,
   JOURNAL_SECTOR_BYTES,
 } from '../../sqlite/journal-write.ts';
-import { PENDING_BYTE, SHARED_FIRST, SHARED_SIZE } from '../../sqlite/locks.ts';
+import { EXCLUSIVE_SIZE, PENDING_BYTE, SHARED_FIRST, SHARED_SIZE } from '../../sqlite/locks.ts';
 import { eachPage, record } from '../apply/apply.ts';
 import type { CheckedEntry } from '../apply/received.ts';
 import type { EngineContext } from '../core/context.ts';
@@ -32,8 +32,6 @@ const LOCK_REST_MS = 1;
 const PAGES_PER_STEP = 256;
 /** After this long with readers in the way, the log says so. */
 const PATIENCE_MS = 5000;
-/** PENDING, RESERVED and the shared range, which lie side by side. */
-const LOCK_BYTES = SHARED_FIRST + SHARED_SIZE - PENDING_BYTE;
 
 /** What it returns tells the world. Throws DISK, WRONG_STATE; then nothing has changed. */
 export function* commitWithJournal(
@@ -101,7 +99,7 @@ function* lockExclusive(ctx: EngineContext, db: Database): Task<void> {
     return LOCK_REST_MS;
   };
   while (!db.files.lock('db', 'write', PENDING_BYTE, 1)) yield* rest(ctx, wait());
-  while (!db.files.lock('db', 'write', PENDING_BYTE, LOCK_BYTES)) yield* rest(ctx, wait());
+  while (!db.files.lock('db', 'write', PENDING_BYTE, EXCLUSIVE_SIZE)) yield* rest(ctx, wait());
 }
 
 /** RESERVED stays: who writes next is the node that it is held for. */

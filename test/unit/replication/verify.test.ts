@@ -1,33 +1,17 @@
 /** A replica has the node that it follows verify: answers, those that cannot be had, and questions out of order. */
 import assert from 'node:assert/strict';
-import { duplexPair } from 'node:stream';
 import { afterEach, beforeEach, it, mock } from 'node:test';
 import { LiteFsError } from '../../../src/errors.ts';
-import { proof } from '../../../src/replication/auth.ts';
 import { FRAME_TYPES } from '../../../src/replication/frame.ts';
-import {
-  encodeHello,
-  encodeNamedId,
-  encodeSubscription,
-  FEATURE_VERIFY,
-} from '../../../src/replication/messages.ts';
+import { encodeNamedId, FEATURE_VERIFY } from '../../../src/replication/messages.ts';
 import type { LocalNode, OwnPages, VerifyHost } from '../../../src/replication/parts.ts';
-import { ServerSession } from '../../../src/replication/server-session.ts';
-import { FrameTransport } from '../../../src/replication/transport.ts';
+import type { FrameTransport } from '../../../src/replication/transport.ts';
 import { VerifyAnswerer } from '../../../src/replication/verify-answerer.ts';
 import { VerifyAsker } from '../../../src/replication/verify-asker.ts';
 import { decodeVerified, type Verified } from '../../../src/replication/verify-messages.ts';
+import { type Greeted, greeted } from './greeted.ts';
 import { MemoryStore } from './memory-store.ts';
-import {
-  type Connection,
-  connect,
-  NO_HALTS,
-  PRIMARY,
-  REPLICA,
-  SILENT,
-  settle,
-  UPSTREAM,
-} from './stand.ts';
+import { type Connection, connect, PRIMARY, REPLICA, settle } from './stand.ts';
 import { follow } from './tcp-stand.ts';
 
 const READ: OwnPages = {
@@ -116,12 +100,12 @@ it('does not wait for a server that is gone', async () => {
 });
 
 it('cannot be asked by a node that has not announced it', async () => {
-  const { near, ended } = await greeted(FEATURE_VERIFY ^ 0xf);
+  const { near, ended } = await met(FEATURE_VERIFY ^ 0xf);
   near.send('VERIFY', encodeNamedId('a.db', 1));
   await settle(4);
   assert(ended());
   assert.equal(asked.size, 0);
-  const knows = await greeted(FEATURE_VERIFY);
+  const knows = await met(FEATURE_VERIFY);
   knows.near.send('VERIFY', encodeNamedId('a.db', 1));
   await settle(4);
   assert(!knows.ended());
@@ -132,43 +116,16 @@ it('cannot be asked by a node that has not announced it', async () => {
 });
 
 it('cannot be asked by a node that is refused', async () => {
-  const { near } = await greeted(FEATURE_VERIFY, { ...REPLICA, clusterId: 'c00000000000000f' });
+  const { near } = await met(FEATURE_VERIFY, { ...REPLICA, clusterId: 'c00000000000000f' });
   near.send('VERIFY', encodeNamedId('a.db', 1));
   await settle(4);
   assert.equal(asked.size, 0);
 });
 
-/** The end of a replica that has said HELLO, AUTH and SUBSCRIBE, without a session. */
-async function greeted(features: number, node: LocalNode = REPLICA) {
-  const [end, far] = duplexPair();
-  const [clientNonce, serverNonce] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
-  new ServerSession({
-    transport: new FrameTransport(far),
-    address: 'test',
-    compress: false,
-    store: new MemoryStore(),
-    local: () => PRIMARY,
-    secret: undefined,
-    nonce: serverNonce,
-    clock: { wallMs: () => 0, monotonicMs: () => 0 },
-    log: SILENT,
-    halts: NO_HALTS,
-    verifier,
-    mayWrite: () => true,
-    upstream: () => UPSTREAM,
-    events: { authenticated() {}, welcomed() {}, refused() {}, acked() {}, closed() {} },
-  });
-  const near = new FrameTransport(end);
-  near.start({ frame() {}, closed() {} });
-  const about = { advertiseUrl: '', primaryHostname: '', primaryProxy: '', release: '' };
-  near.send('HELLO', encodeHello({ ...node, ...about, features, nonce: clientNonce }));
-  const ids = { clientId: REPLICA.nodeId, serverId: PRIMARY.nodeId };
-  near.send('AUTH', proof(undefined, 'client', { clientNonce, serverNonce, ...ids }));
-  const all = { positions: new Map(), patterns: undefined };
-  near.send('SUBSCRIBE', encodeSubscription(all));
-  await settle();
-  ends.push(() => end.destroy());
-  return { near, ended: () => far.destroyed };
+async function met(features: number, node: LocalNode = REPLICA): Promise<Greeted> {
+  const end = await greeted({ features, node, verifier });
+  ends.push(end.close);
+  return end;
 }
 
 it('has no limit of time as long as the server is heard', async () => {

@@ -1,0 +1,58 @@
+/** A server to which a replica has said HELLO, AUTH and SUBSCRIBE: what it sends, and what it gets, frame by frame. */
+import { duplexPair } from 'node:stream';
+import { proof } from '../../../src/replication/auth.ts';
+import { type Frame, frameName } from '../../../src/replication/frame.ts';
+import { encodeHello, encodeSubscription } from '../../../src/replication/messages.ts';
+import type { LocalNode, Upstream, VerifyHost } from '../../../src/replication/parts.ts';
+import { ServerSession } from '../../../src/replication/server-session.ts';
+import { FrameTransport } from '../../../src/replication/transport.ts';
+import { MemoryStore } from './memory-store.ts';
+import { NO_HALTS, NO_VERIFIER, PRIMARY, REPLICA, SILENT, settle, UPSTREAM } from './stand.ts';
+
+export interface Greeted {
+  /** The end of the replica, which has no session. */
+  readonly near: FrameTransport;
+  /** The names of the frames that it got. */
+  readonly got: readonly string[];
+  /** Whether the server has ended the connection. */
+  readonly ended: () => boolean;
+  close(): void;
+}
+
+/** `features`: of the replica. */
+export async function greeted(options: {
+  features: number;
+  node?: LocalNode;
+  verifier?: VerifyHost;
+  upstream?: Partial<Upstream>;
+}): Promise<Greeted> {
+  const { features, node = REPLICA, verifier = NO_VERIFIER, upstream = {} } = options;
+  const [end, far] = duplexPair();
+  const [clientNonce, serverNonce] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
+  new ServerSession({
+    transport: new FrameTransport(far),
+    address: 'test',
+    compress: false,
+    store: new MemoryStore(),
+    local: () => PRIMARY,
+    secret: undefined,
+    nonce: serverNonce,
+    clock: { wallMs: () => 0, monotonicMs: () => 0 },
+    log: SILENT,
+    halts: NO_HALTS,
+    verifier,
+    mayWrite: () => true,
+    upstream: () => ({ ...UPSTREAM, ...upstream }),
+    events: { authenticated() {}, welcomed() {}, refused() {}, acked() {}, closed() {} },
+  });
+  const near = new FrameTransport(end);
+  const got: string[] = [];
+  near.start({ frame: ({ type }: Frame) => got.push(frameName(type)), closed() {} });
+  const about = { advertiseUrl: '', primaryHostname: '', primaryProxy: '', release: '' };
+  near.send('HELLO', encodeHello({ ...node, ...about, features, nonce: clientNonce }));
+  const ids = { clientId: REPLICA.nodeId, serverId: PRIMARY.nodeId };
+  near.send('AUTH', proof(undefined, 'client', { clientNonce, serverNonce, ...ids }));
+  near.send('SUBSCRIBE', encodeSubscription({ positions: new Map(), patterns: undefined }));
+  await settle();
+  return { near, got, ended: () => far.destroyed, close: () => end.destroy() };
+}
