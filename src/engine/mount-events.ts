@@ -23,6 +23,7 @@ import { isDatabaseFile, scanTree } from './files/tree-scan.ts';
 import type { TreeWatcher } from './files/watcher.ts';
 import { type HaltBorrower, laneOf } from './halt/borrower.ts';
 import { verifyStrictly } from './read/verify.ts';
+import { ownLane } from './tasks/beside.ts';
 import { asTask, type Scheduler, type Task } from './tasks/scheduler.ts';
 
 export interface MountEventParts {
@@ -45,6 +46,10 @@ export interface MountEventParts {
   readonly emitDropped: (db: Database) => void;
 }
 
+/** How long the position waits for a moment in which what is committed can be told. */
+const POSITION_PATIENCE_MS = 2000;
+/** Held back while the node stops, or before it has begun. */
+const UNCAPTURED = 'it was written when nothing was captured';
 const LOST_LANE = '\0lost events';
 const LOST_REST_MS = 1000;
 
@@ -75,11 +80,17 @@ export class MountEvents {
     };
     if (!captures()) {
       // On a replica; or we are about to stop, or have not begun: then every page is compared.
-      if (operation.kind !== 'open') db.suspect = true;
+      if (operation.kind !== 'open') db.suspicion = UNCAPTURED;
       end();
     } else if (operation.kind === 'open' && isLent(db)) {
       // Nothing else is committed; and what is being committed may wait for the reader that asks.
       end();
+    } else if (operation.kind === 'open') {
+      const covered = () => follower.flushBriefly(db, POSITION_PATIENCE_MS);
+      scheduler.add(ownLane(), covered, (error) => {
+        end();
+        throwBug(error);
+      });
     } else {
       scheduler.add(
         db.name,
@@ -113,7 +124,9 @@ export class MountEvents {
     // Another file may have taken the name of a database, of which its -wal does not tell.
     const paths = event.kind === 'renamed' ? [event.path, event.newPath] : [event.path];
     for (const db of this.#parts.registry) {
-      if (paths.some((path) => `${db.name}/`.startsWith(`${path}/`))) db.suspect = true;
+      if (paths.some((path) => `${db.name}/`.startsWith(`${path}/`))) {
+        db.suspicion = 'what happened to its name could not be followed';
+      }
     }
   }
 
@@ -147,13 +160,13 @@ export class MountEvents {
     const { ctx, follower, captures } = this.#parts;
     if (!captures()) {
       // We are about to stop: the next start compares every page.
-      db.suspect = true;
+      db.suspicion = UNCAPTURED;
       return;
     }
     // What is half applied is no commit of its own.
     if (db.shown) return;
     const { companion } = fileRole(operation.path);
-    if (operation.kind !== 'open' && companion === 'journal') {
+    if (companion === 'journal') {
       this.drainWrites();
       follower.journalEnds(db);
       try {
@@ -287,14 +300,14 @@ export class MountEvents {
     if (!this.#parts.captures() || fileRole(path).companion) return;
     const db = this.#known(path);
     if (!db) return;
-    db.suspect = true;
+    db.suspicion ??= 'another file may have taken its place';
     this.#parts.follower.fileWritten(db);
   }
 
   /** sendfile and copy_file_range make no inotify event in the backing tree: with the close, the copy is whole. */
   #released(path: string): void {
     const db = this.#parts.registry.get(path);
-    const unknown = !db || db.pageCount === 0 || db.suspect || db.status.state === 'degraded';
+    const unknown = !db || db.pageCount === 0 || db.suspicion || db.status.state === 'degraded';
     if (unknown) this.#replaced(path);
   }
 
@@ -321,7 +334,7 @@ export class MountEvents {
             return;
           }
           db.forgetWal();
-          db.suspect = false;
+          db.suspicion = undefined;
           follower.forget(db);
           db.files.close();
           if (db.pageCount > 0) writeDrop(ctx, db);

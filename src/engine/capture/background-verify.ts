@@ -150,7 +150,7 @@ export class BackgroundVerify {
         'This is a fault of litefs-lite or of the disk. Please report it, with this log',
       { database: db.name },
     );
-    db.suspect = true;
+    db.suspicion = `page ${pgno} is not what was captured of it`;
     yield* follower.flush(db);
   }
 }

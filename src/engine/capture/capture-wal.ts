@@ -27,6 +27,7 @@ import {
 } from '../wal/wal-follow.ts';
 import { readWalIndex, type WalIndexView } from '../wal/wal-index-file.ts';
 import {
+  keepsFramesOf,
   readFrameHeader,
   readWalFileHeader,
   type ScannedFrames,
@@ -73,7 +74,6 @@ export function* captureWal(ctx: EngineContext, db: Database): Task<WalCaptureRe
     });
     switch (step.kind) {
       case 'nothing':
-      case 'wait':
         return captured(0);
       case 'unknown':
         // The header was read after the index: a restart may lie between them.
@@ -81,7 +81,7 @@ export function* captureWal(ctx: EngineContext, db: Database): Task<WalCaptureRe
         db.wal.isUnsynced ||= step.isUnsynced;
         return lost(step.reason);
       case 'ended': {
-        const result = yield* captureEnded(ctx, db, index);
+        const result = yield* captureEnded(ctx, db, index, step.next);
         if (result !== 'moved') return result;
         break;
       }
@@ -169,7 +169,7 @@ function* atHeaderSync(ctx: EngineContext, db: Database): Task<WalCaptureResult>
 function* atRemoval(ctx: EngineContext, db: Database): Task<WalCaptureResult> {
   if (isHeldExclusively(db.files) === true) return yield* captureRest(ctx, db);
   // Not by SQLite: what its connections see can still be told, what comes of it cannot.
-  db.suspect = true;
+  db.suspicion = 'its -wal or -shm was removed while it was in use';
   return yield* captureWal(ctx, db);
 }
 
@@ -198,23 +198,30 @@ function* captureRest(ctx: EngineContext, db: Database): Task<WalCaptureResult> 
 }
 
 /**
- * The index says that the -wal is to be started over, which nobody has done yet. As long as it does, the database file is
+ * The index says that the -wal is to be started over, and no commit has come since. As long as it does, the database file is
  * not written.
  */
 function* captureEnded(
   ctx: EngineContext,
   db: Database,
   index: WalIndexView,
+  next: WalFileHeader | undefined,
 ): Task<WalCaptureResult | 'moved'> {
   const { generation } = db.wal.followed;
   if (!generation) return 'moved';
+  const header = next ?? generation;
+  if (next && !keepsFramesOf(db, generation)) {
+    // Its header was not synced before its first frame was written.
+    db.wal.isUnsynced = true;
+    return lost('the end of the -wal was written over');
+  }
   const result = yield* captureFile(ctx, db, generation, () => {
     const now = readWalIndex(db.files);
     const isStill = typeof now === 'object' && now.mxFrame === 0 && now.salt1 === index.salt1;
-    return isStill && readWalFileHeader(db)?.bytes === generation.bytes;
+    return isStill && readWalFileHeader(db)?.bytes === header.bytes;
   });
   if (result === 'moved' || result.kind === 'lost') return result;
-  setFollowed(db, settledAt(generation));
+  setFollowed(db, next ? atStart(next, index.salt1) : settledAt(generation));
   return result;
 }
 

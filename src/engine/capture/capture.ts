@@ -77,9 +77,9 @@ function* doubtOf(
   db: Database,
   held: HeldOperation | undefined,
 ): Task<Exclude<WalCaptureResult, { kind: 'captured' }> | undefined> {
-  if (db.suspect) return lost('it was changed past its journal');
+  if (db.suspicion !== undefined) return lost(db.suspicion);
   const result = yield* held ? captureHeld(ctx, db, held) : captureWal(ctx, db);
-  if (result.kind === 'lost') db.suspect = true;
+  if (result.kind === 'lost') db.suspicion = result.reason;
   if (result.kind !== 'captured') return result;
   return db.position.txid === 0 && db.files.size('db') > 0 ? lost('it is new') : undefined;
 }
@@ -92,9 +92,10 @@ function accessUnder(db: Database, held: HeldOperation | undefined): ReadAccess 
 
 function* captureJournaled(ctx: EngineContext, db: Database): Task<CaptureOutcome> {
   db.files.closeReplaced();
-  const result = db.suspect ? 'compare' : yield* captureJournal(ctx, db);
+  const result = db.suspicion === undefined ? yield* captureJournal(ctx, db) : 'compare';
   if (result !== 'compare') return 'done';
-  return yield* compare(ctx, db, 'file', 'its journal does not tell what changed');
+  const reason = db.suspicion ?? 'its journal does not tell what changed';
+  return yield* compare(ctx, db, 'file', reason);
 }
 
 function* compare(
@@ -114,5 +115,5 @@ function* compare(
     });
   }
   if (result === 'not-a-database' || result === 'incomplete') return 'damaged';
-  return result === 'busy' ? 'busy' : 'done';
+  return result === 'busy' || result === 'again' ? result : 'done';
 }

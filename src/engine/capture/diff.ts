@@ -17,12 +17,20 @@ import type { Task } from '../tasks/scheduler.ts';
 import { setFollowed } from './wal-entries.ts';
 
 /**
- * busy: db.obstacle says what it waits for; try again. incomplete: it is shorter than its header says,
- * most likely because it is being copied.
+ * again, busy: db.obstacle says what it waits for (core/context.ts). incomplete: it is shorter than its header says, most likely
+ * because it is being copied.
  */
-export type DiffResult = 'captured' | 'unchanged' | 'busy' | 'incomplete' | 'not-a-database';
+export type DiffResult =
+  | 'captured'
+  | 'unchanged'
+  | 'again'
+  | 'busy'
+  | 'incomplete'
+  | 'not-a-database';
 
 const PAGES_PER_STEP = 256;
+const HOLDS_REST_MS = 1;
+const HOLDS_RESTS_MAX = 200;
 const WRITTEN_MEANWHILE = 'it is written all the time';
 
 export function* captureDifference(
@@ -31,7 +39,7 @@ export function* captureDifference(
   access: ReadAccess,
 ): Task<DiffResult> {
   if (db.files.size('db') === 0 && db.files.size('wal') === 0) {
-    db.suspect = false;
+    db.suspicion = undefined;
     if (db.pageCount === 0) return 'unchanged';
     db.forgetWal();
     writeDrop(ctx, db);
@@ -41,7 +49,7 @@ export function* captureDifference(
   if ('cannot' in read) {
     if (read.cannot === 'not-a-database') return 'not-a-database';
     db.obstacle = read.reason;
-    return 'busy';
+    return read.lasts ? 'busy' : 'again';
   }
   try {
     if (access === 'shared' && !read.isWhole) return 'incomplete';
@@ -66,10 +74,10 @@ function* compareAll(ctx: EngineContext, db: Database, read: ConsistentRead): Ta
       if (pgno % PAGES_PER_STEP === 0) yield;
     }
     read.page(1, page);
-    if (!read.holds()) {
+    if (!(yield* holds(read))) {
       writer.abort();
       db.obstacle = WRITTEN_MEANWHILE;
-      return 'busy';
+      return 'again';
     }
     const same = comparable && writer.pageCount === 0 && pageCount === db.pageCount;
     if (same) writer.abort();
@@ -77,11 +85,21 @@ function* compareAll(ctx: EngineContext, db: Database, read: ConsistentRead): Ta
     db.forgetWal();
     setFollowed(db, read.followed);
     for (const [pgno, frame] of read.frames) db.wal.frames.set(pgno, frame);
-    db.suspect = false;
+    db.suspicion = undefined;
     db.changeCounter = parseDbHeader(page)?.changeCounter ?? 0;
     return same ? 'unchanged' : 'captured';
   } catch (error) {
     writer.abort();
     throw error;
   }
+}
+
+/** A writer that is stopped while it publishes goes on when it gets a processor again. */
+function* holds(read: ConsistentRead): Task<boolean> {
+  for (let rests = 0; rests < HOLDS_RESTS_MAX; rests++) {
+    const isSo = read.holds();
+    if (isSo !== undefined) return isSo;
+    yield HOLDS_REST_MS;
+  }
+  return false;
 }

@@ -34,6 +34,8 @@ const LOOK_UP_TRIES = 1000;
 /** Writes that no journal explains are compared once they pause. */
 const QUIET_MS = 5;
 
+const PAST_JOURNAL = 'it was changed past its journal and its -wal';
+
 interface Watch {
   /** When to look again, in ms of the clock; undefined: when something happens. */
   nextMs: number | undefined;
@@ -140,7 +142,7 @@ export class Follower {
 
   /** Before what a journal tells of is captured, at its end. What was written before it began is not among that. */
   journalEnds(db: Database): void {
-    if (!db.writes.journalEnded()) db.suspect = true;
+    if (!db.writes.journalEnded()) db.suspicion = PAST_JOURNAL;
   }
 
   /** What was written has been captured by other means. */
@@ -188,7 +190,7 @@ export class Follower {
     if (db.aside !== undefined) {
       // In quarantine: its absence is no drop, and what takes its place is another file.
       if (!db.files.exists('db')) return 'done';
-      db.suspect = true;
+      db.suspicion = 'it was in quarantine';
     }
     const watch = this.#watch(db);
     watch.touched = false;
@@ -207,7 +209,7 @@ export class Follower {
     } catch (error) {
       if (error instanceof OpenWouldBlock) {
         watch.nextMs = this.#ctx.clockMs() + LOOK_UP_MS;
-        return 'busy';
+        return 'again';
       }
       this.failed(db, error);
       return 'busy';
@@ -229,7 +231,7 @@ export class Follower {
     const explanation = explanationOfWrites(db);
     // Its beginning is among the events by now.
     this.#ctx.drainEvents();
-    if (!writes.areExplainedBy(explanation)) db.suspect = true;
+    if (!writes.areExplainedBy(explanation)) db.suspicion = PAST_JOURNAL;
     writes.settled();
   }
 
@@ -250,14 +252,28 @@ export class Follower {
     }
   }
 
-  /** The same from beside its lane, again and again as long as locks keep us from reading. */
-  *flushPatiently(db: Database, patienceMs: number): Task<CaptureOutcome> {
+  /** The same from beside its lane, again and again as long as something keeps us from reading. */
+  flushPatiently(db: Database, patienceMs: number): Task<CaptureOutcome> {
+    return this.#flushUntil(db, patienceMs, (outcome) => outcome !== 'busy' && outcome !== 'again');
+  }
+
+  /** The same, but what may keep us from reading for long is not waited for. */
+  flushBriefly(db: Database, patienceMs: number): Task<CaptureOutcome> {
+    return this.#flushUntil(db, patienceMs, (outcome) => outcome !== 'again');
+  }
+
+  *#flushUntil(
+    db: Database,
+    patienceMs: number,
+    isEnough: (outcome: CaptureOutcome) => boolean,
+  ): Task<CaptureOutcome> {
     const beside = { ctx: this.#ctx, scheduler: this.#scheduler };
+    let outcome: CaptureOutcome = 'again';
     const attempt = function* (this: Follower): Task<CaptureOutcome | undefined> {
-      const outcome = yield* this.flush(db);
-      return outcome === 'busy' ? undefined : outcome;
+      outcome = yield* this.flush(db);
+      return isEnough(outcome) ? outcome : undefined;
     };
-    return (yield* untilTold(beside, db.name, patienceMs, attempt.bind(this))) ?? 'busy';
+    return (yield* untilTold(beside, db.name, patienceMs, attempt.bind(this))) ?? outcome;
   }
 
   /**
@@ -267,7 +283,7 @@ export class Follower {
   failed(db: Database, error: unknown): void {
     if (!isOutsideFault(error)) throw error;
     const watch = this.#watch(db);
-    db.suspect = true;
+    db.suspicion = `a capture failed: ${errorText(error)}`;
     db.wal.guard.release(db);
     db.forgetWal();
     watch.nextMs = this.#ctx.clockMs() + BUSY_PATIENCE_MS;
@@ -315,7 +331,7 @@ export class Follower {
 
   #settle(db: Database, watch: Watch, outcome: CaptureOutcome, commits: number): void {
     const now = this.#ctx.clockMs();
-    if (outcome !== 'busy' && outcome !== 'damaged') {
+    if (outcome === 'done' || outcome === 'writing') {
       watch.busySinceMs = undefined;
       if (db.status.state === 'degraded') this.#setStatus(db, { state: 'ok' });
     }
@@ -329,7 +345,12 @@ export class Follower {
         watch.pollMs = commits > 0 ? GATHER_MS : Math.min(WRITING_POLL_MS_MAX, watch.pollMs * 1.5);
         watch.nextMs = now + watch.pollMs;
         break;
+      case 'again':
       case 'busy':
+        if (watch.busySinceMs === undefined) {
+          const text = `${db.name} cannot be captured yet: ${db.obstacle}`;
+          this.#ctx.log('debug', text, { database: db.name, txid: db.position.txid });
+        }
         watch.busySinceMs ??= now;
         watch.nextMs = now + BUSY_POLL_MS;
         if (now - watch.busySinceMs >= BUSY_PATIENCE_MS) {

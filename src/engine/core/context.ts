@@ -8,10 +8,11 @@ import type { Database, DatabaseStatus } from './database.ts';
 export type Role = 'primary' | 'replica';
 
 /**
- * done: everything committed is captured; writing: somebody is at it; busy: locks keep us from reading it;
- * damaged: the file is no database any more, or not yet a whole one.
+ * done: everything committed is captured; writing: somebody is at it; again: what was read was no one state, and another look
+ * tells; busy: what keeps us from reading it may stay, such as a lock; damaged: the file is no database any more, or not yet a
+ * whole one.
  */
-export type CaptureOutcome = 'done' | 'writing' | 'busy' | 'damaged';
+export type CaptureOutcome = 'done' | 'writing' | 'again' | 'busy' | 'damaged';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 

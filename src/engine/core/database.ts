@@ -58,8 +58,8 @@ export class Database {
   readonly files: DatabaseFiles;
   /** Writes the -wal, where that is ours to write. */
   readonly owner: WalOwner;
-  /** Something may have changed that no journal and no -wal told of: only a comparison helps. */
-  suspect = false;
+  /** Why something may have changed that no journal and no -wal told of, so that only a comparison helps. */
+  suspicion: string | undefined;
   /** Why the last look at it found a lock or a journal in its way. */
   obstacle = '';
   /** On a primary: what was written to it, by the events. */

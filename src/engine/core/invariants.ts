@@ -13,7 +13,7 @@ export function assertInvariants(db: Database): void {
   const { name, position, sums, wal, log } = db;
   const say = (what: string) => `${name} at ${position.txid}: ${what}`;
   assert(db.shown === undefined, say('what readers see is not its position'));
-  if (position.txid > 0 && db.aside === undefined && !db.suspect) {
+  if (position.txid > 0 && db.aside === undefined && db.suspicion === undefined) {
     assert.equal(sums.checksum, position.checksum, say('the table has another checksum'));
   }
   if (db.pageCount > 0) {

@@ -126,7 +126,7 @@ export class HaltBorrower {
     this.#detached = true;
     if (!this.#current) return;
     const { db, halt } = this.#current;
-    db.suspect = true;
+    db.suspicion = 'the node stopped while it had the halt lock';
     this.end(db, 'the node stops');
     if (halt.pending) halt.pending.answer ??= { error: 'the node stops' };
     fs.closeSync(halt.guard);

@@ -45,15 +45,15 @@ export interface ConsistentRead {
   readonly frames: ReadonlyMap<number, number>;
   /** Fills `into` with a page; zeros past the end of the file. */
   page(pgno: number, into: Buffer): void;
-  /** Whether what was read until now is one committed state. */
-  holds(): boolean;
+  /** Whether what was read until now is one committed state; undefined when that can be told in a moment only. */
+  holds(): boolean | undefined;
   end(): void;
 }
 
-/** Why there is no view: no database, or what must go away first. */
+/** Why there is no view: no database, or what must go away first. `lasts`: not by itself in a moment. */
 export type ReadRefusal =
   | { readonly cannot: 'not-a-database' }
-  | { readonly cannot: 'wait'; readonly reason: string };
+  | { readonly cannot: 'wait'; readonly reason: string; readonly lasts: boolean };
 
 /**
  * shared: others may write. file: the caller knows that the database file has everything, and that nobody writes it: at
@@ -88,7 +88,7 @@ interface ViewParts {
   readonly pageCount: number | undefined;
   readonly frames: ReadonlyMap<number, number>;
   readonly followed: WalFollowed;
-  readonly holds: (view: { bytes: number }) => boolean;
+  readonly holds: (view: { bytes: number }) => boolean | undefined;
   readonly end: () => void;
 }
 
@@ -112,11 +112,11 @@ function* beginIndexed(ctx: EngineContext, db: Database): Task<ConsistentRead | 
   const fd = db.files.openAgain('shm', 'r+');
   if (fd === undefined) return wait('its wal-index is being removed');
   try {
-    ctx.drainEvents();
-    const { count } = db.writes;
     const read = takeMark(db, fd);
     if (!read) return wait('its wal-index is being recovered');
-    const parts = yield* partsOf(ctx, db, fd, read, count);
+    // From here on nothing is copied into the file that the view has from there.
+    ctx.drainEvents();
+    const parts = yield* partsOf(ctx, db, fd, read, db.writes.count);
     const view = parts ? openView(db, parts) : wait('its -wal is not what the index says');
     if ('cannot' in view) fs.closeSync(fd);
     return view;
@@ -172,7 +172,8 @@ function* partsOf(
     // A connection that is alone, as the last one when it closes, heeds no marks.
     holds() {
       const now = readWalIndex(db.files);
-      if (typeof now === 'string') return false;
+      if (now === 'unstable') return undefined;
+      if (now === 'unused') return false;
       if (sameSalts(now, index)) return now.backfillAttempted <= mxFrame;
       ctx.drainEvents();
       return slot === 0 && db.writes.count === writesBefore;
@@ -192,7 +193,7 @@ function* beginChained(ctx: EngineContext, db: Database): Task<ConsistentRead | 
   ctx.drainEvents();
   const { count } = db.writes;
   const { cursor, commit, frames } = yield* scanChain(db, start);
-  if (yield* maySeeMore(db, file, cursor.frame)) return wait(MAY_SEE_MORE);
+  if (yield* maySeeMore(db, file, cursor.frame)) return wait(MAY_SEE_MORE, true);
   const frameHeader = readFrameHeader(db, cursor.frame, pageSize);
   const { frame } = cursor;
   return openView(db, {
@@ -219,7 +220,7 @@ function beginUnlogged(ctx: EngineContext, db: Database): ConsistentRead | ReadR
   ctx.drainEvents();
   const { count } = db.writes;
   const obstacle = obstacleOf(db);
-  if (obstacle !== undefined) return wait(obstacle);
+  if (obstacle !== undefined) return wait(obstacle, true);
   return openView(db, {
     ...FILE_ALONE,
     holds({ bytes }) {
@@ -274,6 +275,6 @@ function openView(db: Database, parts: ViewParts): ConsistentRead | ReadRefusal 
   };
 }
 
-function wait(reason: string): ReadRefusal {
-  return { cannot: 'wait', reason };
+function wait(reason: string, lasts = false): ReadRefusal {
+  return { cannot: 'wait', reason, lasts };
 }

@@ -103,7 +103,7 @@ function writeMarker(
   const before = captured?.get(db);
   const isCaptured =
     !captured || (before && sameLook(before.database, database) && sameLook(before.wal, wal));
-  if (db.suspect || db.shown || db.status.state !== 'ok' || !database || !isCaptured) {
+  if (db.suspicion || db.shown || db.status.state !== 'ok' || !database || !isCaptured) {
     ctx.log('info', `${db.name} will be compared page by page at the next start`, {
       database: db.name,
     });

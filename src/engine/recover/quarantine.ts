@@ -50,7 +50,10 @@ export function recoverOrQuarantine(ctx: EngineContext, db: Database, roles: Rol
 
 /** Whether replicas are to keep what they have of a database of which nothing is known here but where it stood. */
 export function isKeptByReplicas(db: Database): boolean {
-  return db.aside !== undefined || (db.pageCount === 0 && db.position.txid > 0 && db.suspect);
+  return (
+    db.aside !== undefined ||
+    (db.pageCount === 0 && db.position.txid > 0 && db.suspicion !== undefined)
+  );
 }
 
 /** Another database has taken the name of one that was set aside. */

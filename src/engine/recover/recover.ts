@@ -109,7 +109,7 @@ export function restorePosition(ctx: EngineContext, db: Database, { formerRole }
 /** As the log tells of a database whose files are not to be had yet: what is in them is compared once they are. */
 export function restoreUnseen(ctx: EngineContext, db: Database, { formerRole }: Roles): void {
   restoreSums(ctx, db, formerRole);
-  db.suspect = true;
+  db.suspicion = 'its files could not be had at the start';
 }
 
 /**

@@ -52,12 +52,13 @@ export interface WalSight {
 
 export type WalStep =
   | { readonly kind: 'nothing' }
-  /** The header was just written: its fsync comes, or the first commit. */
-  | { readonly kind: 'wait' }
   /** Committed and not captured: the frames from.frame+1 .. index.mxFrame of the generation. */
   | { readonly kind: 'frames'; readonly from: WalFollowed; readonly generation: WalFileHeader }
-  /** The generation was ended by a restart that only the index tells of; its end may not be captured. */
-  | { readonly kind: 'ended' }
+  /**
+   * The generation was ended by a restart, of which the index tells; its end may not be captured. `next`: the header of the one that
+   * begins, when that is written already.
+   */
+  | { readonly kind: 'ended'; readonly next: WalFileHeader | undefined }
   /** isUnsynced: a generation began of which no sync has told. */
   | { readonly kind: 'unknown'; readonly reason: string; readonly isUnsynced: boolean };
 
@@ -94,20 +95,20 @@ export function nextStep(before: WalFollowed, sight: WalSight): WalStep {
   if (!header) return index.mxFrame === 0 ? NOTHING : unknown('the -wal has no header');
   const last = before.generation ?? before.settled;
   const isNew = last !== undefined && last.bytes !== header.bytes;
-  const isNext =
-    begins(before, sight.isFirstGeneration) || (isNew && sight.isEndHeld && index.mxFrame > 0);
+  const isNext = begins(before, sight.isFirstGeneration) || (isNew && sight.isEndHeld);
   const followed = isNext ? atStart(header) : before;
   const { generation } = followed;
   if (!generation) return unfollowed(followed, header, index);
   if (header.bytes !== generation.bytes) {
-    return index.mxFrame === 0
-      ? { kind: 'wait' }
-      : unknown('the -wal was started over before it was captured', true);
+    if (index.mxFrame > 0) return unknown('the -wal was started over before it was captured', true);
+    return isNextGeneration(followed, header, index)
+      ? { kind: 'ended', next: header }
+      : unknown('generations of the -wal went by');
   }
   if (index.mxFrame === 0) {
     if (followed.frame === 0) return NOTHING;
     return isNextSalt(generation.salt1, index.salt1)
-      ? { kind: 'ended' }
+      ? { kind: 'ended', next: undefined }
       : unknown('the index has forgotten what was captured of the -wal');
   }
   if (!sameSalts(index, generation)) return unknown('the -wal is not the one of its index');
@@ -127,7 +128,7 @@ export function nextStep(before: WalFollowed, sight: WalSight): WalStep {
 function unfollowed(followed: WalFollowed, header: WalFileHeader, index: WalIndexView): WalStep {
   // The file has what was settled already; the index, if anything, the restart that comes next.
   const isSettled = followed.settled?.bytes === header.bytes;
-  if (index.mxFrame === 0) return isSettled ? NOTHING : WAIT;
+  if (index.mxFrame === 0) return NOTHING;
   return unknown('a generation of the -wal began unseen', !isSettled);
 }
 
@@ -163,7 +164,6 @@ export function sameSalts(
 }
 
 const NOTHING: WalStep = { kind: 'nothing' };
-const WAIT: WalStep = { kind: 'wait' };
 
 function unknown(reason: string, isUnsynced = false): WalStep {
   return { kind: 'unknown', reason, isUnsynced };

@@ -96,10 +96,15 @@ class Round {
     }
     const compared = primary.log
       .slice(from[0])
-      .filter(({ msg }) => msg.includes(`compared every page of ${this.#name}`));
+      .filter(({ msg }) => msg.startsWith(`compared every page of ${this.#name}`));
+    const waited = primary.log
+      .slice(from[0])
+      .filter(({ msg }) => msg.startsWith(`${this.#name} cannot be captured yet`));
     const faults = [...this.#ledger.faults, ...this.#inspector.faults, ...this.#faults];
     // Where a state came from that is none.
-    if (faults.length > 0) faults.push(...compared.map(({ txid, msg }) => `at ${txid}: ${msg}`));
+    if (faults.length > 0) {
+      faults.push(...[...compared, ...waited].map(({ txid, msg }) => `at ${txid}: ${msg}`));
+    }
     return {
       commits: this.#ledger.committed.size,
       states: this.#inspector.states,
@@ -230,10 +235,12 @@ class Round {
     if (isBusyFault && busy > 0) {
       this.#faults.push(`readers of the ${where} met SQLITE_BUSY ${busy} times`);
     }
-    const lost = this.#ledger.lost.size > 0;
-    for (const complaint of seen.flatMap(({ complaints }) => complaints)) {
-      if (lost && complaint.startsWith('went back')) continue;
-      this.#faults.push(`a reader of the ${where}: ${complaint}`);
+    // What SQLite has lost with a kill takes readers back.
+    const isLost = this.#ledger.lost.size > 0;
+    for (const { complaints } of seen) {
+      const others = complaints.filter((text) => !isLost || !text.startsWith('went back'));
+      if (others.every((text) => text.endsWith(' in all'))) continue;
+      for (const text of others) this.#faults.push(`a reader of the ${where}: ${text}`);
     }
   }
 

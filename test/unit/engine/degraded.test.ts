@@ -61,7 +61,7 @@ for (const kind of ['a former database', 'a file that never was one'] as const) 
         );
         remove();
         assert.deepEqual(node.db.status, { state: 'ok' });
-        assert.equal(node.db.suspect, false);
+        assert.equal(node.db.suspicion, undefined);
         assert.deepEqual(dropped, ['app.db']);
       } finally {
         node.close();

@@ -129,7 +129,10 @@ for (const mode of ['wal', 'delete'] as const) {
       disk.calls = calls;
       const db = stand.database(NAME);
       // Whatever has failed is looked at again by itself.
-      await stand.until('all is well again', () => db.status.state === 'ok' && !db.suspect);
+      await stand.until(
+        'all is well again',
+        () => db.status.state === 'ok' && db.suspicion === undefined,
+      );
       await stand.call('flush', {});
       const { badCount } = await stand.call('verifyPart', { database: NAME, from: 1 });
       assert.equal(badCount, 0);

@@ -15,7 +15,7 @@ function stand() {
   const db = {
     name: 'a.db',
     status: { state: 'ok' },
-    suspect: false,
+    suspicion: undefined,
     writes: new FileWrites(),
     forgetWal() {},
     wal: { guard: { release() {} } },
@@ -45,7 +45,7 @@ it('is woken for others while one that has failed waits to be tried again', () =
   follower.failed(db, Object.assign(new Error('ENOSPC: no space left'), { errno: -28 }));
   assert((follower.nextInMs() ?? 0) >= 500);
   assert.equal(follower.isHot, false);
-  assert.equal(db.suspect, true);
+  assert.notEqual(db.suspicion, undefined);
 });
 
 it('takes no bug for a fault of the outside', () => {
@@ -74,7 +74,7 @@ it('looks again for what came while it captured, and then no more', () =>
         while (!scheduler.isIdle) scheduler.step();
       };
       const before = db.position.txid;
-      db.suspect = true;
+      db.suspicion = 'a test says so';
       follower.touched(db);
       // Behind the scan of the -wal, with which its view begins.
       for (let step = 0; step < 2; step++) scheduler.step();

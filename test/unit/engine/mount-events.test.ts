@@ -4,12 +4,14 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 import type { Obstacles } from '../../../src/engine/apply/obstacles.ts';
 import { Follower } from '../../../src/engine/capture/follower.ts';
+import type { CaptureOutcome } from '../../../src/engine/core/context.ts';
 import { Registry } from '../../../src/engine/core/registry.ts';
 import type { TreeWatcher, WatcherEvents } from '../../../src/engine/files/watcher.ts';
 import type { HaltBorrower } from '../../../src/engine/halt/borrower.ts';
 import { MountEvents } from '../../../src/engine/mount-events.ts';
 import { Scheduler } from '../../../src/engine/tasks/scheduler.ts';
 import type { DeferredOperation } from '../../../src/fuse/policy.ts';
+import { formatPosition } from '../../../src/ltx/position.ts';
 import { cString, errno, rename, systemError } from '../../../src/os/libc.ts';
 import { sqlite3 } from '../../harness/app.ts';
 import { withFolder } from '../os/folder.ts';
@@ -18,6 +20,9 @@ import { NodeStand } from './node-stand.ts';
 interface Stand {
   readonly events: MountEvents;
   readonly registry: Registry;
+  readonly follower: Follower;
+  /** What the -pos files that were opened have, in order. */
+  readonly answers: readonly (string | undefined)[];
   /** Where the files are. */
   readonly tree: string;
   /** Runs SQL in an application. */
@@ -42,6 +47,7 @@ function withStand(body: (stand: Stand) => void): Promise<void> {
     const registry = new Registry(layout, roots, undefined, assert.fail);
     const scheduler = new Scheduler(ctx.clockMs);
     const follower = new Follower(ctx, scheduler, () => {});
+    const answers: (string | undefined)[] = [];
     let isLost = false;
     let refusal: ((dir: string) => Error | undefined) | undefined;
     const watch = (dir: string) => {
@@ -62,13 +68,15 @@ function withStand(body: (stand: Stand) => void): Promise<void> {
       halts: {} as HaltBorrower,
       isLent: () => false,
       obstacles: {} as Obstacles,
-      resume: () => {},
+      resume: (_, answer) => answers.push(answer),
       emitDropped: () => {},
     });
     try {
       body({
         events,
         registry,
+        follower,
+        answers,
         tree: layout.tree,
         sql: (name, text) => sqlite3(path.join(layout.tree, name), text),
         overflow: () => {
@@ -106,6 +114,59 @@ function withStand(body: (stand: Stand) => void): Promise<void> {
 
 const TABLE = 'CREATE TABLE t(x); INSERT INTO t VALUES(1);';
 const WITHOUT_JOURNAL = 'PRAGMA journal_mode=memory; INSERT INTO t VALUES(2);';
+
+describe('the position', () => {
+  const open: DeferredOperation = { token: 1n, kind: 'open', path: 'app.db-pos' };
+
+  /** A database with a commit that is not captured, and a follower whose looks end like that as long as there are some. */
+  const withUncaptured = (
+    outcomes: CaptureOutcome[],
+    body: (stand: Stand, positions: () => [before: string, now: string]) => void,
+  ) =>
+    withStand((stand) => {
+      const { registry, sql, events, settle, follower } = stand;
+      sql('app.db', TABLE);
+      events.event({ kind: 'released', path: 'app.db', pid: 1 });
+      settle();
+      const db = registry.get('app.db');
+      assert(db);
+      const shown = () => `${formatPosition(db.position)}\n`;
+      const before = shown();
+      sql('app.db', 'INSERT INTO t VALUES(2);');
+      db.suspicion = 'a test says so';
+      const flush = follower.flush.bind(follower);
+      follower.flush = function* (...args) {
+        return outcomes.shift() ?? (yield* flush(...args));
+      };
+      body(stand, () => [before, shown()]);
+    });
+
+  // On 15c890b it was answered after one look, whatever had come of that.
+  it('is told once what is committed can be told', () =>
+    withUncaptured(['again', 'again', 'again'], ({ events, answers, pass }, positions) => {
+      events.deferred(open);
+      pass(20);
+      const [before, now] = positions();
+      assert.notEqual(now, before);
+      assert.deepEqual(answers, [now]);
+    }));
+
+  it('does not wait for what may keep us from reading for long', () =>
+    withUncaptured(['busy'], ({ events, answers, pass }, positions) => {
+      events.deferred(open);
+      pass(1);
+      assert.deepEqual(answers, [positions()[0]]);
+    }));
+
+  it('is not waited for without end', () =>
+    withUncaptured(new Array(10_000).fill('again'), ({ events, answers, pass }, positions) => {
+      events.deferred(open);
+      pass(1000);
+      assert.deepEqual(answers, []);
+      pass(1500);
+      assert.deepEqual(answers, [positions()[0]]);
+    }));
+});
 
 describe('two names that are exchanged', () => {
   const exchange = ({ tree, events, settle }: Stand, name: string, newName: string) => {
