@@ -35,7 +35,8 @@
  * | --- | --- |
  * | open, setattr of the database and its companions | as is |
  * | write that makes a commit frame of the -wal whole | when the primary has it, else EIO |
- * | header of the -wal, truncate of the -wal | when all of it is in the database file |
+ * | header of the -wal | when all of it is in the database file |
+ * | truncate of the -wal | said to be done: a reader that came then would read the file alone, and keep nothing from being copied |
  *
  * A journal may not be made, nor written: a replica always has a -wal, which SQLite goes by. On the primary nobody removes, renames or cuts the
  * files of a database whose write lock is lent for that (EBUSY).
@@ -199,14 +200,14 @@ export class SqlitePolicy implements TreePolicy {
   truncate(path: string, size: number, caller: Caller): Verdict | 'keep' {
     if (this.#isOurs(caller)) return 0;
     if (this.#isReadersIndex(path)) return 'keep';
+    const { companion } = fileRole(path);
     if (this.#halt(path) !== 'none') {
-      const { companion } = fileRole(path);
       if (companion === 'journal') return EROFS;
-      return companion === 'wal' ? 'defer' : 0;
+      // Of an empty one SQLite would think that it is none.
+      return companion === 'wal' ? 'keep' : 0;
     }
     const refused = this.#refuseOnReplica(path, caller) || this.#refuseWhileLent(path);
     if (refused !== 0) return refused;
-    const { companion } = fileRole(path);
     if (companion === undefined && size > 0 && this.#shared.role === 'primary') {
       this.#cutBegins(path, size);
     }

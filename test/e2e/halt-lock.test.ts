@@ -201,6 +201,36 @@ for (const passthrough of ['auto', 'off'] as const) {
       });
     }
 
+    // Where page 1 asks for a journal, SQLite goes by the file alone when the -wal is empty: half of a transaction was read so.
+    it('keeps a -wal that readers go by, whatever a checkpoint cuts off', async () => {
+      const database = 'emptied.db';
+      await create(database, 'delete');
+      const query = `name=${database}&id=11`;
+      assert.equal((await halt(replica, 'POST', query)).status, 200);
+      const writer = new Sqlite(replica.file(database));
+      const reader = new Sqlite(replica.file(database), { readonly: true, timeout: 0 });
+      try {
+        const grow = 'UPDATE t SET x = randomblob(200)';
+        writer.exec(grow);
+        writer.pragma('wal_checkpoint(TRUNCATE)');
+        assert.notEqual(fs.statSync(replica.backing(`${database}-wal`)).size, 0);
+        reader.exec('BEGIN');
+        const bytes = reader.prepare('SELECT sum(length(x)) FROM t').pluck();
+        assert.equal(bytes.get(), 500 * 200);
+        writer.exec('UPDATE t SET x = randomblob(300)');
+        writer.pragma('wal_checkpoint(PASSIVE)');
+        assert.equal(bytes.get(), 500 * 200);
+        reader.exec('COMMIT');
+        assert.equal(bytes.get(), 500 * 300);
+        assert.equal(reader.pragma('integrity_check', { simple: true }), 'ok');
+      } finally {
+        writer.close();
+        reader.close();
+      }
+      assert.equal((await halt(replica, 'DELETE', query)).status, 200);
+      await assertSame(nodes, database);
+    });
+
     it('refuses a second holder, by name', async () => {
       const database = 'second.db';
       await create(database, 'wal');

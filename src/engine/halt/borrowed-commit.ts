@@ -154,18 +154,13 @@ function* scan(
   throw new HaltRefused('an acknowledged commit is written over');
 }
 
-/**
- * The -wal is started over, or emptied: allowed when all of it is in the database file. `header`: what it begins
- * with from now on.
- */
-export function restartWal(db: Database, header: Uint8Array | undefined): void {
+/** The -wal is started over, with this header: allowed when all of it is in the database file. */
+export function restartWal(db: Database, header: Uint8Array): void {
   if (!isBackfilled(db)) throw new HaltRefused('a commit was never published: its writer died');
-  const { cursor } = db.wal;
-  const parsed = header && parseWalHeader(header);
-  if (header && parsed?.pageSize !== db.pageSize) throw new HaltRefused('a -wal of other pages');
+  const parsed = parseWalHeader(header);
+  if (parsed?.pageSize !== db.pageSize) throw new HaltRefused('a -wal of other pages');
   db.forgetWal();
-  if (parsed) db.wal.cursor = walCursorAtStart(parsed);
-  else if (cursor) db.wal.cursor = { ...cursor, frame: 0 };
+  db.wal.cursor = walCursorAtStart(parsed);
 }
 
 /** By content: the wal-index of a -wal that is being started over tells of the next generation already. */

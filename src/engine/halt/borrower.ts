@@ -159,14 +159,10 @@ export class HaltBorrower {
 
   *#serveWal(db: Database, halt: Halt, operation: DeferredOperation): Task<void> {
     if (halt.closing !== undefined) throw new HaltRefused(halt.closing);
-    const { kind, offset = 0, data, size = 0 } = operation;
-    if (kind === 'write' && data) {
-      if (offset === 0) restartWal(db, data);
-      else yield* commitWal(this.#parts.ctx, db, { offset, data }, halt);
-    } else if (kind === 'truncate') {
-      if (size === 0) restartWal(db, undefined);
-      else if (size < walBytes(db)) throw new HaltRefused('the -wal is cut');
-    }
+    const { kind, offset = 0, data } = operation;
+    if (kind !== 'write' || !data) return;
+    if (offset === 0) restartWal(db, data);
+    else yield* commitWal(this.#parts.ctx, db, { offset, data }, halt);
   }
 
   /** Asks the primary, and makes the transaction ours when it has it. */
