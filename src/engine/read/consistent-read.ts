@@ -17,7 +17,7 @@ import {
 } from '../../sqlite/db-header.ts';
 import { PENDING_BYTE, RESERVED_BYTE } from '../../sqlite/locks.ts';
 import { frameOffset, WAL_FRAME_HEADER_BYTES } from '../../sqlite/wal.ts';
-import { beginRead, endRead, type WalRead } from '../../sqlite/wal-locks.ts';
+import { beginRead, endRead, isMarked, type WalRead } from '../../sqlite/wal-locks.ts';
 import type { EngineContext } from '../core/context.ts';
 import type { Database } from '../core/database.ts';
 import { OpenWouldBlock } from '../files/files.ts';
@@ -169,20 +169,42 @@ function* partsOf(
     pageCount: mxFrame > 0 ? index.pageCount : undefined,
     frames,
     followed,
-    // A connection that is alone, as the last one when it closes, heeds no marks.
-    holds() {
-      const now = readWalIndex(db.files);
-      if (now === 'unstable') return undefined;
-      if (now === 'unused') return false;
-      if (sameSalts(now, index)) return now.backfillAttempted <= mxFrame;
-      ctx.drainEvents();
-      return slot === 0 && db.writes.count === writesBefore;
-    },
+    holds: () => isStill(ctx, db, { fd, read, writesBefore, lastFrame: followed.frameHeader }),
     end() {
       endRead(shmAccess(db.files, fd), read);
       fs.closeSync(fd);
     },
   };
+}
+
+interface Marked {
+  readonly fd: number;
+  readonly read: WalRead;
+  /** How often the file had been written when the mark was held. */
+  readonly writesBefore: number;
+  /** The header of frame mxFrame. */
+  readonly lastFrame: string;
+}
+
+/**
+ * Whether the -wal still has the frames of a view, and the file none behind them. Checkpoints heed the mark, except those of a
+ * connection that is alone: one that closes as the last removes the -shm, or leaves it to be made anew without our mark, and one
+ * with locking_mode=EXCLUSIVE says in the end how far it came. (SQLite since 3.11 says so before it begins, but older ones leave
+ * what it has said to the next generation.)
+ */
+function isStill(ctx: EngineContext, db: Database, marked: Marked): boolean | undefined {
+  const { fd, read, writesBefore, lastFrame } = marked;
+  const { mxFrame, pageSize } = read.header;
+  const now = readWalIndex(db.files);
+  if (now === 'unstable') return undefined;
+  if (now === 'unused') return false;
+  ctx.drainEvents();
+  const isWritten = db.writes.count !== writesBefore;
+  if (read.slot === 0) return !isWritten;
+  if (!sameSalts(now, read.header) || !isMarked(shmAccess(db.files, fd), read)) return false;
+  if (readFrameHeader(db, mxFrame, pageSize) !== lastFrame) return false;
+  if (now.mxFrame === mxFrame || !isWritten) return true;
+  return now.backfilled <= mxFrame && isHeldExclusively(db.files) === false;
 }
 
 function* beginChained(ctx: EngineContext, db: Database): Task<ConsistentRead | ReadRefusal> {

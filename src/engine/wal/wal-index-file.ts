@@ -15,8 +15,6 @@ export interface WalIndexView {
   readonly frameChecksum2: number;
   /** How many frames a checkpoint has copied into the database file. */
   readonly backfilled: number;
-  /** How many one has begun to copy. */
-  readonly backfillAttempted: number;
 }
 
 const bytes = Buffer.alloc(WAL_INDEX_HEADER_BYTES);
@@ -43,7 +41,6 @@ export function readWalIndex(files: DatabaseFiles): WalIndexView | 'unstable' | 
       frameChecksum1: header.frameChecksum1,
       frameChecksum2: header.frameChecksum2,
       backfilled: checkpoint.backfill,
-      backfillAttempted: checkpoint.backfillAttempted,
     };
   }
   return 'unstable';

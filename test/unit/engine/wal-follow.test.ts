@@ -36,7 +36,6 @@ function index(salt1: number, mxFrame: number, checksum = mxFrame): WalIndexView
     frameChecksum1: checksum,
     frameChecksum2: checksum,
     backfilled: 0,
-    backfillAttempted: 0,
   };
 }
 
