@@ -95,6 +95,7 @@ function summary(
     kills: sum(({ kills }) => kills),
     pauses: sum(({ pauses }) => pauses),
     lost: sum(({ lost }) => lost),
+    wrecked: sum(({ wrecked }) => wrecked),
     comparisons: sum(({ comparisons }) => comparisons),
     faults,
     missing,
@@ -103,7 +104,8 @@ function summary(
 
 /** The counts in a line, for docs/reliability.md. */
 export function countsOf(summary: CheckSummary): string {
-  const { rounds, commits, states, reads, busy, kills, pauses, lost, comparisons } = summary;
+  const { rounds, commits, states, reads, busy, kills, pauses, lost, wrecked, comparisons } =
+    summary;
   return [
     `${rounds} rounds`,
     `${commits} commits`,
@@ -113,5 +115,6 @@ export function countsOf(summary: CheckSummary): string {
     `${reads} read transactions on the replica, SQLITE_BUSY in ${busy}`,
     `${comparisons} comparisons of every page`,
     `${lost} commits that SQLite itself lost with a kill`,
+    `${wrecked} databases that it destroyed`,
   ].join(', ');
 }

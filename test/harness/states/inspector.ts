@@ -7,7 +7,7 @@ import Sqlite from 'better-sqlite3';
 import { type TestNode, until } from '../cluster.ts';
 import { CHECK, HISTORY } from './bank.ts';
 import type { Ledger } from './ledger.ts';
-import { difference, imageOf, judgeLog, type View } from './verdict.ts';
+import { difference, imageOf, judgeLog, type View, wreckOf } from './verdict.ts';
 
 const LOCK_MS_MAX = 10_000;
 const FOLLOW_MS_MAX = 20_000;
@@ -35,14 +35,15 @@ export class Inspector {
 
   /** Holds the replica beside the primary. `when`: for what is said of a fault. */
   async compare(when: string): Promise<void> {
-    const { primary, replica, name } = this.#of;
+    const { primary, replica, name, ledger } = this.#of;
     const fault = (text: string) => this.faults.push(`${when}: ${text}`);
     try {
       const view = await this.#primaryView(fault);
       this.#views.push(view);
       await this.followed(view.position);
-      this.#judgeCommits(view.published, fault);
-      const differs = difference(view.image, imageOf(replica.file(name), { readonly: true }));
+      if (!ledger.isWrecked) this.#judgeCommits(view.published, fault);
+      const read = ledger.isWrecked ? wreckOf : imageOf;
+      const differs = difference(view.image, read(replica.file(name), { readonly: true }));
       if (differs !== undefined) fault(`${replica.name} is not ${primary.name}: ${differs}`);
     } catch (error) {
       fault((error as Error).message);
@@ -76,8 +77,13 @@ export class Inspector {
 
   /** What a connection sees on the primary, and the position of that. */
   async #primaryView(fault: (text: string) => void): Promise<View> {
-    const { primary, name } = this.#of;
-    const db = new Sqlite(primary.file(name), { timeout: LOCK_MS_MAX });
+    const { primary, name, ledger } = this.#of;
+    const file = primary.file(name);
+    if (ledger.isWrecked) {
+      const image = wreckOf(file, { readonly: false });
+      return { published: '', image, position: await primary.position(name) };
+    }
+    const db = new Sqlite(file, { timeout: LOCK_MS_MAX });
     try {
       const published = db.prepare(HISTORY).pluck().get() as string;
       const checked = db.prepare(CHECK).pluck().get() as string;

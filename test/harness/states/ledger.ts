@@ -12,6 +12,11 @@ export class Ledger {
    * back, at which its recovery stops. Nothing that a replica could help.
    */
   readonly lost = new Set<number>();
+  /**
+   * The same with frames that a checkpoint had begun to copy: the database is malformed from then on, as it is in a plain
+   * directory. All that is left to ask is that a replica has the same bytes.
+   */
+  isWrecked = false;
   /** Of a writer that is alone, and of any that is not about locks: SQLite would not have met them in a plain directory. */
   readonly faults: string[] = [];
   kills = 0;

@@ -45,6 +45,8 @@ export interface RoundReport {
   readonly pauses: number;
   /** Committed transactions that SQLite itself has lost with a kill. */
   readonly lost: number;
+  /** Databases that SQLite itself has destroyed with a kill. */
+  readonly wrecked: number;
   /** How often the primary compared every page. */
   readonly comparisons: number;
   readonly faults: readonly string[];
@@ -113,6 +115,7 @@ class Round {
       kills: this.#ledger.kills,
       pauses: this.#ledger.pauses,
       lost: this.#ledger.lost.size,
+      wrecked: this.#ledger.isWrecked ? 1 : 0,
       comparisons: compared.length,
       faults,
     };
@@ -237,6 +240,7 @@ class Round {
     }
     // What SQLite has lost with a kill takes readers back.
     const isLost = this.#ledger.lost.size > 0;
+    if (this.#ledger.isWrecked) return;
     for (const { complaints } of seen) {
       const others = complaints.filter((text) => !isLost || !text.startsWith('went back'));
       if (others.every((text) => text.endsWith(' in all'))) continue;

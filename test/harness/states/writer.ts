@@ -13,6 +13,7 @@ const CHECKPOINTS = ['passive', 'full', 'restart', 'truncate'];
 const SWITCHED_PAGE_SIZES = [512, 1024, 2048, 4096];
 const PRIMARY_CODES = 0xff;
 const LOCK_CODES = [5, 6, 15, 17]; // BUSY, LOCKED, PROTOCOL, SCHEMA
+const CORRUPT = 11;
 
 type Deed =
   | 'transfer'
@@ -84,11 +85,17 @@ export class Writer {
     return this.#parts.plan.sqlites.length === 1;
   }
 
+  /** Whether a SQLite has been killed that has no way back from that in each case (ledger.ts). */
+  get #mayWreck(): boolean {
+    const { plan, ledger } = this.#parts;
+    return ledger.kills > 0 && plan.sqlites.some((name) => name !== 'newest');
+  }
+
   /** All that it has to do. */
   async run(): Promise<void> {
-    const { plan } = this.#parts;
+    const { plan, ledger } = this.#parts;
     await this.#open();
-    for (let done = 0; done < plan.transactions; done++) {
+    for (let done = 0; done < plan.transactions && !ledger.isWrecked; done++) {
       if (plan.theme === 'short-lived') await this.#reopen();
       if (plan.kills && this.#random.below(12) === 0) await this.#actAndDie();
       else await this.#act(this.#random.pick(this.#deeds));
@@ -151,7 +158,8 @@ export class Writer {
     if (result.ok === false) {
       const { code, message, statement } = result.error;
       const isLock = LOCK_CODES.includes(code & PRIMARY_CODES);
-      if (this.#isAlone || !isLock) {
+      ledger.isWrecked ||= (code & PRIMARY_CODES) === CORRUPT && this.#mayWreck;
+      if (!ledger.isWrecked && (this.#isAlone || !isLock)) {
         const sql = statements[statement].replaceAll(/\s+/g, ' ').slice(0, 60);
         ledger.faults.push(`${plan.sqlites[this.#parts.index]}: ${message} (${code}) at ${sql}`);
       }
