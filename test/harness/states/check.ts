@@ -96,6 +96,7 @@ function summary(
     pauses: sum(({ pauses }) => pauses),
     lost: sum(({ lost }) => lost),
     wrecked: sum(({ wrecked }) => wrecked),
+    delays: sum(({ delays }) => delays),
     comparisons: sum(({ comparisons }) => comparisons),
     faults,
     missing,
@@ -104,8 +105,8 @@ function summary(
 
 /** The counts in a line, for docs/reliability.md. */
 export function countsOf(summary: CheckSummary): string {
-  const { rounds, commits, states, reads, busy, kills, pauses, lost, wrecked, comparisons } =
-    summary;
+  const { rounds, commits, states, reads, busy, kills, pauses } = summary;
+  const { lost, wrecked, delays, comparisons } = summary;
   return [
     `${rounds} rounds`,
     `${commits} commits`,
@@ -116,5 +117,6 @@ export function countsOf(summary: CheckSummary): string {
     `${comparisons} comparisons of every page`,
     `${lost} commits that SQLite itself lost with a kill`,
     `${wrecked} databases that it destroyed`,
+    `${delays} warnings about databases without a journal`,
   ].join(', ');
 }

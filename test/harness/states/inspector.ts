@@ -42,8 +42,9 @@ export class Inspector {
       this.#views.push(view);
       await this.followed(view.position);
       if (!ledger.isWrecked) this.#judgeCommits(view.published, fault);
-      const read = ledger.isWrecked ? wreckOf : imageOf;
-      const differs = difference(view.image, read(replica.file(name), { readonly: true }));
+      const file = replica.file(name);
+      const theirs = ledger.isWrecked ? wreckOf(file) : imageOf(file, { readonly: true });
+      const differs = difference(view.image, theirs);
       if (differs !== undefined) fault(`${replica.name} is not ${primary.name}: ${differs}`);
     } catch (error) {
       fault((error as Error).message);
@@ -80,7 +81,7 @@ export class Inspector {
     const { primary, name, ledger } = this.#of;
     const file = primary.file(name);
     if (ledger.isWrecked) {
-      const image = wreckOf(file, { readonly: false });
+      const image = wreckOf(file);
       return { published: '', image, position: await primary.position(name) };
     }
     const db = new Sqlite(file, { timeout: LOCK_MS_MAX });

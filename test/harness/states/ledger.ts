@@ -14,7 +14,7 @@ export class Ledger {
   readonly lost = new Set<number>();
   /**
    * The same with frames that a checkpoint had begun to copy: the database is malformed from then on, as it is in a plain
-   * directory. All that is left to ask is that a replica has the same bytes.
+   * directory (docs/sqlite-quirks.md). All that is left to ask is that a replica has the same bytes.
    */
   isWrecked = false;
   /** Of a writer that is alone, and of any that is not about locks: SQLite would not have met them in a plain directory. */

@@ -1,4 +1,7 @@
 /** Whether what a log holds of a database, and what two nodes show of it, is what SQLite has published there. */
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { type LoggedEntry, LogReplay, readLog } from '../ltx-reader.ts';
 import { CHECK, HISTORY } from './bank.ts';
@@ -21,18 +24,26 @@ export function imageOf(file: string, options: { readonly: boolean }): Buffer {
   }
 }
 
-/** The same of one that is malformed: as many pages as its file has. */
-export function wreckOf(file: string, options: { readonly: boolean }): Buffer {
-  const db = new Sqlite(file, { ...options, timeout: 10_000 });
+/** The same of one that is malformed, and has no connections: SQLite reads less of it than there is. */
+export function wreckOf(file: string): Buffer {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-test-wreck-'));
   try {
-    // SQLite then goes by the size of the file when the header asks for more.
-    db.unsafeMode(true);
-    db.pragma('writable_schema=ON');
-    const image = db.serialize();
-    if (image.length === 0) throw new Error(`nothing of ${file} can be read`);
-    return image;
+    const copy = path.join(dir, 'copy.db');
+    for (const suffix of ['', '-wal']) {
+      if (fs.existsSync(file + suffix)) fs.copyFileSync(file + suffix, copy + suffix);
+    }
+    const db = new Sqlite(copy);
+    try {
+      // SQLite then goes by the size of the file when the header asks for more.
+      db.unsafeMode(true);
+      db.pragma('writable_schema=ON');
+      db.pragma('wal_checkpoint(TRUNCATE)');
+    } finally {
+      db.close();
+    }
+    return fs.readFileSync(copy);
   } finally {
-    db.close();
+    fs.rmSync(dir, { recursive: true });
   }
 }
 

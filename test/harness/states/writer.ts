@@ -130,6 +130,10 @@ export class Writer {
     await this.#run([`PRAGMA wal_autocheckpoint=${plan.autocheckpoint}`]);
     const [listed] = await this.#rows([HISTORY]);
     if (listed !== undefined) ledger.recovered(listed.split(',').map(Number), committed);
+    if (this.#mayWreck) {
+      const found = await this.#run(['PRAGMA integrity_check(1)']);
+      ledger.isWrecked ||= found.ok === true && found.rows[0] !== 'ok';
+    }
     // The modes with a rollback journal are each connection's own.
     if ((await this.#mode()) !== 'wal' && plan.mode !== 'wal') {
       await this.#run([`PRAGMA journal_mode=${plan.mode}`]);
