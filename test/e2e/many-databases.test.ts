@@ -10,6 +10,7 @@ const COUNT = 1000;
 /** Each is flushed by itself, on a disk that others use as well. */
 const COPY_MS_MAX = 120_000;
 const WINDOWS = 3;
+const WINDOWS_MAX = 20;
 /** Copied at a time. */
 const COPIERS = 4;
 const WINDOW_MS = 2000;
@@ -53,28 +54,30 @@ test('1,000 databases in one mount: all replicated, and no work when nothing hap
         return names.filter((name) => name.endsWith('.sums')).length === COUNT;
       });
     }
-    const [ours, theirs] = [
-      [primary, replica],
-      [empty.primary, empty.replica],
+    const pairs = [
+      [primary, empty.primary],
+      [replica, empty.replica],
     ];
-    const used = new Map([...ours, ...theirs].map((node) => [node, [] as number[]]));
-    for (let window = 0; window < WINDOWS; window++) {
+    const used = new Map(pairs.flat().map((node) => [node, [] as number[]]));
+    let busy: string[];
+    // V8 collects for some seconds what the work before has left. A poll would never end.
+    for (let windows = 1; ; windows++) {
       const before = new Map([...used.keys()].map((node) => [node, node.cpuMs()]));
       await after(WINDOW_MS);
       for (const [node, list] of used) list.push(node.cpuMs() - (before.get(node) as number));
+      if (windows < WINDOWS) continue;
+      busy = pairs.flatMap(([node, other]) => {
+        const [own, theirs] = [node, other].map((one) => used.get(one)?.slice(-WINDOWS) ?? []);
+        // On a machine that is slow to wake up a node with nothing uses more than it should as well.
+        const more = own.map((ms, window) => ms - theirs[window]);
+        if (Math.min(median(own), median(more)) < WINDOW_MS * SHARE_MAX) return [];
+        const shown = (list: readonly number[]) => list.map((ms) => ms.toFixed(1)).join(', ');
+        const text = `${shown(own)} ms in windows of ${WINDOW_MS} ms of a processor`;
+        return [`${node.name} used ${text}, one without databases ${shown(theirs)}`];
+      });
+      if (busy.length === 0 || windows >= WINDOWS_MAX) break;
     }
-    // The median: in one window or another V8 collects what the work before has left.
-    for (const [i, node] of ours.entries()) {
-      const own = used.get(node) as number[];
-      const other = used.get(theirs[i]) as number[];
-      // On a machine that is slow to wake up a node with nothing uses more than it should as well.
-      const more = own.map((ms, window) => ms - other[window]);
-      const share = Math.min(median(own), median(more)) / WINDOW_MS;
-      const shown = (list: readonly number[]) => list.map((ms) => ms.toFixed(1)).join(', ');
-      const windows = `${shown(own)} ms in windows of ${WINDOW_MS} ms`;
-      const text = `${node.name} used ${windows} of a processor, one without databases ${shown(other)}`;
-      assert.ok(share < SHARE_MAX, text);
-    }
+    assert.deepEqual(busy, []);
   } finally {
     await cluster.close();
     await empty.cluster.close();
