@@ -247,6 +247,8 @@ export class Engine {
   /** Captures the last of it and closes all that is open in the mount. */
   *detach(): Task<void> {
     if (this.captures) {
+      this.ctx.drainEvents();
+      for (const db of this.registry) this.follower.released(db);
       const looks = yield* lookAtAll(this.ctx, this.registry);
       const captured = yield* flushAll(this, 0, DETACH_MS_MAX);
       this.#captured = new Map([...looks].filter(([db]) => captured.has(db)));

@@ -171,6 +171,7 @@ export class MountEvents {
       follower.journalEnds(db);
       try {
         yield* captureAtJournalEnd(ctx, db);
+        follower.settled(db);
         yield* verifyStrictly(ctx, db);
       } catch (error) {
         follower.failed(db, error);
@@ -304,11 +305,16 @@ export class MountEvents {
     this.#parts.follower.fileWritten(db);
   }
 
-  /** sendfile and copy_file_range make no inotify event in the backing tree: with the close, the copy is whole. */
+  /** sendfile, copy_file_range and mmap make no inotify event in the backing tree: with the close, the copy is whole. */
   #released(path: string): void {
-    const db = this.#parts.registry.get(path);
-    const unknown = !db || db.pageCount === 0 || db.suspicion || db.status.state === 'degraded';
-    if (unknown) this.#replaced(path);
+    const { registry, captures, follower } = this.#parts;
+    const db = registry.get(path);
+    if (!db || db.pageCount === 0 || db.suspicion || db.status.state === 'degraded') {
+      this.#replaced(path);
+    } else if (captures()) {
+      this.drainWrites();
+      follower.released(db);
+    }
   }
 
   #removed(path: string): void {

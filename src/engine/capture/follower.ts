@@ -35,6 +35,7 @@ const LOOK_UP_TRIES = 1000;
 const QUIET_MS = 5;
 
 const PAST_JOURNAL = 'it was changed past its journal and its -wal';
+const WITHOUT_EVENT = 'it was changed without an event, as by mmap or copy_file_range';
 
 interface Watch {
   /** When to look again, in ms of the clock; undefined: when something happens. */
@@ -44,6 +45,8 @@ interface Watch {
   busySinceMs: number | undefined;
   /** There was a sign of life since the last capture began. */
   touched: boolean;
+  /** The file looked as no event had told. */
+  looksOtherwise: boolean;
   /** How often readers could not be told the size of the database since something happened to it. */
   sizeTries: number;
   /** When to try that again, in ms of the clock. */
@@ -145,6 +148,19 @@ export class Follower {
     if (!db.writes.journalEnded()) db.suspicion = PAST_JOURNAL;
   }
 
+  /** A handle of it was closed: what no event tells of shows now. A write shows a moment before its event comes. */
+  released(db: Database): void {
+    if (!db.writes.isOtherwise(db.files.look('db'))) return;
+    const watch = this.#watch(db);
+    watch.looksOtherwise = true;
+    watch.nextMs = this.#ctx.clockMs() + QUIET_MS;
+  }
+
+  /** All that events tell of was captured: how the file looks now is to be accounted for. */
+  settled(db: Database): void {
+    if (db.writes.isUnseen) db.writes.seen(db.files.look('db'));
+  }
+
   /** What was written has been captured by other means. */
   explained(db: Database): void {
     db.writes.explained();
@@ -198,6 +214,7 @@ export class Follower {
     let outcome: CaptureOutcome;
     let readersKnow = true;
     try {
+      if (watch.looksOtherwise) this.#doubt(db, watch);
       this.#explain(db);
       outcome = yield* this.#captureOpened(db, held);
       if (db.position.txid !== before) {
@@ -220,6 +237,12 @@ export class Follower {
       ? undefined
       : this.#ctx.clockMs() + TELL_SIZE_MS * 2 ** watch.sizeTries++;
     return outcome;
+  }
+
+  #doubt(db: Database, watch: Watch): void {
+    watch.looksOtherwise = false;
+    this.#ctx.drainEvents();
+    if (db.writes.isOtherwise(db.files.look('db'))) db.suspicion ??= WITHOUT_EVENT;
   }
 
   /** Takes for a commit of its own what was written to the file without a journal or a -wal that tells of it. */
@@ -309,6 +332,7 @@ export class Follower {
         queued: false,
         busySinceMs: undefined,
         touched: false,
+        looksOtherwise: false,
         sizeTries: 0,
         sizeMs: undefined,
       };
@@ -332,6 +356,7 @@ export class Follower {
   #settle(db: Database, watch: Watch, outcome: CaptureOutcome, commits: number): void {
     const now = this.#ctx.clockMs();
     if (outcome === 'done' || outcome === 'writing') {
+      this.settled(db);
       watch.busySinceMs = undefined;
       if (db.status.state === 'degraded') this.#setStatus(db, { state: 'ok' });
     }
@@ -364,7 +389,7 @@ export class Follower {
     }
     // What came meanwhile may be later than what was read.
     if (watch.touched) watch.nextMs ??= now + GATHER_MS;
-    if (db.writes.any) watch.nextMs ??= now + QUIET_MS;
+    if (db.writes.any || watch.looksOtherwise) watch.nextMs ??= now + QUIET_MS;
   }
 }
 

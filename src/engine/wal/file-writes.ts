@@ -5,8 +5,13 @@
  * show it always: under locking_mode=EXCLUSIVE only the first transaction counts it up. The cut of a file after a commit
  * changes nothing of what was captured; the mount marks its beginning and end (mount/cut-marks.ts).
  *
+ * What is written through mmap, copy_file_range or sendfile makes no event where the kernel passes files through. It shows in
+ * how the file looks, once its handle is closed.
+ *
  * The events must come in the order in which they have happened.
  */
+import { type FileLook, sameLook } from '../../store/marker.ts';
+
 /** How long a cut may take: the mount's thread may have to wait for a processor. */
 const CUT_MS_MAX = 1000;
 
@@ -14,6 +19,8 @@ export class FileWrites {
   /** How often it was written, as far as events tell: they are merged, but not across a look. */
   count = 0;
   #any = false;
+  /** When all that was written was settled; undefined: it was written since. */
+  #look: FileLook | null | undefined;
   /**
    * Of the -wal: made, and maybe written; then the database was written, as by a checkpoint. What is written to the -wal after
    * that may be another generation.
@@ -32,6 +39,7 @@ export class FileWrites {
   /** The file was written. */
   written(): void {
     this.count++;
+    this.#look = undefined;
     if (this.#wal === 'made') this.#wal = 'checkpointed';
     this.#any = true;
     if (!this.#hasJournalBegun) this.#areSomeOutside = true;
@@ -96,6 +104,7 @@ export class FileWrites {
   /** Events are missing: it may have been written, whatever has begun and ended since. */
   eventsLost(): void {
     this.count++;
+    this.#look = undefined;
     this.#wal = 'unknown';
     this.#any = true;
     this.#areSomeUnexplained = true;
@@ -105,6 +114,21 @@ export class FileWrites {
   /** Whether there is something that was written and is not captured. */
   get any(): boolean {
     return this.#any;
+  }
+
+  /** Whether it must be looked at: all that was written is settled, and nobody has looked since. */
+  get isUnseen(): boolean {
+    return !this.#any && this.#look === undefined;
+  }
+
+  /** How the file looks. */
+  seen(look: FileLook | null): void {
+    this.#look = look;
+  }
+
+  /** Whether it was written though no event tells of that. */
+  isOtherwise(look: FileLook | null): boolean {
+    return !this.#any && this.#look !== undefined && !sameLook(this.#look, look);
   }
 
   /** Whether what is there by now, a journal or a -wal, tells of all that was written. */

@@ -110,3 +110,20 @@ it('knows a cut that is under way, unless it takes too long or something was wri
   writes.cutBegun(2, 100);
   assert(!writes.isBeingCut(200));
 });
+
+it('knows by its look of what was written without an event, once all others are settled', () => {
+  const writes = new FileWrites();
+  const [before, now] = ['1', '2'].map((mtimeNs) => ({ size: 4096, mtimeNs, ino: '7' }));
+  assert(writes.isUnseen && !writes.isOtherwise(now), 'what was never seen tells nothing');
+  writes.seen(before);
+  assert(!writes.isUnseen && !writes.isOtherwise(before));
+  assert(writes.isOtherwise(now) && writes.isOtherwise(null));
+  writes.written();
+  assert(!writes.isUnseen && !writes.isOtherwise(now), 'an event tells of it');
+  writes.settled();
+  assert(writes.isUnseen && !writes.isOtherwise(now));
+  writes.seen(now);
+  assert(writes.isOtherwise(before));
+  writes.eventsLost();
+  assert(!writes.isOtherwise(before) && !writes.isUnseen);
+});
