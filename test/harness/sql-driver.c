@@ -330,6 +330,8 @@ int main(void) {
                   {"die", 4, do_die},   {"watch", 7, do_watch}, {NULL, 0, NULL}};
   char *line = NULL;
   size_t room = 0;
+  /* What has_input() asks for must not wait in a buffer of ours. */
+  setvbuf(stdin, NULL, _IONBF, 0);
   while (getline(&line, &room, stdin) > 0) {
     char *args[8] = {0};
     int count = 0, found = 0;
