@@ -23,6 +23,7 @@ import { Transfers } from '../transfer/transfers.ts';
 import { NodeReporter, type ReporterParts } from './node-report.ts';
 import { restoreInto } from './restore.ts';
 import { startSelf } from './self.ts';
+import { notToBeTold } from './uncaptured.ts';
 
 export class Api implements NodeApi {
   readonly events = new EventStreams();
@@ -103,7 +104,9 @@ export class Api implements NodeApi {
       });
     }
     const bytes = await this.#transfers.import(database, source, signal);
-    await engine.call('flush', {});
+    const left = await engine.call('flush', {});
+    const ours = left.find((uncaptured) => uncaptured.database === database);
+    if (ours) throw notToBeTold(ours);
     const position = engine.positions().get(database);
     if (!position) {
       throw new LiteFsError('WRONG_STATE', `${nameText(database)} is not replicated`, {

@@ -32,11 +32,14 @@ export function startNodeProxy(parts: ProxyParts): Promise<RunningProxy> {
   });
 }
 
+/** The databases of which it cannot be told whether all that is committed is captured. */
+type Uncertain = ReadonlySet<string>;
+
 class DaemonNode implements ProxyNode {
   readonly #parts: ProxyParts;
   #known: Txids | undefined;
-  #flushing: Promise<void> | undefined;
-  #nextFlush: Promise<void> | undefined;
+  #flushing: Promise<Uncertain> | undefined;
+  #nextFlush: Promise<Uncertain> | undefined;
 
   constructor(parts: ProxyParts) {
     this.#parts = parts;
@@ -61,7 +64,8 @@ class DaemonNode implements ProxyNode {
   }
 
   async flush(): Promise<Txids> {
-    if (!this.#flushing) await this.#startFlush();
+    let uncertain: Uncertain;
+    if (!this.#flushing) uncertain = await this.#startFlush();
     else {
       // One that is under way may have begun before this write; the next one covers all who wait for it.
       const next = () => {
@@ -70,12 +74,16 @@ class DaemonNode implements ProxyNode {
       };
       // What became of that one is for those who wait for it.
       this.#nextFlush ??= this.#flushing.then(next, next);
-      await this.#nextFlush;
+      uncertain = await this.#nextFlush;
     }
-    return this.#txids();
+    const txids = this.#txids();
+    if (uncertain.size === 0) return txids;
+    // What this write has committed, if anything, is in the next transaction: it is not read without that.
+    const isOpen = (name: string) => uncertain.has(bytesOf(name));
+    return new Map([...txids].map(([name, txid]) => [name, isOpen(name) ? txid + 1 : txid]));
   }
 
-  #startFlush(): Promise<void> {
+  #startFlush(): Promise<Uncertain> {
     const done = this.#flush().finally(() => {
       if (this.#flushing === done) this.#flushing = undefined;
     });
@@ -83,12 +91,14 @@ class DaemonNode implements ProxyNode {
     return done;
   }
 
-  async #flush(): Promise<void> {
+  async #flush(): Promise<Uncertain> {
     const { engine, config } = this.#parts;
     const known = config.databases.map(bytesOf).filter((name) => engine.positions().has(name));
-    await Promise.all(known.map((database) => engine.call('flush', { database })));
+    const flushed = known.map((database) => engine.call('flush', { database }));
+    const left = (await Promise.all(flushed)).flat();
     // One that was made by this very request is known only once its directory has been looked at.
-    if (known.length < config.databases.length) await engine.call('flush', {});
+    if (known.length < config.databases.length) left.push(...(await engine.call('flush', {})));
+    return new Set(left.map(({ database }) => database));
   }
 
   waitForTxids(wanted: Txids, signal: AbortSignal): Promise<boolean> {

@@ -11,6 +11,7 @@ import { formatTxid } from '../ltx/position.ts';
 import { type RunReport, SnapshotKeeper } from '../snapshots/keeper.ts';
 import { describeArchive, describeSnapshot } from '../snapshots/report.ts';
 import { SnapshotThread, type SnapshotWorkerData } from '../snapshots/thread.ts';
+import { notToBeTold } from './uncaptured.ts';
 import { startWorker } from './worker.ts';
 
 const CLOSE_MS_MAX = 10_000;
@@ -122,7 +123,8 @@ export class Snapshots {
   /** Archives what is committed by now. Rejects with WRONG_STATE, DATABASE_NOT_FOUND, DISK. */
   async increment(database: string): Promise<IncrementReport> {
     const keeper = this.#own();
-    await this.#engine.call('flush', { database });
+    const [left] = await this.#engine.call('flush', { database });
+    if (left) throw notToBeTold(left);
     const txid = await keeper.increment(database);
     return { name: nameText(database), txid: formatTxid(txid) };
   }

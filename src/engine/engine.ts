@@ -250,8 +250,8 @@ export class Engine {
       this.ctx.drainEvents();
       for (const db of this.registry) this.follower.released(db);
       const looks = yield* lookAtAll(this.ctx, this.registry);
-      const captured = yield* flushAll(this, 0, DETACH_MS_MAX);
-      this.#captured = new Map([...looks].filter(([db]) => captured.has(db)));
+      const outcomes = yield* flushAll(this, 0, DETACH_MS_MAX);
+      this.#captured = new Map([...looks].filter(([db]) => outcomes.get(db) === 'done'));
     }
     this.halts.detach();
     this.#state = 'detached';

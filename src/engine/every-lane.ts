@@ -1,6 +1,7 @@
 /** What concerns all databases: it takes its turn in the lane of each, beside what is done there. */
 import { LiteFsError, throwBug } from '../errors.ts';
 import type { Follower } from './capture/follower.ts';
+import type { CaptureOutcome } from './core/context.ts';
 import type { Database } from './core/database.ts';
 import { type Beside, ownLane } from './tasks/beside.ts';
 import type { Task } from './tasks/scheduler.ts';
@@ -13,14 +14,14 @@ const WAIT_MS = 1;
 
 /**
  * Captures every database, behind what is done in its lane. `patienceMs`: for locks that keep us from reading; `waitMs`: for
- * all of it. Returns those of which everything is captured.
+ * all of it. Returns what became of those that have ended.
  */
 export function* flushAll(
   { ctx, registry, scheduler, follower }: Lanes & { readonly follower: Follower },
   patienceMs: number,
   waitMs = Number.POSITIVE_INFINITY,
-): Task<Set<Database>> {
-  const captured = new Set<Database>();
+): Task<Map<Database, CaptureOutcome>> {
+  const outcomes = new Map<Database, CaptureOutcome>();
   const waiting = new Set(registry);
   const startedMs = ctx.clockMs();
   for (const db of waiting) {
@@ -30,12 +31,12 @@ export function* flushAll(
       (error, outcome) => {
         waiting.delete(db);
         throwBug(error);
-        if (outcome === 'done') captured.add(db);
+        if (outcome) outcomes.set(db, outcome);
       },
     );
   }
   while (waiting.size > 0 && ctx.clockMs() - startedMs < waitMs) yield WAIT_MS;
-  return captured;
+  return outcomes;
 }
 
 /**

@@ -80,12 +80,18 @@ export interface WireEntry extends LogEntry {
   readonly commit: number;
 }
 
+/** What is committed in it may be more than its position has. */
+export interface Uncaptured {
+  readonly database: string;
+  readonly reason: string;
+}
+
 /** Requests and their results, by kind. */
 export interface EngineCalls {
   /** The mount is there: open what is in it and begin. */
   attach: { args: Record<never, never>; result: null };
-  /** Capture what is committed now; all databases when none is named. */
-  flush: { args: { database?: string }; result: null };
+  /** Capture what is committed now; all databases when none is named. Returns those of which that cannot be told. */
+  flush: { args: { database?: string }; result: readonly Uncaptured[] };
   /** Close all that is open in the mount; nothing is captured afterwards. */
   detach: { args: Record<never, never>; result: null };
   /** After detach: writes the markers of a clean stop and ends the thread. `isUnused`: no process has a file of the mount open. */

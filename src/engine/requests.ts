@@ -5,7 +5,7 @@ import { keepWhole } from './apply/divergence.ts';
 import { dropFiles } from './apply/new-database.ts';
 import { ResyncTask } from './apply/resync.ts';
 import type { Follower } from './capture/follower.ts';
-import type { EngineContext } from './core/context.ts';
+import type { CaptureOutcome, EngineContext } from './core/context.ts';
 import type { Database, DatabaseStatus } from './core/database.ts';
 import { sayDiskFault } from './core/insist.ts';
 import type { Registry } from './core/registry.ts';
@@ -16,7 +16,7 @@ import type { HaltLender } from './halt/lender.ts';
 import { RewriteTask } from './halt/rewrite.ts';
 import { databaseInfo } from './info.ts';
 import type { Maintenance } from './maintenance.ts';
-import type { EngineCalls } from './protocol.ts';
+import type { EngineCalls, Uncaptured } from './protocol.ts';
 import { CUT_BUSY_MS_MAX, PageCutter } from './read/cut.ts';
 import { verifyDatabase } from './read/verify.ts';
 import { checksumAfter, verifyPart } from './read/verify-part.ts';
@@ -79,6 +79,13 @@ export interface EngineWork extends Beside {
   setStatus(db: Database, status: DatabaseStatus): void;
 }
 
+/** Of what became of a flush: that it cannot be told whether all is captured. */
+function uncaptured(db: Database, outcome: CaptureOutcome | undefined): Uncaptured[] {
+  if (outcome === 'done' || outcome === 'writing') return [];
+  const { name, status, obstacle } = db;
+  return [{ database: name, reason: status.state === 'ok' ? obstacle : status.reason }];
+}
+
 export function requestHandlers(engine: EngineWork, maintenance: Maintenance): Handlers {
   const { ctx, registry, scheduler, follower } = engine;
   const cuts = new Map<number, Cut>();
@@ -124,16 +131,13 @@ export function requestHandlers(engine: EngineWork, maintenance: Maintenance): H
     flush: {
       lane: ownLane,
       *run({ database }) {
-        if (!engine.captures) return null;
+        if (!engine.captures) return [];
+        const asked = database === undefined ? [...registry] : [known(database)];
         // All of one that is lent was captured then. In its lane a transaction may wait for readers, however long.
-        const isOurs = (db: Database) => !engine.lender.isLent(db);
-        if (database === undefined) {
-          const parts = { ctx, scheduler, follower, registry: [...registry].filter(isOurs) };
-          yield* flushAll(parts, FLUSH_PATIENCE_MS);
-        } else if (isOurs(known(database))) {
-          yield* follower.flushPatiently(known(database), FLUSH_PATIENCE_MS);
-        }
-        return null;
+        const ours = asked.filter((db) => !engine.lender.isLent(db));
+        const parts = { ctx, scheduler, follower, registry: ours };
+        const outcomes = yield* flushAll(parts, FLUSH_PATIENCE_MS);
+        return ours.flatMap((db) => uncaptured(db, outcomes.get(db)));
       },
     },
     detach: {
