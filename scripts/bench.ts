@@ -13,6 +13,7 @@ import { measureLag } from './bench/lag.ts';
 import { FULL, type Plan, QUICK } from './bench/plan.ts';
 import { measureProxy } from './bench/proxy.ts';
 import { measureReads } from './bench/reads.ts';
+import { measureShortLived } from './bench/short-lived.ts';
 import { measureSnapshots } from './bench/snapshots.ts';
 import { measureStartUp } from './bench/start-up.ts';
 import { measureSync } from './bench/sync.ts';
@@ -21,6 +22,7 @@ import { makeShipped } from './build/shipped.ts';
 
 const MEASUREMENTS: Record<string, (plan: Plan) => Promise<Figure[]>> = {
   writes: measureWrites,
+  short: measureShortLived,
   reads: measureReads,
   lag: measureLag,
   rate: measureFollowRate,
