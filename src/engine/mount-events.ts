@@ -168,7 +168,7 @@ export class MountEvents {
     const { companion } = fileRole(operation.path);
     if (companion === 'journal') {
       this.drainWrites();
-      follower.journalEnds(db);
+      if (!follower.journalEnds(db)) return;
       try {
         yield* captureAtJournalEnd(ctx, db);
         follower.settled(db);

@@ -143,9 +143,17 @@ export class Follower {
     db.writes.cutEnded(mark);
   }
 
-  /** Before what a journal tells of is captured, at its end. What was written before it began is not among that. */
-  journalEnds(db: Database): void {
-    if (!db.writes.journalEnded()) db.suspicion = PAST_JOURNAL;
+  /**
+   * Before what a journal tells of is captured, at its end. What was written before it began is not among that. false: it
+   * tells of nothing, and is left over from before the database had the -wal that is there.
+   */
+  journalEnds(db: Database): boolean {
+    // A -wal that was removed has a size still.
+    db.files.closeReplaced();
+    const isLeftOver = db.files.size('wal') > 0;
+    if (!db.writes.journalEnded(isLeftOver ? 'wal' : 'journal')) db.suspicion = PAST_JOURNAL;
+    if (isLeftOver) this.touched(db);
+    return !isLeftOver;
   }
 
   /** A handle of it was closed: what no event tells of shows now. A write shows a moment before its event comes. */

@@ -150,9 +150,9 @@ export class FileWrites {
     this.#cut = undefined;
   }
 
-  /** As settled(), and from now on there is no journal. Whether that has told of all. */
-  journalEnded(): boolean {
-    const areExplained = this.areExplainedBy('journal');
+  /** As settled(), and from now on there is no journal. Whether what tells of writes has told of all. */
+  journalEnded(present: 'journal' | 'wal'): boolean {
+    const areExplained = this.areExplainedBy(present);
     this.settled();
     this.#hasJournalBegun = false;
     return areExplained;

@@ -9,7 +9,7 @@ it('takes what is written under a journal for what the journal tells of', () => 
   writes.written();
   assert(writes.any && writes.areExplainedBy('journal'));
   assert(!writes.areExplainedBy(undefined));
-  assert.equal(writes.journalEnded(), true);
+  assert.equal(writes.journalEnded('journal'), true);
   assert.equal(writes.any, false);
 });
 
@@ -20,11 +20,11 @@ it('knows what was written before a journal began, also after another one', () =
     writes.journalBegun();
     writes.written();
     assert(!writes.areExplainedBy('journal'));
-    assert.equal(writes.journalEnded(), false);
+    assert.equal(writes.journalEnded('journal'), false);
   }
   writes.journalBegun();
   writes.written();
-  assert.equal(writes.journalEnded(), true);
+  assert.equal(writes.journalEnded('journal'), true);
 });
 
 it('knows what was written before a -wal was made from what is checkpointed', () => {
@@ -64,7 +64,7 @@ it('lets nothing explain what was lost, but a comparison', () => {
   writes.eventsLost();
   writes.journalBegun();
   writes.written();
-  assert.equal(writes.journalEnded(), false);
+  assert.equal(writes.journalEnded('journal'), false);
 });
 
 it('takes the cut that follows a commit for none, and what comes right before or behind it for one', () => {
@@ -76,7 +76,7 @@ it('takes the cut that follows a commit for none, and what comes right before or
   };
   writes.journalBegun();
   writes.written();
-  assert.equal(writes.journalEnded(), true);
+  assert.equal(writes.journalEnded('journal'), true);
   cut(1);
   assert.equal(writes.any, false);
   writes.written();

@@ -1,0 +1,36 @@
+/**
+ * A journal that is removed while a -wal has what is committed ends no transaction: SQLite, or an administrator, removes what a
+ * connection in PERSIST or TRUNCATE mode has left when the database has gone over to WAL mode. On 0bc51d1 the file alone was taken for what was committed,
+ * and a state of the log and the replica's readers went back by what the -wal had.
+ */
+import fs from 'node:fs';
+import { test } from 'node:test';
+import { describePair } from '../harness/replicated.ts';
+import { transfer } from '../harness/states/bank.ts';
+import { debianDriver, Scene } from '../harness/states/scene.ts';
+
+const { program, skip } = await debianDriver();
+
+describePair('a journal beside a -wal', (pair) => {
+  for (const how of ['removed', 'emptied'] as const) {
+    test(`is ${how}: nothing goes back`, { skip }, async (t) => {
+      const name = `${how}.db`;
+      const scene = await Scene.make(t, pair, program, {
+        name,
+        mode: 'wal',
+        synchronous: 'normal',
+      });
+      const writer = await scene.connect();
+      for (let i = 0; i < 5; i++) {
+        await scene.mustCommit(writer, (token) => transfer(token, i, 3, 50));
+      }
+      await scene.look();
+      const journal = `${pair.primary.file(name)}-journal`;
+      fs.writeFileSync(journal, Buffer.alloc(512));
+      if (how === 'removed') fs.rmSync(journal);
+      else fs.truncateSync(journal);
+      await scene.mustCommit(writer, (token) => transfer(token, 1, 3, 50));
+      await scene.assertTrue();
+    });
+  }
+});
