@@ -134,14 +134,10 @@ export class SqlitePolicy implements TreePolicy {
     return resumed ? { content: this.#shared.answer, mtimeMs: Date.now() } : 'defer';
   }
 
-  virtualNames(dir: string, names: readonly string[]): string[] {
-    const prefix = dir === '' ? '' : `${dir}/`;
-    const virtual = names
-      .filter((name) => fileRole(name).companion === undefined && this.#isDatabase(prefix + name))
-      .map((name) => `${name}${POSITION_SUFFIX}`);
-    if (dir === '' && this.#shared.primary) virtual.push(PRIMARY_FILE);
-    if (dir === '') virtual.push(LAG_FILE);
-    return virtual;
+  /** Positions are found by their names alone: what copies, moves or removes a folder would stumble over them. */
+  virtualNames(dir: string): string[] {
+    if (dir !== '') return [];
+    return this.#shared.primary ? [PRIMARY_FILE, LAG_FILE] : [LAG_FILE];
   }
 
   mayPassthrough(path: string, caller: Caller | undefined): boolean {

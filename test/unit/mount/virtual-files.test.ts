@@ -77,14 +77,13 @@ test('.lag is a sign and nine digits, or more; 0 on a primary, the largest int32
     assert.equal(lag(), '+000000000\n');
   }));
 
-test('a listing shows them beside what they tell of', () =>
+test('a listing shows those of the node, and none of the databases', () =>
   withMount((policy, shared) => {
     shared.setPrimary(undefined);
-    const names = ['app.db', 'app.db-wal', 'app.db-shm', 'notes.txt', 'empty.db', 'sub'];
-    assert.deepEqual(policy.virtualNames('', names), ['app.db-pos', '.lag']);
+    assert.deepEqual(policy.virtualNames(''), ['.lag']);
     shared.setPrimary('node-a');
-    assert.deepEqual(policy.virtualNames('', names), ['app.db-pos', '.primary', '.lag']);
-    assert.deepEqual(policy.virtualNames('sub', ['b.db']), ['b.db-pos']);
+    assert.deepEqual(policy.virtualNames(''), ['.primary', '.lag']);
+    assert.deepEqual(policy.virtualNames('sub'), []);
   }));
 
 test('only a primary promises that a journal or -wal stays absent', () =>
