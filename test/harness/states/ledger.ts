@@ -17,6 +17,8 @@ export class Ledger {
    * directory (docs/sqlite-quirks.md). All that is left to ask is that a replica has the same bytes.
    */
   isWrecked = false;
+  /** Some of it was written in journal_mode=MEMORY or OFF. */
+  isJournalless = false;
   /** Of a writer that is alone, and of any that is not about locks: SQLite would not have met them in a plain directory. */
   readonly faults: string[] = [];
   kills = 0;

@@ -83,11 +83,6 @@ export function planOf(seed: number, choices: PlanChoices): RoundPlan {
   };
 }
 
-/** Whether some of it may be written in journal_mode=MEMORY or OFF. */
-export function mayLackJournal({ mode, theme, sqlites }: RoundPlan): boolean {
-  return mode === 'memory' || mode === 'off' || (theme === 'switches' && sqlites.length === 1);
-}
-
 export function describePlan(plan: RoundPlan): string {
   const { seed, theme, mode, synchronous, autocheckpoint, pageSize, cachePages } = plan;
   return [

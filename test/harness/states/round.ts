@@ -12,7 +12,7 @@ import type { SqliteName } from '../sqlite-builds.ts';
 import { creation } from './bank.ts';
 import { Inspector } from './inspector.ts';
 import { Ledger } from './ledger.ts';
-import { mayLackJournal, type RoundPlan } from './plan.ts';
+import type { RoundPlan } from './plan.ts';
 import { type ReaderParts, Readers } from './readers.ts';
 import { Writer } from './writer.ts';
 
@@ -258,8 +258,7 @@ class Round {
       for (const { level, msg } of node.log.slice(from[index])) {
         const isBad = level === 'warn' || level === 'error' || level === 'fatal';
         if (!isBad || !msg.includes(this.#name)) continue;
-        if (mayLackJournal(this.#parts.plan) && /changes cannot be read: /.test(msg))
-          this.#delays++;
+        if (this.#ledger.isJournalless && /changes cannot be read: /.test(msg)) this.#delays++;
         else this.#faults.push(`${node.name} says: ${msg}`);
       }
       const { databases } = await node.info();

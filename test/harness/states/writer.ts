@@ -137,12 +137,15 @@ export class Writer {
     // The modes with a rollback journal are each connection's own.
     if ((await this.#mode()) !== 'wal' && plan.mode !== 'wal') {
       await this.#run([`PRAGMA journal_mode=${plan.mode}`]);
+      await this.#mode();
     }
   }
 
   async #mode(): Promise<string> {
     const rows = await this.#rows(['SELECT 1 FROM sqlite_master LIMIT 1', 'PRAGMA journal_mode']);
-    return rows[1] ?? '';
+    const mode = rows[1] ?? '';
+    this.#parts.ledger.isJournalless ||= mode === 'memory' || mode === 'off';
+    return mode;
   }
 
   async #rows(statements: readonly string[]): Promise<readonly string[]> {
@@ -289,7 +292,10 @@ export class Writer {
 
   async #switchMode(): Promise<SqlResult> {
     const durable = MODES.filter((mode) => mode !== 'off' && mode !== 'memory');
-    return this.#run([`PRAGMA journal_mode=${this.#random.pick(this.#isAlone ? MODES : durable)}`]);
+    const wanted = this.#random.pick(this.#isAlone ? MODES : durable);
+    const result = await this.#run([`PRAGMA journal_mode=${wanted}`]);
+    await this.#mode();
+    return result;
   }
 
   /** Only a -wal stands in the way of it. */
