@@ -170,8 +170,8 @@ export class MountEvents {
       this.drainWrites();
       if (!follower.journalEnds(db)) return;
       try {
-        yield* captureAtJournalEnd(ctx, db);
-        follower.settled(db);
+        const seen = follower.look(db);
+        if ((yield* captureAtJournalEnd(ctx, db)) === 'done') seen();
         yield* verifyStrictly(ctx, db);
       } catch (error) {
         follower.failed(db, error);

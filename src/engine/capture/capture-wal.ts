@@ -126,9 +126,9 @@ export function* endHeld(ctx: EngineContext, db: Database, operation: HeldOperat
       const index = yield* stableIndex(db);
       const header = readWalFileHeader(db);
       const isKnown = db.wal.followed.generation?.bytes === header?.bytes;
-      if (!header || isKnown || index === 'unstable') return;
-      if (index !== 'unused' && index.mxFrame > 0) return;
-      setFollowed(db, atStart(header, index === 'unused' ? undefined : index.salt1));
+      if (!header || index === 'unstable') return;
+      if (index === 'unused' ? isKnown : index.mxFrame > 0) return;
+      if (!isKnown) setFollowed(db, atStart(header, index === 'unused' ? undefined : index.salt1));
       db.wal.isUnsynced = false;
       return;
     }

@@ -30,7 +30,8 @@ export type DiffResult =
 
 const PAGES_PER_STEP = 256;
 const HOLDS_REST_MS = 1;
-const HOLDS_RESTS_MAX = 200;
+/** A connection that recovers the index needs our read mark's slot. */
+const HOLDS_RESTS_MAX = 5;
 const WRITTEN_MEANWHILE = 'it is written all the time';
 
 export function* captureDifference(

@@ -156,17 +156,33 @@ export class Follower {
     return !isLeftOver;
   }
 
-  /** A handle of it was closed: what no event tells of shows now. A write shows a moment before its event comes. */
+  /**
+   * A handle of it was closed: what no event tells of shows now. A write shows a moment before its event comes, so that it is
+   * looked at once more.
+   */
   released(db: Database): void {
-    if (!db.writes.isOtherwise(db.files.look('db'))) return;
     const watch = this.#watch(db);
+    try {
+      if (!db.writes.isOtherwise(db.files.look('db'))) return;
+    } catch (error) {
+      if (!isOutsideFault(error)) throw error;
+      db.suspicion ??= `how it looks cannot be told: ${errorText(error)}`;
+    }
     watch.looksOtherwise = true;
     watch.nextMs = this.#ctx.clockMs() + QUIET_MS;
   }
 
-  /** All that events tell of was captured: how the file looks now is to be accounted for. */
-  settled(db: Database): void {
-    if (db.writes.isUnseen) db.writes.seen(db.files.look('db'));
+  /**
+   * Before what was written is captured; the returned function comes behind that, when it has gone well. What changes meanwhile
+   * without an event is not among what was captured, and shows the next time.
+   */
+  look(db: Database): () => void {
+    const { writes } = db;
+    if (!writes.isUnseen) return () => {};
+    const [look, { count }] = [db.files.look('db'), writes];
+    return () => {
+      if (writes.isUnseen && writes.count === count) writes.seen(look);
+    };
   }
 
   /** What was written has been captured by other means. */
@@ -224,7 +240,9 @@ export class Follower {
     try {
       if (watch.looksOtherwise) this.#doubt(db, watch);
       this.#explain(db);
+      const seen = this.look(db);
       outcome = yield* this.#captureOpened(db, held);
+      if (outcome === 'done' || outcome === 'writing') seen();
       if (db.position.txid !== before) {
         yield* verifyStrictly(this.#ctx, db, () => capture(this.#ctx, db));
       } else if (outcome === 'done' && !held && watch.sizeTries < TELL_SIZE_TRIES) {
@@ -250,7 +268,12 @@ export class Follower {
   #doubt(db: Database, watch: Watch): void {
     watch.looksOtherwise = false;
     this.#ctx.drainEvents();
-    if (db.writes.isOtherwise(db.files.look('db'))) db.suspicion ??= WITHOUT_EVENT;
+    // A page of a mapping that is not written back can be changed once more, and nothing shows it.
+    db.files.sync('db');
+    const look = db.files.look('db');
+    if (!db.writes.isOtherwise(look)) return;
+    db.suspicion ??= WITHOUT_EVENT;
+    db.writes.seen(look);
   }
 
   /** Takes for a commit of its own what was written to the file without a journal or a -wal that tells of it. */
@@ -364,7 +387,6 @@ export class Follower {
   #settle(db: Database, watch: Watch, outcome: CaptureOutcome, commits: number): void {
     const now = this.#ctx.clockMs();
     if (outcome === 'done' || outcome === 'writing') {
-      this.settled(db);
       watch.busySinceMs = undefined;
       if (db.status.state === 'degraded') this.#setStatus(db, { state: 'ok' });
     }

@@ -198,6 +198,9 @@ function isStill(ctx: EngineContext, db: Database, marked: Marked): boolean | un
   const now = readWalIndex(db.files);
   if (now === 'unstable') return undefined;
   if (now === 'unused') return false;
+  // One that is alone may have copied a page a moment ago, of which its event does not tell yet.
+  const hasGoneOn = now.mxFrame !== mxFrame || !sameSalts(now, read.header);
+  if (read.slot === 0 && hasGoneOn && isHeldExclusively(db.files) !== false) return false;
   ctx.drainEvents();
   const isWritten = db.writes.count !== writesBefore;
   if (read.slot === 0) return !isWritten;

@@ -65,6 +65,8 @@ export function* recoverDatabase(
   const isRedone = formerRole === 'replica' && !clean && !hasHotJournal(db);
   if (!isRedone) finishSqliteRecovery(db);
   const known = restoreSums(ctx, db, formerRole);
+  // As it is before it is read, and nobody writes to it yet.
+  db.writes.seen(db.files.look('db'));
   if (clean && (yield* isWhatItWas(db, marker, known))) {
     db.changeCounter = readHeader(db)?.changeCounter ?? 0;
     return;

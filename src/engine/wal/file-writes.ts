@@ -121,7 +121,7 @@ export class FileWrites {
     return !this.#any && this.#look === undefined;
   }
 
-  /** How the file looks. */
+  /** How the file looked before it was read for a capture. */
   seen(look: FileLook | null): void {
     this.#look = look;
   }
