@@ -198,7 +198,7 @@ describePair('readers on a replica', (pair) => {
     const reader = open(t, pair.replica.file(name), { readonly: true, timeout: 0 });
     assert.equal(checkBank(reader), 0);
     while (dir.readSync());
-    assert.ok(fs.readdirSync(pair.replica.mount).includes(`${name}-pos`));
+    assert.ok(fs.readdirSync(pair.replica.mount).includes(name));
     await assertReplicated(pair, name);
   });
 

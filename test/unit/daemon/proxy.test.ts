@@ -4,6 +4,7 @@ import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { it } from 'node:test';
 import { type ProxyParts, startNodeProxy } from '../../../src/daemon/proxy.ts';
+import type { Uncaptured } from '../../../src/engine/protocol.ts';
 import { get } from '../proxy/stand.ts';
 import { settle, until } from '../replication/stand.ts';
 
@@ -15,14 +16,14 @@ it('answers writes again once a capture that failed is over', async () => {
     response.end();
   });
   await new Promise<void>((resolve) => app.listen(0, '127.0.0.1', resolve));
-  const flushes: PromiseWithResolvers<null>[] = [];
+  const flushes: PromiseWithResolvers<readonly Uncaptured[]>[] = [];
   const engine = {
     positions: () => new Map([['app.db', { txid: 1, checksum: 1n }]]),
     onPosition: () => () => {},
     call() {
-      const flush = Promise.withResolvers<null>();
+      const flush = Promise.withResolvers<readonly Uncaptured[]>();
       flushes.push(flush);
-      if (!isHeld) flush.resolve(null);
+      if (!isHeld) flush.resolve([]);
       return flush.promise;
     },
   };
@@ -46,7 +47,7 @@ it('answers writes again once a capture that failed is over', async () => {
   try {
     const write = async () => (await get(proxy.port, '/', { method: 'POST' })).status;
     /** Two writes, the second of which comes while the first is being captured, and waits. */
-    const two = async (done: (flush: PromiseWithResolvers<null>) => void) => {
+    const two = async (done: (flush: PromiseWithResolvers<readonly Uncaptured[]>) => void) => {
       isHeld = true;
       const before = flushes.length;
       const first = write();
@@ -58,11 +59,11 @@ it('answers writes again once a capture that failed is over', async () => {
       done(flushes[before]);
       await settle(50);
       isHeld = false;
-      for (const flush of flushes) flush.resolve(null);
+      for (const flush of flushes) flush.resolve([]);
       return [await first, await second];
     };
     assert.deepEqual(await two((flush) => flush.reject(new Error('the disk'))), [500, 200]);
-    assert.deepEqual(await two((flush) => flush.resolve(null)), [200, 200]);
+    assert.deepEqual(await two((flush) => flush.resolve([])), [200, 200]);
   } finally {
     await proxy.close();
     await new Promise((resolve) => app.close(resolve));
