@@ -47,3 +47,16 @@ export function runJob<T>(name: string, options: object): Promise<T> {
 export function jobOptions<T>(): T {
   return JSON.parse(process.argv[2]) as T;
 }
+
+/** In a job: does something over and over for `forMs` milliseconds. Returns what each time took, in milliseconds. */
+export function timesMs(forMs: number, act: () => void): number[] {
+  const tookMs: number[] = [];
+  const startedMs = performance.now();
+  for (let nowMs = startedMs; nowMs - startedMs < forMs; ) {
+    act();
+    const doneMs = performance.now();
+    tookMs.push(doneMs - nowMs);
+    nowMs = doneMs;
+  }
+  return tookMs;
+}

@@ -120,7 +120,7 @@ export class Snapshots {
     return runReport(await this.#own().snapshot(database));
   }
 
-  /** Archives what is committed by now. Rejects with WRONG_STATE, DATABASE_NOT_FOUND, DISK. */
+  /** Archives what is committed by now. Rejects with WRONG_STATE, DATABASE_NOT_FOUND, DATABASE_BUSY, DISK. */
   async increment(database: string): Promise<IncrementReport> {
     const keeper = this.#own();
     const [left] = await this.#engine.call('flush', { database });

@@ -5,7 +5,7 @@ import { keepWhole } from './apply/divergence.ts';
 import { dropFiles } from './apply/new-database.ts';
 import { ResyncTask } from './apply/resync.ts';
 import type { Follower } from './capture/follower.ts';
-import type { CaptureOutcome, EngineContext } from './core/context.ts';
+import type { CaptureOutcome, EngineContext, Role } from './core/context.ts';
 import type { Database, DatabaseStatus } from './core/database.ts';
 import { sayDiskFault } from './core/insist.ts';
 import type { Registry } from './core/registry.ts';
@@ -40,6 +40,8 @@ export type Handlers = {
 const GENERAL_LANE = '';
 /** How long a flush waits for a lock that keeps it from reading. */
 const FLUSH_PATIENCE_MS = 2000;
+/** Before the mount is there, and when the node stops. */
+const IDLE = 'nothing is captured at present';
 /** How long verify waits for the end of a transaction that has a page. */
 const VERIFY_PATIENCE_MS = 1000;
 const BUSY_REST_MS = 1;
@@ -70,6 +72,7 @@ export interface EngineWork extends Beside {
   readonly follower: Follower;
   readonly halts: HaltBorrower;
   readonly lender: HaltLender;
+  readonly role: Role;
   /** Whether changes are captured: on a primary, while attached. */
   readonly captures: boolean;
   attach(): Task<void>;
@@ -131,10 +134,15 @@ export function requestHandlers(engine: EngineWork, maintenance: Maintenance): H
     flush: {
       lane: ownLane,
       *run({ database }) {
-        if (!engine.captures) return [];
+        if (engine.role === 'replica') return [];
         const asked = database === undefined ? [...registry] : [known(database)];
         // All of one that is lent was captured then. In its lane a transaction may wait for readers, however long.
         const ours = asked.filter((db) => !engine.lender.isLent(db));
+        if (!engine.captures) return ours.map(({ name }) => ({ database: name, reason: IDLE }));
+        if (database !== undefined) {
+          const [db] = ours;
+          return db ? uncaptured(db, yield* follower.flushPatiently(db, FLUSH_PATIENCE_MS)) : [];
+        }
         const parts = { ctx, scheduler, follower, registry: ours };
         const outcomes = yield* flushAll(parts, FLUSH_PATIENCE_MS);
         return ours.flatMap((db) => uncaptured(db, outcomes.get(db)));

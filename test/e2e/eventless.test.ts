@@ -5,9 +5,10 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
-import { after, before, describe, it } from 'node:test';
+import { it } from 'node:test';
 import Sqlite from 'better-sqlite3';
-import { type Cluster, inSync, startCluster, type TestNode, until } from '../harness/cluster.ts';
+import { inSync, until } from '../harness/cluster.ts';
+import { describePair } from '../harness/replicated.ts';
 
 /** Arguments: how, what to write over, and what with. */
 const PROGRAM = `
@@ -26,42 +27,33 @@ else:
 const ROWS = 500;
 const WAYS = ['copy_file_range', 'sendfile', 'mmap'];
 
-for (const passthrough of ['auto', 'off'] as const) {
-  describe(`a file that is changed without events, passthrough ${passthrough}`, () => {
-    let cluster: Cluster;
-    let primary: TestNode;
-    let replica: TestNode;
-    before(async () => {
-      ({ cluster, primary, replica } = await startCluster(passthrough));
-    });
-    after(() => cluster?.close());
-
-    for (const mode of ['delete', 'wal']) {
-      for (const how of WAYS) {
-        it(`by ${how}, in journal mode ${mode}: it is captured, and once`, async () => {
-          const name = `${how}-${mode}.db`;
-          const [file, source] = [primary.file(name), primary.file(`of-${name}`)];
-          make(file, mode);
-          fs.copyFileSync(file, source);
-          run(source, 'UPDATE t SET x = 2');
-          await inSync(primary, replica, name);
-          await inSync(primary, replica, `of-${name}`);
-          const from = primary.log.length;
-          execFileSync('python3', ['-c', PROGRAM, how, file, source]);
-          await until('it is on the replica', () => sumOf(replica.file(name)) === 2 * ROWS);
-          await inSync(primary, replica, name);
-          run(file, 'UPDATE t SET x = 3');
-          await inSync(primary, replica, name);
-          assert.equal(sumOf(replica.file(name)), 3 * ROWS);
-          const compared = primary.log
-            .slice(from)
-            .filter(({ msg }) => msg.startsWith(`compared every page of ${name}`));
-          assert.equal(compared.length, 1);
-        });
-      }
+describePair('a file that is changed without events', (pair) => {
+  for (const mode of ['delete', 'wal']) {
+    for (const how of WAYS) {
+      it(`by ${how}, in journal mode ${mode}: it is captured, and once`, async () => {
+        const { primary, replica } = pair;
+        const name = `${how}-${mode}.db`;
+        const [file, source] = [primary.file(name), primary.file(`of-${name}`)];
+        make(file, mode);
+        fs.copyFileSync(file, source);
+        run(source, 'UPDATE t SET x = 2');
+        await inSync(primary, replica, name);
+        await inSync(primary, replica, `of-${name}`);
+        const from = primary.log.length;
+        execFileSync('python3', ['-c', PROGRAM, how, file, source]);
+        await until('it is on the replica', () => sumOf(replica.file(name)) === 2 * ROWS);
+        await inSync(primary, replica, name);
+        run(file, 'UPDATE t SET x = 3');
+        await inSync(primary, replica, name);
+        assert.equal(sumOf(replica.file(name)), 3 * ROWS);
+        const compared = primary.log
+          .slice(from)
+          .filter(({ msg }) => msg.startsWith(`compared every page of ${name}`));
+        assert.equal(compared.length, 1);
+      });
     }
-  });
-}
+  }
+});
 
 function make(file: string, mode: string): void {
   run(

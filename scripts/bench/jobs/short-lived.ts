@@ -1,6 +1,6 @@
 /** An application that opens the database for each row that it inserts, and closes it, for a while. */
 import Sqlite from 'better-sqlite3';
-import { jobOptions } from '../job.ts';
+import { jobOptions, timesMs } from '../job.ts';
 import { quantile } from '../statistics.ts';
 
 export interface ShortLivedOptions {
@@ -24,16 +24,10 @@ function insertOne(): void {
 }
 
 for (let i = 0; i < WARM_UP; i++) insertOne();
-const tookMs: number[] = [];
-const startedMs = performance.now();
-for (let nowMs = startedMs; nowMs - startedMs < ms; ) {
-  insertOne();
-  const doneMs = performance.now();
-  tookMs.push(doneMs - nowMs);
-  nowMs = doneMs;
-}
+const tookMs = timesMs(ms, insertOne);
+const seconds = tookMs.reduce((sum, one) => sum + one, 0) / 1000;
 const result: ShortLivedResult = {
-  connectionsPerSecond: tookMs.length / ((performance.now() - startedMs) / 1000),
+  connectionsPerSecond: tookMs.length / seconds,
   p90Us: quantile(tookMs, 0.9) * 1000,
 };
 console.log(JSON.stringify(result));

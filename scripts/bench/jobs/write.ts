@@ -1,6 +1,6 @@
 /** An application that inserts rows as fast as it can, for a while. */
 import Sqlite from 'better-sqlite3';
-import { jobOptions } from '../job.ts';
+import { jobOptions, timesMs } from '../job.ts';
 import { quantile } from '../statistics.ts';
 
 export interface WriteOptions {
@@ -33,20 +33,8 @@ const insertMany = db.transaction(() => {
 });
 const transact = rowsPerTransaction === 1 ? () => insert.run(data) : () => insertMany();
 
-function repeat(forMs: number): number[] {
-  const tookMs: number[] = [];
-  const startedMs = performance.now();
-  for (let nowMs = startedMs; nowMs - startedMs < forMs; ) {
-    transact();
-    const doneMs = performance.now();
-    tookMs.push(doneMs - nowMs);
-    nowMs = doneMs;
-  }
-  return tookMs;
-}
-
-repeat(WARM_UP_MS);
-const tookMs = repeat(ms);
+timesMs(WARM_UP_MS, transact);
+const tookMs = timesMs(ms, transact);
 const seconds = tookMs.reduce((sum, one) => sum + one, 0) / 1000;
 db.close();
 const result: WriteResult = {

@@ -7,6 +7,7 @@ import { errorText, isOutsideFault, throwBug } from '../../errors.ts';
 import type { CaptureOutcome, EngineContext } from '../core/context.ts';
 import type { Database, DatabaseStatus } from '../core/database.ts';
 import { OpenWouldBlock } from '../files/files.ts';
+import { LOCKED_DIRECTORY } from '../read/consistent-read.ts';
 import { explanationOfWrites, isInWalMode } from '../read/journals.ts';
 import { verifyStrictly } from '../read/verify.ts';
 import { untilTold } from '../tasks/beside.ts';
@@ -144,16 +145,17 @@ export class Follower {
   }
 
   /**
-   * Before what a journal tells of is captured, at its end. What was written before it began is not among that. false: it
-   * tells of nothing, and is left over from before the database had the -wal that is there.
+   * Before what a journal tells of is captured, at its end. What was written before it began is not among that. false: there
+   * is a -wal, and readers go by that. (Whoever leaves WAL mode removes the -wal before it begins its journal: another
+   * connection may have made the next -wal in between.)
    */
   journalEnds(db: Database): boolean {
     // A -wal that was removed has a size still.
     db.files.closeReplaced();
-    const isLeftOver = db.files.size('wal') > 0;
-    if (!db.writes.journalEnded(isLeftOver ? 'wal' : 'journal')) db.suspicion = PAST_JOURNAL;
-    if (isLeftOver) this.touched(db);
-    return !isLeftOver;
+    const hasWal = db.files.size('wal') > 0;
+    if (!db.writes.journalEnded(hasWal ? 'wal' : 'journal')) db.suspicion = PAST_JOURNAL;
+    if (hasWal) this.touched(db);
+    return !hasWal;
   }
 
   /**
@@ -224,9 +226,10 @@ export class Follower {
   /** Captures now, as a step of another task of the same lane. `held`: an operation that waits for it. */
   *flush(db: Database, held?: HeldOperation): Task<CaptureOutcome> {
     // Too late: it would open files of the mount anew.
-    if (this.#ctx.isDetached()) return 'busy';
+    if (this.#ctx.isDetached()) return inTheWay(db, 'the node is stopping');
     // Half of a transaction of the node with its halt lock: we hold the locks ourselves, and nobody else can commit.
-    if (db.shown) return 'busy';
+    if (db.shown)
+      return inTheWay(db, 'a transaction of the node with its halt lock is half written');
     if (db.aside !== undefined) {
       // In quarantine: its absence is no drop, and what takes its place is another file.
       if (!db.files.exists('db')) return 'done';
@@ -252,6 +255,7 @@ export class Follower {
     } catch (error) {
       if (error instanceof OpenWouldBlock) {
         watch.nextMs = this.#ctx.clockMs() + LOOK_UP_MS;
+        db.obstacle = LOCKED_DIRECTORY;
         return 'again';
       }
       this.failed(db, error);
@@ -421,6 +425,11 @@ export class Follower {
     if (watch.touched) watch.nextMs ??= now + GATHER_MS;
     if (db.writes.any || watch.looksOtherwise) watch.nextMs ??= now + QUIET_MS;
   }
+}
+
+function inTheWay(db: Database, obstacle: string): CaptureOutcome {
+  db.obstacle = obstacle;
+  return 'busy';
 }
 
 /** When to look again, or to try to tell readers the size, whichever comes first. */

@@ -61,6 +61,7 @@ export type ReadRefusal =
  */
 export type ReadAccess = 'shared' | 'file';
 
+export const LOCKED_DIRECTORY = 'a directory of the mount is locked';
 const BEGIN_ATTEMPTS = 100;
 const EXCLUSIVE =
   'a process holds a lock that keeps readers out (locking_mode=EXCLUSIVE with journal_mode=MEMORY or OFF?)';
@@ -77,7 +78,7 @@ export function* beginConsistentRead(
   try {
     return yield* beginShared(ctx, db);
   } catch (error) {
-    if (error instanceof OpenWouldBlock) return wait('a directory of the mount is locked');
+    if (error instanceof OpenWouldBlock) return wait(LOCKED_DIRECTORY);
     throw error;
   }
 }

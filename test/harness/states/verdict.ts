@@ -24,7 +24,7 @@ export function imageOf(file: string, options: { readonly: boolean }): Buffer {
   }
 }
 
-/** The same of one that is malformed, and has no connections: SQLite reads less of it than there is. */
+/** The same of one that is malformed, and that nobody writes: SQLite reads less of it than there is. */
 export function wreckOf(file: string): Buffer {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-test-wreck-'));
   try {

@@ -4,10 +4,8 @@ import { proof } from '../../../src/replication/auth.ts';
 import { type Frame, frameName } from '../../../src/replication/frame.ts';
 import { encodeHello, encodeSubscription } from '../../../src/replication/messages.ts';
 import type { LocalNode, Upstream, VerifyHost } from '../../../src/replication/parts.ts';
-import { ServerSession } from '../../../src/replication/server-session.ts';
 import { FrameTransport } from '../../../src/replication/transport.ts';
-import { MemoryStore } from './memory-store.ts';
-import { NO_HALTS, NO_VERIFIER, PRIMARY, REPLICA, SILENT, settle, UPSTREAM } from './stand.ts';
+import { NO_VERIFIER, PRIMARY, REPLICA, serverOn, settle, UPSTREAM } from './stand.ts';
 
 export interface Greeted {
   /** The end of the replica, which has no session. */
@@ -29,21 +27,10 @@ export async function greeted(options: {
   const { features, node = REPLICA, verifier = NO_VERIFIER, upstream = {} } = options;
   const [end, far] = duplexPair();
   const [clientNonce, serverNonce] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
-  new ServerSession({
-    transport: new FrameTransport(far),
-    address: 'test',
-    compress: false,
-    store: new MemoryStore(),
-    local: () => PRIMARY,
-    secret: undefined,
+  serverOn(far, {
     nonce: serverNonce,
-    clock: { wallMs: () => 0, monotonicMs: () => 0 },
-    log: SILENT,
-    halts: NO_HALTS,
     verifier,
-    mayWrite: () => true,
     upstream: () => ({ ...UPSTREAM, ...upstream }),
-    events: { authenticated() {}, welcomed() {}, refused() {}, acked() {}, closed() {} },
   });
   const near = new FrameTransport(end);
   const got: string[] = [];

@@ -8,19 +8,9 @@ import { ClientSession } from '../../../src/replication/client-session.ts';
 import { FRAME_TYPES, type Frame, frameName } from '../../../src/replication/frame.ts';
 import { decodeReject, encodeHello } from '../../../src/replication/messages.ts';
 import type { LocalNode } from '../../../src/replication/parts.ts';
-import { ServerSession } from '../../../src/replication/server-session.ts';
 import { FrameTransport } from '../../../src/replication/transport.ts';
 import { MemoryStore } from './memory-store.ts';
-import {
-  connect,
-  NO_HALTS,
-  NO_VERIFIER,
-  PRIMARY,
-  REPLICA,
-  SILENT,
-  settle,
-  UPSTREAM,
-} from './stand.ts';
+import { connect, PRIMARY, REPLICA, SILENT, serverOn, settle } from './stand.ts';
 
 let nowMs = 0;
 const clock = { wallMs: () => nowMs, monotonicMs: () => nowMs };
@@ -150,20 +140,10 @@ describe('a stranger', () => {
     const closed = Promise.withResolvers<void>();
     const log: string[] = [];
     const record = (_: object, text: string) => log.push(text);
-    new ServerSession({
-      transport: new FrameTransport(far),
-      address: 'test',
-      compress: false,
-      store: new MemoryStore(),
-      local: () => PRIMARY,
+    serverOn(far, {
       secret: 's',
-      nonce: Buffer.alloc(32, 2),
       clock,
       log: { debug: record, info: record, warn: record, error: record },
-      halts: NO_HALTS,
-      verifier: NO_VERIFIER,
-      mayWrite: () => true,
-      upstream: () => UPSTREAM,
       events: {
         authenticated: () => assert.fail('authenticated'),
         welcomed: () => assert.fail('welcomed'),

@@ -10,10 +10,9 @@ import {
   encodePositions,
   encodeSubscription,
 } from '../../../src/replication/messages.ts';
-import { ServerSession } from '../../../src/replication/server-session.ts';
 import { FrameTransport } from '../../../src/replication/transport.ts';
 import { MemoryStore } from './memory-store.ts';
-import { NO_HALTS, NO_VERIFIER, PRIMARY, REPLICA, SILENT, settle, UPSTREAM } from './stand.ts';
+import { PRIMARY, REPLICA, SILENT, serverOn, settle } from './stand.ts';
 
 let nowMs = 0;
 const clock = { wallMs: () => nowMs, monotonicMs: () => nowMs };
@@ -56,16 +55,9 @@ for (const side of ['client', 'server'] as const) {
     const [near, far] = duplexPair() as [Duplex, Duplex];
     let ended: Error | undefined;
     if (side === 'client') {
-      new ServerSession({
+      serverOn(far, {
         ...common,
-        transport: new FrameTransport(far),
-        address: 'test',
-        local: () => PRIMARY,
         nonce: serverNonce,
-        halts: NO_HALTS,
-        verifier: NO_VERIFIER,
-        mayWrite: () => true,
-        upstream: () => UPSTREAM,
         events: {
           authenticated: nothing,
           welcomed: nothing,

@@ -10,9 +10,9 @@ import type {
   Upstream,
   VerifyHost,
 } from '../../../src/replication/parts.ts';
-import { ServerSession } from '../../../src/replication/server-session.ts';
+import { ServerSession, type ServerSessionParts } from '../../../src/replication/server-session.ts';
 import { FrameTransport } from '../../../src/replication/transport.ts';
-import type { MemoryStore } from './memory-store.ts';
+import { MemoryStore } from './memory-store.ts';
 
 export interface SideOptions {
   readonly store: MemoryStore;
@@ -78,6 +78,27 @@ export const UPSTREAM: Upstream = {
 
 export const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
 
+/** The server's end of a connection: that of a primary without databases or a secret, but for what is given. */
+export function serverOn(end: Duplex, parts: Partial<ServerSessionParts>): ServerSession {
+  return new ServerSession({
+    transport: new FrameTransport(end),
+    address: 'test',
+    compress: false,
+    store: new MemoryStore(),
+    local: () => PRIMARY,
+    secret: undefined,
+    nonce: Buffer.alloc(32, 2),
+    clock: { wallMs: () => 0, monotonicMs: () => 0 },
+    log: SILENT,
+    halts: NO_HALTS,
+    verifier: NO_VERIFIER,
+    mayWrite: () => true,
+    upstream: () => UPSTREAM,
+    events: { authenticated() {}, welcomed() {}, refused() {}, acked() {}, closed() {} },
+    ...parts,
+  });
+}
+
 export function connect(
   client: SideOptions & {
     readonly patterns?: readonly string[];
@@ -91,28 +112,13 @@ export function connect(
   let ended: Error | null | undefined;
   let met: Hello | undefined;
   const { knowsAll = true, away = '' } = server;
-  const serverSession = new ServerSession({
-    transport: new FrameTransport(far),
-    address: 'test',
-    compress: false,
+  const serverSession = serverOn(far, {
     store: server.store,
     local: () => server.local,
     secret: server.secret,
-    nonce: Buffer.alloc(32, 2),
     clock,
-    log: SILENT,
-    halts: NO_HALTS,
     verifier: server.verifier ?? NO_VERIFIER,
-    mayWrite: () => true,
-    upstream: () => ({
-      hostname: server.local.hostname,
-      proxy: '',
-      knowsAll,
-      away,
-      lagMs: 0,
-      troubles: [],
-    }),
-    events: { authenticated() {}, welcomed() {}, refused() {}, acked() {}, closed() {} },
+    upstream: () => ({ ...UPSTREAM, hostname: server.local.hostname, knowsAll, away }),
   });
   const clientSession = new ClientSession({
     transport: new FrameTransport(near),

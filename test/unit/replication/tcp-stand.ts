@@ -2,10 +2,8 @@
 import net from 'node:net';
 import { ReplicationClient } from '../../../src/replication/client.ts';
 import type { Trouble } from '../../../src/replication/parts.ts';
-import { ServerSession } from '../../../src/replication/server-session.ts';
-import { FrameTransport } from '../../../src/replication/transport.ts';
 import type { MemoryStore } from './memory-store.ts';
-import { NO_HALTS, NO_VERIFIER, PRIMARY, REPLICA, SILENT, settle, until } from './stand.ts';
+import { PRIMARY, REPLICA, SILENT, serverOn, settle, UPSTREAM, until } from './stand.ts';
 
 export interface Following {
   readonly client: ReplicationClient;
@@ -50,25 +48,12 @@ export async function follow(replica: MemoryStore, primary: MemoryStore): Promis
       return;
     }
     sockets.add(socket);
-    new ServerSession({
-      transport: new FrameTransport(socket),
-      address: 'test',
-      compress: false,
+    serverOn(socket, {
       store: primary,
-      local: () => PRIMARY,
-      secret: undefined,
-      nonce: Buffer.alloc(32, 2),
       clock,
-      log: SILENT,
-      halts: NO_HALTS,
-      verifier: NO_VERIFIER,
-      mayWrite: () => true,
       upstream: () => ({
+        ...UPSTREAM,
         hostname: PRIMARY.hostname,
-        proxy: '',
-        knowsAll: true,
-        away: '',
-        lagMs: 0,
         troubles: link.troubles,
       }),
       events: {
