@@ -52,6 +52,7 @@ export class EngineClient implements ReplicationStore {
   readonly #link: EnginePort;
   readonly #pending = new Map<number, Pending>();
   readonly #positions = new Map<string, Position>();
+  readonly #ended = new Map<string, Position>();
   #revision = 0;
   readonly #statuses = new Map<string, DatabaseStatus>();
   readonly #aside = new Set<string>();
@@ -98,13 +99,17 @@ export class EngineClient implements ReplicationStore {
         this.#moved(news.database, news.position);
         for (const listener of this.#correctionListeners) listener(news.database);
         return true;
-      case 'dropped':
+      case 'dropped': {
+        const end = this.#positions.get(news.database);
+        if (news.isInLog && end) this.#ended.set(news.database, end);
+        else this.#ended.delete(news.database);
         this.#positions.delete(news.database);
         this.#revision++;
         for (const listener of this.#positionListeners) listener();
         this.#statuses.delete(news.database);
         for (const listener of this.#dropListeners) listener(news.database, news.isInLog);
         return true;
+      }
       case 'commit':
         this.#ask(news.database, news.commit, news.source);
         return true;
@@ -121,7 +126,9 @@ export class EngineClient implements ReplicationStore {
     databases: readonly { name: string; position: Position }[],
     aside: readonly string[],
   ): void {
-    for (const { name, position } of databases) this.#positions.set(name, position);
+    for (const { name, position } of databases) {
+      (position.checksum === 0n ? this.#ended : this.#positions).set(name, position);
+    }
     this.#revision++;
     for (const name of aside) this.#aside.add(name);
   }
@@ -140,6 +147,10 @@ export class EngineClient implements ReplicationStore {
 
   positions(): ReadonlyMap<string, Position> {
     return this.#positions;
+  }
+
+  ended(): ReadonlyMap<string, Position> {
+    return this.#ended;
   }
 
   get revision(): number {
@@ -273,6 +284,7 @@ export class EngineClient implements ReplicationStore {
 
   #moved(database: string, position: Position): void {
     this.#positions.set(database, position);
+    this.#ended.delete(database);
     this.#revision++;
     this.#aside.delete(database);
     for (const listener of this.#positionListeners) listener();

@@ -210,7 +210,7 @@ export class Engine {
     this.#post({
       kind: 'recovered',
       databases: [...this.registry]
-        .filter((db) => db.pageCount > 0)
+        .filter((db) => db.position.txid > 0)
         .map((db) => ({ name: db.name, position: db.position })),
       aside: [...this.registry].filter(isKeptByReplicas).map((db) => db.name),
     });

@@ -320,10 +320,8 @@ export function requestHandlers(engine: EngineWork, maintenance: Maintenance): H
         const db = registry.get(database);
         if (!db) return null;
         yield* untilReadOnly(db);
-        // An entry has told so before: what is made under the name next follows that.
-        if (db.pageCount === 0 && db.position.txid > 0) return null;
         // Without a position it may be what somebody had put here.
-        if (diverged || db.position.txid === 0) keepWhole(ctx, db);
+        if ((diverged && db.pageCount > 0) || db.position.txid === 0) keepWhole(ctx, db);
         dropFiles(db);
         forgetState(db);
         engine.dropped(db);

@@ -33,6 +33,7 @@ import {
   encodePositions,
   encodeRequest,
   encodeSubscription,
+  FEATURE_ANSWERED,
   FEATURE_HALT,
   FEATURE_TROUBLES,
   FEATURE_VERIFY,
@@ -87,6 +88,7 @@ const IN_FLIGHT_BYTES_MAX = 16 << 20;
 /** Nothing of that was applied for so long: whose it is does not hold up the others any more. */
 const STALL_MS = 10_000;
 const CHECKSUM_PART_BYTES = 512 << 10;
+const FEATURES = FEATURE_ANSWERED | FEATURE_HALT | FEATURE_TROUBLES | FEATURE_VERIFY;
 type State = 'hello' | 'auth' | 'welcome' | 'subscribing' | 'following';
 
 export class ClientSession {
@@ -128,7 +130,7 @@ export class ClientSession {
       encodeHello({
         ...me,
         advertiseUrl: me.advertiseUrl ?? '',
-        features: FEATURE_HALT | FEATURE_TROUBLES | FEATURE_VERIFY | (compress ? FEATURE_ZSTD : 0),
+        features: FEATURES | (compress ? FEATURE_ZSTD : 0),
         nonce,
         primaryHostname: '',
         primaryProxy: '',
@@ -243,7 +245,8 @@ export class ClientSession {
     if (compress && (server.features & FEATURE_ZSTD) !== 0) transport.compress();
     this.#state = 'subscribing';
     events.connected(server);
-    const positions = new Map([...store.positions()].filter(([name]) => this.#wanted(name)));
+    const all = [...store.ended(), ...store.positions()];
+    const positions = new Map(all.filter(([name]) => this.#wanted(name)));
     transport.send('SUBSCRIBE', encodeSubscription({ positions, patterns }));
     for (const [name, done] of held) this.#receiver(name)?.hold(done);
   }
@@ -296,6 +299,12 @@ export class ClientSession {
         this.#spools.drop(database);
         this.#receiver(database)?.dropped(diverged);
         this.#parts.events.dropped(database);
+        break;
+      }
+      case FRAME_TYPES.ANSWERED: {
+        const database = decodeName(payload);
+        this.#spools.drop(database);
+        this.#receiver(database)?.answered();
         break;
       }
       case FRAME_TYPES.HEARTBEAT: {
@@ -362,6 +371,7 @@ export class ClientSession {
         this.#spools.drop(name);
         if (position.txid > 0) this.#ack(name, position);
         transport.send('REQUEST', encodeRequest(name, position, pages));
+        return ((this.#server as Hello).features & FEATURE_ANSWERED) !== 0;
       },
       released: (bytes) => this.#released(bytes),
       discarded: (path) => this.#spools.discard(path),

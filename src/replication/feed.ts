@@ -36,6 +36,8 @@ const CHECKSUM_BYTES_MAX = 2 ** 35;
 export interface FeedEvents {
   /** A resync begins or has ended: one line in the log. */
   resync(text: string, fields: Record<string, unknown>): void;
+  /** The database was dropped, and the log does not lead the replica there. `diverged`: it may have what we never had. */
+  gone(diverged: boolean): void;
   /** The feed cannot go on: the connection must end. */
   failed(error: Error): void;
 }
@@ -56,6 +58,9 @@ export class DatabaseFeed {
   #resyncAsked = false;
   /** The replica asked for something else meanwhile: what is being sent is of no use. */
   #rewound = false;
+  #isResyncing = false;
+  /** What the replica has is known to be from our history. */
+  #isOurs = false;
   #checksums: { parts: Buffer[]; bytes: number; done: (theirs: Theirs) => void } | undefined;
 
   constructor(parts: {
@@ -71,7 +76,10 @@ export class DatabaseFeed {
     this.#transport = parts.transport;
     this.#events = parts.events;
     this.#run().catch((error) => {
-      if (!this.#closed) this.#events.failed(error as Error);
+      if (this.#closed) return;
+      // What is read of a database that goes at that moment fails.
+      if (this.#exists) this.#events.failed(error as Error);
+      else this.#gone();
     });
   }
 
@@ -80,9 +88,14 @@ export class DatabaseFeed {
     return this.#position;
   }
 
-  /** Whether the replica has been sent all there is, and the last of it is the end of the database. */
-  get isAtDrop(): boolean {
-    return this.#live && this.#position.checksum === 0n && this.#position.txid > 0;
+  /** Whether pages are being sent, behind which the log leads on only if the database stays. */
+  get isResyncing(): boolean {
+    return this.#isResyncing;
+  }
+
+  /** Whether the replica may have what we never had. */
+  get isDiverged(): boolean {
+    return !this.#isOurs && this.#position.checksum !== 0n;
   }
 
   close(): void {
@@ -128,6 +141,7 @@ export class DatabaseFeed {
   /** The replica could not apply what it got, and is at this position. `pages`: it wants a resync. */
   requested(position: Position, pages: boolean): void {
     this.#position = position;
+    this.#isOurs = false;
     this.#resyncAsked ||= pages;
     this.#rewound = true;
     this.#behind = true;
@@ -151,27 +165,56 @@ export class DatabaseFeed {
       this.#live = false;
       this.#behind = false;
       this.#rewound = false;
-      if (this.#resyncAsked) {
-        this.#resyncAsked = false;
+      const isAsked = this.#resyncAsked;
+      this.#resyncAsked = false;
+      if (isAsked && !this.#exists) {
+        this.#gone();
+        return;
+      }
+      if (isAsked) {
         await this.#resync('the replica asked for it');
+        continue;
+      }
+      if (this.#position.txid === 0 && !this.#exists) {
+        // Neither side has it.
+        await this.#untilMore();
         continue;
       }
       const read = await this.#store.readLog(this.#database, this.#position, READ_BYTES);
       if (this.#closed) return;
+      if (this.#rewound) continue;
+      this.#isOurs = read.kind === 'entries';
       if (read.kind === 'unavailable') {
-        if (!this.#store.positions().has(this.#database)) return;
+        if (!this.#exists) {
+          this.#gone();
+          return;
+        }
         await this.#resync(read.reason);
-      } else if (this.#position.txid === 0 && isLong(read)) {
+      } else if (this.#position.txid === 0 && this.#exists && isLong(read)) {
         await this.#resync('it is new there');
       } else if (read.entries.length > 0) {
         await this.#sendAll(read.entries);
-      } else if (!this.#behind) {
-        this.#live = true;
-        await new Promise<void>((resolve) => {
-          this.#more = resolve;
-        });
+      } else {
+        this.#live = !this.#behind;
+        await this.#untilMore();
       }
     }
+  }
+
+  /** Until there is more than was known when it was looked for. */
+  async #untilMore(): Promise<void> {
+    if (this.#behind || this.#closed) return;
+    await new Promise<void>((resolve) => {
+      this.#more = resolve;
+    });
+  }
+
+  get #exists(): boolean {
+    return this.#store.positions().has(this.#database);
+  }
+
+  #gone(): void {
+    this.#events.gone(this.isDiverged);
   }
 
   get #isOver(): boolean {
@@ -183,9 +226,9 @@ export class DatabaseFeed {
     this.#more = undefined;
   }
 
-  /** Nothing once it is closed: after DROPPED it would be taken for that of a database that was made anew. */
+  /** Nothing that does not follow from what the replica has been told last: DROPPED, or the answer to its request. */
   #tell(...frame: Parameters<FrameTransport['send']>): Promise<void> | undefined {
-    return this.#closed ? undefined : this.#transport.send(...frame);
+    return this.#isOver ? undefined : this.#transport.send(...frame);
   }
 
   async #sendAll(entries: readonly LogEntry[]): Promise<void> {
@@ -231,7 +274,7 @@ export class DatabaseFeed {
     const buffers = Array.from({ length: CHUNK_BUFFERS }, () =>
       Buffer.allocUnsafeSlow(CHUNK_BYTES),
     );
-    for (let at = 0, count = 0; at < length && !this.#closed; at += CHUNK_BYTES, count++) {
+    for (let at = 0, count = 0; at < length && !this.#isOver; at += CHUNK_BYTES, count++) {
       if (count > 0 && count % CHUNK_BUFFERS === 0) await this.#transport.drained();
       const into = buffers[count % CHUNK_BUFFERS].subarray(0, Math.min(CHUNK_BYTES, length - at));
       await readInto(handle, into, offset + at);
@@ -242,6 +285,15 @@ export class DatabaseFeed {
 
   /** Sends the pages that differ, then what was committed meanwhile. */
   async #resync(reason: string): Promise<void> {
+    this.#isResyncing = true;
+    try {
+      await this.#sendResync(reason);
+    } finally {
+      this.#isResyncing = false;
+    }
+  }
+
+  async #sendResync(reason: string): Promise<void> {
     const startedMs = performance.now();
     const theirs = await this.#askChecksums();
     if (this.#isOver) return;
@@ -258,6 +310,7 @@ export class DatabaseFeed {
       if (this.#isOver || !cut.end) return;
       await this.#sendUpTo(cut.position, cut.end);
       if (this.#isOver) return;
+      this.#isOurs = true;
       this.#tell('RESYNC_END', encodeNamedPosition(this.#database, this.#position));
       const seconds = Math.round(performance.now() - startedMs) / 1000;
       this.#events.resync(
@@ -332,7 +385,8 @@ function isLong({ logBytes, databaseBytes }: { logBytes: number; databaseBytes: 
  * transaction that we know. That the log does not reach back proves nothing.
  */
 function isDiverged(theirs: Position, ours: Position, reason: string): boolean {
-  if (theirs.txid === 0) return false;
+  // There is nothing to lose where there is no database.
+  if (theirs.checksum === 0n) return false;
   if (theirs.txid > ours.txid) return true;
   if (theirs.txid === ours.txid) return theirs.checksum !== ours.checksum;
   return reason.includes('another checksum');

@@ -28,6 +28,8 @@ export const FEATURE_HALT = 2;
 export const FEATURE_TROUBLES = 4;
 /** In `features`: the sender knows VERIFY and VERIFIED. */
 export const FEATURE_VERIFY = 8;
+/** In `features`: the sender knows ANSWERED. */
+export const FEATURE_ANSWERED = 16;
 
 export interface Hello extends PeerFacts {
   readonly features: number;

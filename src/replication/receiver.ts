@@ -14,8 +14,11 @@ const RETRY_MS_MAX = 60_000;
 
 export interface ReceiverEvents {
   applied(database: string, position: Position): void;
-  /** Ask the server to begin anew, from our position; `pages`: with a resync. */
-  request(database: string, position: Position, pages: boolean): void;
+  /**
+   * Ask the server to begin anew, from our position; `pages`: with a resync. Returns whether it says when it does: until
+   * then come frames that do not follow from that position.
+   */
+  request(database: string, position: Position, pages: boolean): boolean;
   /** What was taken in is done with (for flow control). */
   released(bytes: number): void;
   /** A spool file is of no use. */
@@ -43,6 +46,8 @@ export class DatabaseReceiver {
   /** Everything until the server begins anew is of no use. */
   #failed = false;
   #failures = 0;
+  /** Requests that the server will answer. */
+  #unanswered = 0;
   #retry: NodeJS.Timeout | undefined;
   /** The newest entry that was handed to the store, which takes them in order. */
   #lastApply: Promise<void> = Promise.resolve();
@@ -76,7 +81,7 @@ export class DatabaseReceiver {
       if ('path' in source) this.#events.discarded(source.path);
       release();
     };
-    if (this.#failed) {
+    if (this.#failed || this.#unanswered > 0) {
       discard();
     } else if (this.#resync) {
       this.#resyncStep((resync) => resync.entry(entry), release, discard);
@@ -94,6 +99,7 @@ export class DatabaseReceiver {
     if (
       this.#resync ||
       this.#steps > 0 ||
+      this.#unanswered > 0 ||
       ours?.txid !== theirs.txid ||
       ours.checksum === theirs.checksum
     )
@@ -108,6 +114,7 @@ export class DatabaseReceiver {
   }
 
   begin(base: ResyncBegin): void {
+    if (this.#unanswered > 0) return;
     this.#beginAnew();
     const text = base.diverged
       ? `${this.#name} has what the primary does not (${base.reason}): it is kept, and replaced`
@@ -143,11 +150,17 @@ export class DatabaseReceiver {
   }
 
   dropped(diverged: boolean): void {
+    if (this.#unanswered > 0) return;
     this.#beginAnew();
     this.#step(async () => {
       await this.#store.drop(this.#database, { diverged });
       this.#failures = 0;
     });
+  }
+
+  /** The server has taken a request: what comes from now on follows from that, if it was the last. */
+  answered(): void {
+    if (this.#unanswered > 0 && --this.#unanswered === 0) this.#failed = false;
   }
 
   /** The connection is gone. */
@@ -272,8 +285,9 @@ export class DatabaseReceiver {
   }
 
   #request(pages: boolean): void {
-    const position = this.#store.positions().get(this.#database) ?? ZERO_POSITION;
-    this.#events.request(this.#database, position, pages);
+    const [is, was] = [this.#store.positions(), this.#store.ended()];
+    const position = is.get(this.#database) ?? was.get(this.#database) ?? ZERO_POSITION;
+    if (this.#events.request(this.#database, position, pages)) this.#unanswered++;
   }
 
   /** Logs it once, and asks anew after a while. */

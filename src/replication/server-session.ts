@@ -11,7 +11,7 @@
  *                      ←             SUBSCRIBED, then ENTRY…, RESYNC…, HEARTBEAT each second
  *     ACK, PING, REQUEST, CHECKSUMS  →
  *     HALT, ENTRY…, UNHALT, VERIFY   →
- *                      ←             HALTED, COMMITTED, VERIFIED
+ *                      ←             ANSWERED, HALTED, COMMITTED, VERIFIED
  */
 import { LiteFsError } from '../errors.ts';
 import { judgePeer, type Verdict } from '../lease/judge.ts';
@@ -33,9 +33,11 @@ import {
   encodeDropped,
   encodeHeartbeat,
   encodeHello,
+  encodeName,
   encodePositions,
   encodeReject,
   encodeTroubles,
+  FEATURE_ANSWERED,
   FEATURE_HALT,
   FEATURE_TROUBLES,
   FEATURE_VERIFY,
@@ -218,7 +220,7 @@ export class ServerSession {
       encodeHello({
         ...me,
         advertiseUrl: me.advertiseUrl ?? '',
-        features: FEATURE_HALT | FEATURE_VERIFY | (compress ? FEATURE_ZSTD : 0),
+        features: FEATURE_ANSWERED | FEATURE_HALT | FEATURE_VERIFY | (compress ? FEATURE_ZSTD : 0),
         nonce,
         primaryHostname: this.#parts.upstream().hostname,
         primaryProxy: this.#parts.upstream().proxy,
@@ -296,9 +298,6 @@ export class ServerSession {
       if (store.isAside(name)) continue;
       this.#follow(name, theirs.get(name) ?? ZERO_POSITION);
     }
-    for (const name of theirs.keys()) {
-      if (!ours.has(name) && !store.isAside(name)) this.#dropped(name);
-    }
     log.info({ peer: address }, `${this.#peer?.hostname} (${address}) follows this node`);
     events.welcomed(this);
   }
@@ -318,6 +317,7 @@ export class ServerSession {
       transport,
       events: {
         resync: (text, fields) => log.info({ peer: hostname, ...fields }, `${hostname}: ${text}`),
+        gone: (diverged) => this.#gone(database, diverged),
         failed: (error) => {
           log.error({ database, peer: hostname, err: error }, `${database}: ${error.message}`);
           transport.destroy(error);
@@ -336,21 +336,21 @@ export class ServerSession {
       this.#follow(entry.database, this.#acked.get(entry.database));
   }
 
-  /** The end of a database is an entry, behind which its name may begin anew. A replica that cannot have that entry is told. */
-  #dropped(database: string, isInLog = false): void {
+  /** The end of a database is an entry, behind which its name may begin anew: the feed leads there, if it can. */
+  #dropped(database: string, isInLog: boolean): void {
     if (!this.#wanted(database)) return;
-    const { store, transport } = this.#parts;
+    this.#acked.delete(database);
     const feed = this.#feeds.get(database);
-    const had = this.#acked.get(database);
-    if (!isInLog || !feed?.isAtDrop) {
-      feed?.close();
-      this.#feeds.delete(database);
-      if (store.positions().has(database)) return;
-      const ours = this.#told.has(database);
-      transport.send('DROPPED', encodeDropped(database, !ours && had.txid > 0));
-    }
+    if (!isInLog || feed?.isResyncing) this.#gone(database, feed?.isDiverged ?? false);
+  }
+
+  /** Has the replica forget a database that is not here: what is made under the name next is a beginning. */
+  #gone(database: string, diverged: boolean): void {
+    this.#feeds.get(database)?.close();
+    this.#feeds.delete(database);
     this.#told.delete(database);
     this.#acked.delete(database);
+    this.#parts.transport.send('DROPPED', encodeDropped(database, diverged));
   }
 
   #ours(): Ours {
@@ -375,21 +375,22 @@ export class ServerSession {
   }
 
   #ack(positions: Map<string, Position>): void {
-    for (const [name, position] of positions) this.#acked.set(name, position);
+    // One may come late, when what it tells of has gone: what is made under the name next does not follow that.
+    const ours = this.#parts.store.positions();
+    for (const [name, position] of positions) if (ours.has(name)) this.#acked.set(name, position);
     this.#parts.events.acked(this);
   }
 
   #request(payload: Buffer): void {
     const { database, position, pages } = decodeRequest(payload);
-    if (!this.#wanted(database) || this.#parts.store.isAside(database)) return;
-    if (!this.#parts.store.positions().has(database)) {
-      // It was dropped while the request was on its way, or could not be removed there.
-      this.#acked.set(database, position);
-      this.#dropped(database);
-      return;
+    if (!this.#wanted(database)) return;
+    if (this.#parts.store.isAside(database)) this.#acked.set(database, position);
+    else {
+      const feed = this.#feeds.get(database) ?? this.#follow(database, position);
+      feed.requested(position, pages);
     }
-    const feed = this.#feeds.get(database) ?? this.#follow(database, position);
-    feed.requested(position, pages);
+    if (((this.#peer as Hello).features & FEATURE_ANSWERED) === 0) return;
+    this.#parts.transport.send('ANSWERED', encodeName(database));
   }
 
   #tick(): void {

@@ -67,6 +67,8 @@ export interface PeerChecksums {
 export interface ReplicationStore {
   /** Databases and their positions now. A dropped database is not in it. */
   positions(): ReadonlyMap<string, Position>;
+  /** Databases whose newest entry is their drop, and where they are behind it: what is made under the name next follows that. */
+  ended(): ReadonlyMap<string, Position>;
   /** Another number than before when positions() may have changed. */
   readonly revision: number;
   /** Whether it is not in positions() because its files could not be understood: replicas keep what they have of it. */

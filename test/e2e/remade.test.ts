@@ -41,6 +41,35 @@ describePair('a database that is removed and made again', (pair) => {
     });
   }
 
+  // Up to c7c41e8 each was fetched as a whole, or kept as what the primary never had.
+  test('while the replica is away: it follows by the log when it is back', async () => {
+    const { primary, replica } = pair;
+    const make = (name: string, life: number) =>
+      sqlite3(primary.file(name), `CREATE TABLE t(life); INSERT INTO t VALUES(${life});`);
+    const [again, ended, never] = ['again.db', 'ended.db', 'never.db'];
+    for (const name of [again, ended]) make(name, 0);
+    await assertReplicated(pair, again);
+    await assertReplicated(pair, ended);
+    fs.rmSync(primary.file(again));
+    await until('its end is there', () => !fs.existsSync(replica.file(again)));
+    await replica.stop();
+    make(again, 1);
+    fs.rmSync(primary.file(ended));
+    make(never, 0);
+    fs.rmSync(primary.file(never));
+    const from = replica.log.length;
+    await replica.start();
+    await assertReplicated(pair, again);
+    await until('its end is there', () => !fs.existsSync(replica.file(ended)));
+    assert.equal(sqlite3(`file:${replica.file(again)}?mode=ro`, 'SELECT life FROM t'), '1');
+    const said = replica.log
+      .slice(from)
+      .map(({ msg }) => msg)
+      .filter((text) => /received|resync|damaged|kept|divergen/.test(text));
+    assert.deepEqual(said, []);
+    assert.deepEqual(fs.readdirSync(path.join(replica.data, 'divergence')), []);
+  });
+
   // On f451073 the replica was behind for ever: it waited for what was there no more.
   test('one that is not made again is not waited for', async () => {
     const { primary, replica } = pair;

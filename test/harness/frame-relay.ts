@@ -7,8 +7,8 @@ export interface FrameRelay extends TcpRelay {
   sent(name: FrameName): number;
 }
 
-/** In the server's HELLO, its first frame: length and type, magic, version, three bytes of the features. */
-const LAST_OF_FEATURES = 4 + 1 + 4 + 2 + 3;
+/** In a HELLO, the first frame of each side: length and type, magic, version, three bytes of the features. */
+export const LAST_OF_FEATURES = 4 + 1 + 4 + 2 + 3;
 
 /** Leads to a port of this machine. `hidden`: bits of `features` that the server seems not to have. */
 export async function frameRelay(targetPort: number, hidden = 0): Promise<FrameRelay> {

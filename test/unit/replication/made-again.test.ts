@@ -33,8 +33,10 @@ it('comes also when the replica had failed to apply something of the one before 
   primary.remove('a.db');
   await settle();
   primary.commit('a.db', new Map([[1, 3n]]));
+  mock.timers.tick(1000);
   await settle();
   assert.deepEqual(replica.positions(), primary.positions());
+  assert.deepEqual(replica.kept, []);
 });
 
 it('comes also when the replica has asked for it meanwhile', async () => {
@@ -79,33 +81,37 @@ describe('what the log has of it in a file, and is being sent when it is dropped
     ['whole', 0, 1],
     ['in chunks', 4 << 20, 3],
   ] as const) {
-    it(`does not come after the drop, and ends nothing (${what})`, async () => {
-      const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'made-again-'));
-      try {
-        link.cut();
-        await settle(4);
-        Object.assign(replica, { spoolDir: dir });
-        primary.commit('b.db', new Map([[1, 1n]]));
-        let count = 0;
-        filed(dir, bytes, () => {
-          if (++count === reads) primary.remove('b.db');
-        });
-        link = connect(
-          { store: replica, local: REPLICA },
-          { store: primary, local: PRIMARY },
-          clock,
-        );
-        await until(() => count === reads);
-        await settle(200);
-        primary.commit('a.db', new Map([[1, 9n]]));
-        await settle();
-        assert.deepEqual(replica.positions(), primary.positions());
-        assert.equal(link.ended(), undefined);
-        assert.deepEqual(fs.readdirSync(dir), ['entry']);
-      } finally {
-        mock.restoreAll();
-        fs.rmSync(dir, { recursive: true });
-      }
-    });
+    for (const how of ['remove', 'forget'] as const) {
+      it(`ends nothing (${what}, ${how})`, async () => {
+        const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'made-again-'));
+        try {
+          link.cut();
+          await settle(4);
+          Object.assign(replica, { spoolDir: dir });
+          primary.commit('b.db', new Map([[1, 1n]]));
+          let count = 0;
+          filed(dir, bytes, () => {
+            if (++count === reads) primary[how]('b.db');
+          });
+          link = connect(
+            { store: replica, local: REPLICA },
+            { store: primary, local: PRIMARY },
+            clock,
+          );
+          await until(() => count === reads);
+          await settle(200);
+          primary.commit('a.db', new Map([[1, 9n]]));
+          primary.commit('b.db', new Map([[1, 5n]]));
+          await settle();
+          assert.deepEqual(replica.positions(), primary.positions());
+          assert.equal(link.ended(), undefined);
+          assert.deepEqual(replica.kept, []);
+          assert.deepEqual(fs.readdirSync(dir), ['entry']);
+        } finally {
+          mock.restoreAll();
+          fs.rmSync(dir, { recursive: true });
+        }
+      });
+    }
   }
 });

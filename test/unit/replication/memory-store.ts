@@ -1,5 +1,6 @@
 /** Databases in memory with all that replication asks of a store: pages are 8 bytes, an entry is the pages it changes. */
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import { LiteFsError } from '../../../src/errors.ts';
 import type { Position } from '../../../src/ltx/position.ts';
 import type {
@@ -20,6 +21,7 @@ const FLAG = 1n << 63n;
 /** Content by page number. */
 export type Pages = ReadonlyMap<number, bigint>;
 
+/** One without pages was dropped. */
 interface MemoryDatabase {
   pages: Map<number, bigint>;
   position: Position;
@@ -56,8 +58,16 @@ export class MemoryStore implements ReplicationStore {
     this.#append(name, db, pages, post, bytes);
   }
 
-  /** The application deletes the database. */
+  /** The application deletes the database, which is an entry. */
   remove(name: string): void {
+    const db = this.databases.get(name);
+    if (!db || db.pages.size === 0) return;
+    const post = { txid: db.position.txid + 1, checksum: 0n };
+    this.#append(name, db, new Map(), post, encodeEntry(db.position, post, new Map()));
+  }
+
+  /** It is gone, and all that was known of it. */
+  forget(name: string): void {
     if (!this.databases.delete(name)) return;
     for (const listener of this.#dropListeners) listener(name, false);
   }
@@ -78,7 +88,11 @@ export class MemoryStore implements ReplicationStore {
   }
 
   positions(): ReadonlyMap<string, Position> {
-    return new Map([...this.databases].map(([name, { position }]) => [name, position]));
+    return this.#where(({ pages }) => pages.size > 0);
+  }
+
+  ended(): ReadonlyMap<string, Position> {
+    return this.#where(({ pages }) => pages.size === 0);
   }
 
   /** It may always have changed. */
@@ -113,7 +127,9 @@ export class MemoryStore implements ReplicationStore {
 
   async cutPages(name: string, theirs: PeerChecksums | undefined): Promise<PageCut> {
     const db = this.databases.get(name);
-    if (!db) throw new LiteFsError('DATABASE_NOT_FOUND', `there is no ${name}`);
+    if (!db || db.pages.size === 0) {
+      throw new LiteFsError('DATABASE_NOT_FOUND', `there is no ${name}`);
+    }
     const base = new Map(db.pages);
     const records = [...base]
       .filter(([pgno, value]) => !theirs || pageSumIn(theirs, pgno) !== pageSum(pgno, value))
@@ -139,10 +155,11 @@ export class MemoryStore implements ReplicationStore {
     return this.#inTurn(() => {
       this.#failIfFull();
       const db = this.databases.get(database) ?? { pages: new Map(), position: ZERO, log: [] };
-      const { pages, post } = follow(db, source);
+      const bytes = 'bytes' in source ? source.bytes : fs.readFileSync(source.path);
+      if ('path' in source) fs.rmSync(source.path);
+      const { pages, post } = follow(db, bytes);
       this.databases.set(database, db);
-      assert('bytes' in source);
-      this.#append(database, db, pages, post, source.bytes);
+      this.#append(database, db, pages, post, bytes);
       return post;
     });
   }
@@ -150,7 +167,7 @@ export class MemoryStore implements ReplicationStore {
   pageChecksums(name: string): Promise<PeerChecksums | undefined> {
     return this.#inTurn(() => {
       const db = this.databases.get(name);
-      if (!db) return undefined;
+      if (!db || db.pages.size === 0) return undefined;
       const checksums = Buffer.alloc(db.pages.size * 8);
       for (const [pgno, value] of db.pages) {
         checksums.writeBigUInt64BE(pageSum(pgno, value), (pgno - 1) * 8);
@@ -168,8 +185,8 @@ export class MemoryStore implements ReplicationStore {
 
   drop(name: string, { diverged }: { diverged: boolean }): Promise<void> {
     return this.#inTurn(() => {
-      if (diverged && this.databases.has(name)) this.kept.push(name);
-      this.remove(name);
+      if (diverged && this.databases.get(name)?.pages.size) this.kept.push(name);
+      this.forget(name);
     });
   }
 
@@ -196,7 +213,8 @@ export class MemoryStore implements ReplicationStore {
         }),
       entry: ({ source }) =>
         this.#inTurn(() => {
-          const { pages, post } = follow(staged, source, { trusting: true });
+          assert('bytes' in source);
+          const { pages, post } = follow(staged, source.bytes, { trusting: true });
           Object.assign(staged, { pages, position: post });
         }),
       finish: (position) =>
@@ -241,6 +259,13 @@ export class MemoryStore implements ReplicationStore {
     Object.assign(db, { pages, position: post });
     db.log.push(entry);
     for (const listener of this.#entryListeners) listener(entry);
+    if (pages.size > 0) return;
+    for (const listener of this.#dropListeners) listener(name, true);
+  }
+
+  #where(wanted: (db: MemoryDatabase) => boolean): ReadonlyMap<string, Position> {
+    const some = [...this.databases].filter(([, db]) => wanted(db));
+    return new Map(some.map(([name, { position }]) => [name, position]));
   }
 
   #failIfFull(): void {
@@ -271,6 +296,7 @@ function pageSumIn({ checksums }: PeerChecksums, pgno: number): bigint | undefin
 }
 
 function checksumOf(pages: Pages): bigint {
+  if (pages.size === 0) return 0n;
   let sum = 0n;
   for (const [pgno, value] of pages) sum ^= pageSum(pgno, value);
   return sum | FLAG;
@@ -296,19 +322,21 @@ function encodeEntry(pre: Position, post: Position, changes: Pages): Buffer {
 /** `trusting`: during a resync the pages are of a later state than the position, until its end. */
 function follow(
   db: MemoryDatabase,
-  source: ReceivedEntry['source'],
+  all: Uint8Array,
   { trusting = false } = {},
 ): { pages: Map<number, bigint>; post: Position } {
-  assert('bytes' in source);
-  const bytes = Buffer.from(source.bytes);
+  const bytes = Buffer.from(all);
   const at = (offset: number): Position => ({
     txid: Number(bytes.readBigUInt64BE(offset)),
     checksum: bytes.readBigUInt64BE(offset + 8),
   });
   if (!same(at(0), db.position)) throw new LiteFsError('CHECKSUM_MISMATCH', 'it does not follow');
-  const pages = new Map(db.pages);
+  const pages = new Map(at(16).checksum === 0n ? [] : db.pages);
   for (let offset = 32; offset < bytes.length; offset += RECORD_BYTES) {
-    pages.set(bytes.readUInt32BE(offset), bytes.readBigUInt64BE(offset + 4));
+    const pgno = bytes.readUInt32BE(offset);
+    // What follows makes a file longer.
+    if (pgno === 0) break;
+    pages.set(pgno, bytes.readBigUInt64BE(offset + 4));
   }
   const post = at(16);
   if (!trusting && checksumOf(pages) !== post.checksum) {

@@ -15,6 +15,8 @@ let receiver: DatabaseReceiver;
 let discarded: string[];
 let requests: { position: Position; pages: boolean }[];
 let released: number;
+/** Whether the server says when it has taken a request. */
+let answers: boolean;
 
 beforeEach(() => {
   mock.timers.enable({ apis: ['setTimeout'] });
@@ -22,9 +24,13 @@ beforeEach(() => {
   discarded = [];
   requests = [];
   released = 0;
+  answers = false;
   receiver = new DatabaseReceiver('a.db', store, SILENT, {
     applied() {},
-    request: (_, position, pages) => requests.push({ position, pages }),
+    request: (_, position, pages) => {
+      requests.push({ position, pages });
+      return answers;
+    },
     released: (bytes) => {
       released += bytes;
     },
@@ -40,7 +46,12 @@ it('is called by its name in the log, whose bytes are UTF-8', () => {
   const lines: [object, string][] = [];
   const info = (fields: object, text: string) => lines.push([fields, text]);
   const nothing = () => {};
-  const events = { applied: nothing, request: nothing, released: nothing, discarded: nothing };
+  const events = {
+    applied: nothing,
+    request: () => false,
+    released: nothing,
+    discarded: nothing,
+  };
   const database = Buffer.from('bücher.db').toString('latin1');
   const named = new DatabaseReceiver(database, store, { ...SILENT, info }, events);
   named.begin({ ...BASE, database, reason: 'away for long' });
@@ -85,6 +96,37 @@ it('asks for nothing more after a drop, and takes what is made anew', async () =
   assert.equal(store.positions().get('a.db')?.txid, 1);
   assert.deepEqual(store.databases.get('a.db')?.pages, new Map([[1, 11n]]));
   assert.equal(released, 2);
+});
+
+it('leaves out what was on its way when it asked, until the server has taken that', async () => {
+  answers = true;
+  const primary = new MemoryStore();
+  for (let i = 1; i <= 3; i++) primary.commit('a.db', new Map([[i, BigInt(i)]]));
+  const [first, second, third] = (primary.databases.get('a.db')?.log ?? []).map(
+    ({ source }) => source,
+  );
+  const apply = store.apply.bind(store);
+  store.apply = () => Promise.reject(new LiteFsError('DISK', 'no space left'));
+  receiver.entry(first as { bytes: Uint8Array }, 1);
+  await settle(4);
+  store.apply = apply;
+  mock.timers.tick(1000);
+  assert.deepEqual(requests, [{ position: { txid: 0, checksum: 0n }, pages: false }]);
+  // It follows what could not be applied, not our position.
+  receiver.entry(second as { bytes: Uint8Array }, 1);
+  receiver.dropped(true);
+  receiver.compare({ txid: 0, checksum: 5n });
+  receiver.answered();
+  for (const source of [first, second, third]) receiver.entry(source as { bytes: Uint8Array }, 1);
+  await settle(20);
+  assert.deepEqual(store.positions(), primary.positions());
+  assert.deepEqual([requests.length, store.kept, released], [1, [], 5]);
+  // One that nobody waits for.
+  receiver.answered();
+  primary.commit('a.db', new Map([[1, 7n]]));
+  receiver.entry({ bytes: bytesOfLast(primary) }, 1);
+  await settle(4);
+  assert.deepEqual(store.positions(), primary.positions());
 });
 
 it('finishes a resync before it applies what came after it', async () => {

@@ -7,11 +7,13 @@ import type {
   Clock,
   HaltHost,
   LocalNode,
+  ReplicationLogger,
   Upstream,
   VerifyHost,
 } from '../../../src/replication/parts.ts';
 import { ServerSession, type ServerSessionParts } from '../../../src/replication/server-session.ts';
 import { FrameTransport } from '../../../src/replication/transport.ts';
+import { LAST_OF_FEATURES } from '../../harness/frame-relay.ts';
 import { MemoryStore } from './memory-store.ts';
 
 export interface SideOptions {
@@ -22,6 +24,7 @@ export interface SideOptions {
   readonly knowsAll?: boolean;
   readonly away?: string;
   readonly verifier?: VerifyHost;
+  readonly log?: ReplicationLogger;
 }
 
 export interface Connection {
@@ -50,10 +53,18 @@ export const REPLICA: LocalNode = {
   hostname: 'box2',
 };
 
-/** As between two machines: who sends may use the buffers again. */
-function copyWhatComes(end: Duplex): void {
+/** As between two machines: who sends may use the buffers again. `hidden`: bits of `features` that the sender seems not to have. */
+function copyWhatComes(end: Duplex, hidden: number): void {
   const push = end.push.bind(end);
-  end.push = (chunk: Buffer | null) => push(chunk && Buffer.from(chunk));
+  let passed = 0;
+  end.push = (chunk: Buffer | null) => {
+    if (!chunk) return push(chunk);
+    const copy = Buffer.from(chunk);
+    const at = LAST_OF_FEATURES - passed;
+    if (at >= 0 && at < copy.length) copy[at] &= ~hidden;
+    passed += copy.length;
+    return push(copy);
+  };
 }
 
 /** A node that lends no lock. */
@@ -106,9 +117,10 @@ export function connect(
   },
   server: SideOptions,
   clock: Clock,
+  hidden = 0,
 ): Connection {
   const [near, far] = duplexPair() as [Duplex, Duplex];
-  for (const end of [near, far]) copyWhatComes(end);
+  for (const end of [near, far]) copyWhatComes(end, hidden);
   let ended: Error | null | undefined;
   let met: Hello | undefined;
   const { knowsAll = true, away = '' } = server;
@@ -127,7 +139,7 @@ export function connect(
     secret: client.secret,
     nonce: Buffer.alloc(32, 1),
     clock,
-    log: SILENT,
+    log: client.log ?? SILENT,
     compress: false,
     patterns: client.patterns,
     held: client.held ?? new Map(),
