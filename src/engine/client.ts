@@ -127,7 +127,8 @@ export class EngineClient implements ReplicationStore {
     aside: readonly string[],
   ): void {
     for (const { name, position } of databases) {
-      (position.checksum === 0n ? this.#ended : this.#positions).set(name, position);
+      const isEnded = position.txid > 0 && position.checksum === 0n;
+      (isEnded ? this.#ended : this.#positions).set(name, position);
     }
     this.#revision++;
     for (const name of aside) this.#aside.add(name);

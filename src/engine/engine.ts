@@ -43,6 +43,23 @@ import { wireEntry } from './wire-entry.ts';
 /** How long what is under way at a stop may take to end by itself. */
 const DETACH_MS_MAX = 3000;
 
+/** What comes in from outside, so that a simulation can drive it. */
+export interface Outside {
+  wallClockMs(): number;
+  /** Monotonic. */
+  clockMs(): number;
+  random32(): number;
+  /** Whether a folder has an extended attribute of that name. */
+  hasAttribute(folder: string, name: string): boolean;
+}
+
+const SYSTEM: Outside = {
+  wallClockMs: () => Date.now(),
+  clockMs: () => performance.now(),
+  random32: () => randomInt(2 ** 32),
+  hasAttribute: getxattrExists,
+};
+
 /** Sends news to main; what is in `transfer` is given away with it. */
 export type PostNews = (news: EngineNews, transfer?: ArrayBuffer[]) => void;
 
@@ -74,13 +91,15 @@ export class Engine {
   readonly #handlers: Handlers;
   readonly #incoming: Incoming;
   readonly #post: PostNews;
+  readonly #outside: Outside;
   #watcher: TreeWatcher | undefined;
   /** On a primary: how databases looked before everything in them was captured. */
   #captured = new Map<Database, Look>();
   #state: 'recovering' | 'attached' | 'detached' | 'stopped' = 'recovering';
 
-  constructor(options: EngineOptions, post: PostNews) {
+  constructor(options: EngineOptions, post: PostNews, outside = SYSTEM) {
     this.options = options;
+    this.#outside = outside;
     this.#post = post;
     this.shared = new SharedState(options.shared);
     const layout = layoutOf(options.dataDir);
@@ -92,9 +111,9 @@ export class Engine {
       nodeId: BigInt(`0x${options.nodeId}`),
       compress: options.compress,
       strictVerify: options.strictVerify,
-      wallClockMs: () => Date.now(),
-      clockMs: () => performance.now(),
-      random32: () => randomInt(2 ** 32),
+      wallClockMs: outside.wallClockMs,
+      clockMs: outside.clockMs,
+      random32: outside.random32,
       drainEvents: () => this.#events.drainWrites(),
       isDetached: () => this.#state === 'detached' || this.#state === 'stopped',
       emitEntry: (db, entry, bytes) => this.#emitEntry(db, entry, bytes),
@@ -210,7 +229,7 @@ export class Engine {
     this.#post({
       kind: 'recovered',
       databases: [...this.registry]
-        .filter((db) => db.position.txid > 0)
+        .filter((db) => db.pageCount > 0 || isEnded(db))
         .map((db) => ({ name: db.name, position: db.position })),
       aside: [...this.registry].filter(isKeptByReplicas).map((db) => db.name),
     });
@@ -359,7 +378,7 @@ export class Engine {
   #resume({ token, errno, perform }: Resumption, answer: string | undefined): void {
     if (answer !== undefined) this.shared.setAnswer(answer);
     const { mountDir } = this.options;
-    if (getxattrExists(mountDir, resumeName(token, errno, perform))) return;
+    if (this.#outside.hasAttribute(mountDir, resumeName(token, errno, perform))) return;
     // While the node stops, the mount may be gone, and all that was held with it.
     if (this.#state !== 'attached') return;
     throw new LiteFsError(
@@ -382,6 +401,11 @@ export class Engine {
     this.follower.forget(db);
     this.#postDropped(db);
   }
+}
+
+/** Whether its newest entry is its drop. */
+function isEnded({ position, pageCount }: Database): boolean {
+  return pageCount === 0 && position.txid > 0 && position.checksum === 0n;
 }
 
 /** What refuses the start: nothing is tried again by itself then. */

@@ -9,6 +9,7 @@ import { nameMatcher } from '../patterns.ts';
 import { nameText } from '../store/layout.ts';
 import { VERSION } from '../version.ts';
 import { isProof, proof } from './auth.ts';
+import { sendChecksums } from './checksum-sender.ts';
 import { EntrySpools } from './entry-spools.ts';
 import { FRAME_TYPES, type Frame, frameName } from './frame.ts';
 import { HaltBorrower } from './halt-borrower.ts';
@@ -28,7 +29,6 @@ import {
   decodeReject,
   decodeResyncBegin,
   decodeTroubles,
-  encodeChecksums,
   encodeHello,
   encodePositions,
   encodeRequest,
@@ -87,7 +87,6 @@ export interface ClientSessionParts {
 const IN_FLIGHT_BYTES_MAX = 16 << 20;
 /** Nothing of that was applied for so long: whose it is does not hold up the others any more. */
 const STALL_MS = 10_000;
-const CHECKSUM_PART_BYTES = 512 << 10;
 const FEATURES = FEATURE_ANSWERED | FEATURE_HALT | FEATURE_TROUBLES | FEATURE_VERIFY;
 type State = 'hello' | 'auth' | 'welcome' | 'subscribing' | 'following';
 
@@ -281,7 +280,7 @@ export class ClientSession {
         this.verifies.verified(decodeVerified(payload));
         break;
       case FRAME_TYPES.CHECKSUMS_ASK:
-        this.#sendChecksums(decodeName(payload));
+        sendChecksums(decodeName(payload), this.#parts);
         break;
       case FRAME_TYPES.RESYNC_BEGIN: {
         const begin = decodeResyncBegin(payload);
@@ -400,23 +399,6 @@ export class ClientSession {
       this.#parts.transport.send('ACK', encodePositions(this.#acks));
       this.#acks.clear();
     });
-  }
-
-  #sendChecksums(database: string): void {
-    const { store, transport } = this.#parts;
-    store
-      .pageChecksums(database)
-      .then(async (ours) => {
-        const checksums = ours?.checksums ?? new Uint8Array();
-        const pageSize = ours?.pageSize ?? 0;
-        for (let at = 0; ; at += CHECKSUM_PART_BYTES) {
-          const bytes = checksums.subarray(at, at + CHECKSUM_PART_BYTES);
-          const last = at + CHECKSUM_PART_BYTES >= checksums.length;
-          await transport.send('CHECKSUMS', encodeChecksums(database, { last, pageSize, bytes }));
-          if (last) break;
-        }
-      })
-      .catch((error) => transport.destroy(error));
   }
 
   #tick(): void {

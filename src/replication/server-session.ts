@@ -36,7 +36,6 @@ import {
   encodeName,
   encodePositions,
   encodeReject,
-  encodeTroubles,
   FEATURE_ANSWERED,
   FEATURE_HALT,
   FEATURE_TROUBLES,
@@ -60,6 +59,7 @@ import {
 import { Silence } from './silence.ts';
 import type { ReplicationStore } from './store.ts';
 import type { FrameTransport } from './transport.ts';
+import { TroublesTeller } from './troubles-teller.ts';
 import { VerifyAnswerer } from './verify-answerer.ts';
 
 /** What is known of a connected replica. */
@@ -115,10 +115,9 @@ export class ServerSession {
   readonly #feeds = new Map<string, DatabaseFeed>();
   readonly #acked: Acknowledged;
   readonly #told = new Map<string, Position>();
-  /** As TROUBLES has it. */
-  #toldTroubles = encodeTroubles([]);
   readonly #lender: HaltLender;
   readonly #answerer: VerifyAnswerer;
+  #troubles: TroublesTeller | undefined;
   readonly #silence: Silence;
   readonly #connectedAtMs: number;
   readonly #startedMs: number;
@@ -286,6 +285,8 @@ export class ServerSession {
     this.#wanted = nameMatcher(patterns);
     const ours = this.#offered();
     transport.send('SUBSCRIBED', encodePositions(ours));
+    const { features } = this.#peer as Hello;
+    if ((features & FEATURE_TROUBLES) !== 0) this.#troubles = new TroublesTeller(transport);
     this.#tellTroubles();
     for (const [name, position] of theirs) this.#acked.set(name, position);
     for (const [name, position] of ours) this.#told.set(name, position);
@@ -296,7 +297,10 @@ export class ServerSession {
     );
     for (const name of new Set([...ours.keys(), ...theirs.keys()])) {
       if (store.isAside(name)) continue;
-      this.#follow(name, theirs.get(name) ?? ZERO_POSITION);
+      const had = theirs.get(name);
+      // At no position: somebody has put it there.
+      if (had?.txid === 0 && !ours.has(name)) this.#gone(name, true);
+      else this.#follow(name, had ?? ZERO_POSITION);
     }
     log.info({ peer: address }, `${this.#peer?.hostname} (${address}) follows this node`);
     events.welcomed(this);
@@ -415,15 +419,10 @@ export class ServerSession {
     transport.send('HEARTBEAT', encodeHeartbeat({ clockMs: clock.wallMs(), lagMs, positions }));
   }
 
-  /** All there are, when they are others than it was told. */
   #tellTroubles(): void {
-    const { transport, upstream } = this.#parts;
-    if (((this.#peer as Hello).features & FEATURE_TROUBLES) === 0) return;
-    const troubles = upstream().troubles.filter(({ database }) => this.#wanted(database));
-    const list = encodeTroubles(troubles);
-    if (list.equals(this.#toldTroubles)) return;
-    this.#toldTroubles = list;
-    transport.send('TROUBLES', list);
+    this.#troubles?.tell(
+      this.#parts.upstream().troubles.filter(({ database }) => this.#wanted(database)),
+    );
   }
 
   #closed(error: Error | undefined): void {

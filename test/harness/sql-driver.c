@@ -6,6 +6,7 @@
  *   run   US connection US statement RS statement ...    stops, and rolls back, at the first error
  *   close US connection
  *   die   US when (before, after) US call US count US end of the file's name
+ *   step  US beginning of the names of files
  *   watch US file US query US integrity_check each so many US reopen each so many US busy timeout, ms US read-only
  *         US stay in each so many, ms
  *
@@ -13,6 +14,11 @@
  * watch goes on until the next line comes: that query must answer `ok` and a number that does not fall, in every read
  * transaction. Its answer is `ok` US transactions US busy US lowest number US highest number US complaints by RS; that
  * the database was busy is counted, and no complaint.
+ *
+ * After `step` it stops at each system call on such a file, and says `at` US call US file US offset or flags US size US the first
+ * bytes, if it is a write. One byte on its standard input says how it goes on: g the call is done, d it dies,
+ * e the call fails with EIO, s it is said to be done. A call that was done is followed by `did` US result. Where it would sleep it says `at` US sleep, and
+ * does not sleep.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -24,6 +30,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The few declarations that are needed: no header of a certain version. */
@@ -88,38 +95,143 @@ static void die(void) {
   for (;;) pause();
 }
 
-#define FATED(name, fd, path, call)                   \
-  do {                                                \
-    int fated = is_fated(name, fd, path), failed;     \
-    long result;                                      \
-    if (fated && !fate.after) die();                  \
-    result = call;                                    \
-    failed = errno;                                   \
-    if (fated) die();                                 \
-    errno = failed;                                   \
-    return result;                                    \
+/* --- Step by step. ------------------------------------------------------------------------------------ */
+
+#define SHOWN_BYTES 32
+
+/* The beginning of the names of the files; NULL: it never stops. */
+static char *stepped;
+
+static void say(const char *line, size_t length) {
+  while (length > 0) {
+    long said = syscall(SYS_write, 1, line, length);
+    if (said <= 0) _exit(3);
+    line += said;
+    length -= said;
+  }
+}
+
+/* Returns what is to become of the call; 0 when it is not one that stops. */
+static int stop_at(const char *call, int fd, const char *path, long at, long size, const void *data) {
+  char link[64], name[4096], line[8192], how;
+  int length;
+  if (!stepped) return 0;
+  if (path) {
+    snprintf(name, sizeof name, "%s", path);
+  } else if (fd >= 0) {
+    ssize_t got;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    got = readlink(link, name, sizeof name - 1);
+    if (got < 0) return 0;
+    name[got] = 0;
+  } else {
+    snprintf(name, sizeof name, "%s", stepped);
+  }
+  if (strncmp(name, stepped, strlen(stepped)) != 0) return 0;
+  length = snprintf(line, sizeof line, "at\x1f%s\x1f%s\x1f%ld\x1f%ld\x1f", call, name, at, size);
+  for (long i = 0; data && i < size && i < SHOWN_BYTES; i++) {
+    length += snprintf(line + length, sizeof line - length, "%02x", ((const unsigned char *)data)[i]);
+  }
+  line[length++] = '\n';
+  say(line, length);
+  if (syscall(SYS_read, 0, &how, 1) != 1) _exit(3);
+  if (how == 'd') die();
+  return how;
+}
+
+static void say_done(long result) {
+  char line[64];
+  say(line, snprintf(line, sizeof line, "did\x1f%ld\n", result));
+}
+
+#define DONE(name, fd, path, at, size, data, call)          \
+  do {                                                      \
+    int fated = is_fated(name, fd, path), failed, how;      \
+    long result;                                            \
+    if (fated && !fate.after) die();                        \
+    how = stop_at(name, fd, path, at, size, data);          \
+    if (how == 'e') {                                       \
+      errno = EIO;                                          \
+      return -1;                                            \
+    }                                                       \
+    if (how == 's') return strcmp(name, "write") == 0 ? size : 0; \
+    result = call;                                          \
+    failed = errno;                                         \
+    if (fated) die();                                       \
+    if (how) say_done(result);                              \
+    errno = failed;                                         \
+    return result;                                          \
   } while (0)
 
 /* Of SQLite's calls these come here, in the place of the C library's. */
 ssize_t pwrite64(int fd, const void *from, size_t size, off64_t at) {
-  FATED("write", fd, NULL, syscall(SYS_pwrite64, fd, from, size, at));
+  DONE("write", fd, NULL, at, size, from, syscall(SYS_pwrite64, fd, from, size, at));
 }
 ssize_t pwrite(int fd, const void *from, size_t size, off_t at) {
-  FATED("write", fd, NULL, syscall(SYS_pwrite64, fd, from, size, at));
+  DONE("write", fd, NULL, at, size, from, syscall(SYS_pwrite64, fd, from, size, at));
 }
 ssize_t write(int fd, const void *from, size_t size) {
-  FATED("write", fd, NULL, syscall(SYS_write, fd, from, size));
+  DONE("write", fd, NULL, stepped ? lseek(fd, 0, SEEK_CUR) : 0, size, from,
+       syscall(SYS_write, fd, from, size));
 }
-int fsync(int fd) { FATED("sync", fd, NULL, syscall(SYS_fsync, fd)); }
-int fdatasync(int fd) { FATED("sync", fd, NULL, syscall(SYS_fdatasync, fd)); }
-int ftruncate64(int fd, off64_t size) { FATED("truncate", fd, NULL, syscall(SYS_ftruncate, fd, size)); }
-int ftruncate(int fd, off_t size) { FATED("truncate", fd, NULL, syscall(SYS_ftruncate, fd, size)); }
-int unlink(const char *path) { FATED("unlink", -1, path, syscall(SYS_unlinkat, AT_FDCWD, path, 0)); }
+int fsync(int fd) { DONE("sync", fd, NULL, 0, 0, NULL, syscall(SYS_fsync, fd)); }
+int fdatasync(int fd) { DONE("sync", fd, NULL, 0, 0, NULL, syscall(SYS_fdatasync, fd)); }
+int ftruncate64(int fd, off64_t size) {
+  DONE("truncate", fd, NULL, 0, size, NULL, syscall(SYS_ftruncate, fd, size));
+}
+int ftruncate(int fd, off_t size) {
+  DONE("truncate", fd, NULL, 0, size, NULL, syscall(SYS_ftruncate, fd, size));
+}
+int unlink(const char *path) {
+  DONE("unlink", -1, path, 0, 0, NULL, syscall(SYS_unlinkat, AT_FDCWD, path, 0));
+}
+int close(int fd) { DONE("close", fd, NULL, 0, 0, NULL, syscall(SYS_close, fd)); }
+
+static int opened(const char *path, int flags, int mode) {
+  DONE("open", -1, path, flags, 0, NULL, syscall(SYS_openat, AT_FDCWD, path, flags, mode));
+}
+int open64(const char *path, int flags, ...) {
+  va_list args;
+  int mode;
+  va_start(args, flags);
+  mode = flags & O_CREAT ? va_arg(args, int) : 0;
+  va_end(args);
+  return opened(path, flags, mode);
+}
+int open(const char *path, int flags, ...) {
+  va_list args;
+  int mode;
+  va_start(args, flags);
+  mode = flags & O_CREAT ? va_arg(args, int) : 0;
+  va_end(args);
+  return opened(path, flags, mode);
+}
+
+static void slept(long ns) {
+  struct timespec time = {ns / 1000000000, ns % 1000000000};
+  if (!stop_at("sleep", -1, NULL, 0, ns / 1000, NULL)) syscall(SYS_nanosleep, &time, NULL);
+  else say_done(0);
+}
+int usleep(useconds_t us) {
+  slept(us * 1000L);
+  return 0;
+}
+unsigned sleep(unsigned s) {
+  slept(s * 1000000000L);
+  return 0;
+}
+int nanosleep(const struct timespec *time, struct timespec *rest) {
+  (void)rest;
+  slept(time->tv_sec * 1000000000L + time->tv_nsec);
+  return 0;
+}
 
 static int locked_fcntl(int fd, int command, void *arg) {
-  const char *call = "other";
-  if (command == F_SETLK) call = ((struct flock *)arg)->l_type == F_UNLCK ? "unlock" : "lock";
-  FATED(call, fd, NULL, syscall(SYS_fcntl, fd, command, arg));
+  const char *call = command == F_SETLK && ((struct flock *)arg)->l_type == F_UNLCK ? "unlock" : "lock";
+  /* Whether it got a lock shows in the result. */
+  if (command != F_SETLK) return syscall(SYS_fcntl, fd, command, arg);
+  DONE(call, fd, NULL, ((struct flock *)arg)->l_start, ((struct flock *)arg)->l_len, NULL,
+       syscall(SYS_fcntl, fd, command, arg));
 }
 int fcntl64(int fd, int command, ...) {
   va_list args;
@@ -237,6 +349,11 @@ static void do_die(char **args) {
   printf("ok\x1f\n");
 }
 
+static void do_step(char **args) {
+  stepped = strdup(args[0]);
+  printf("ok\x1f\n");
+}
+
 /* --- Watching. ---------------------------------------------------------------------------------------- */
 
 static char complaints[COMPLAINTS_MAX][400];
@@ -327,7 +444,8 @@ int main(void) {
     int args;
     void (*run)(char **);
   } commands[] = {{"open", 4, do_open}, {"run", 2, do_run},     {"close", 1, do_close},
-                  {"die", 4, do_die},   {"watch", 7, do_watch}, {NULL, 0, NULL}};
+                  {"die", 4, do_die},   {"step", 1, do_step},   {"watch", 7, do_watch},
+                  {NULL, 0, NULL}};
   char *line = NULL;
   size_t room = 0;
   /* What has_input() asks for must not wait in a buffer of ours. */

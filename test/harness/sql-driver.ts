@@ -33,6 +33,46 @@ export interface Fate {
   readonly file: string;
 }
 
+/** A system call that a process has stopped at. */
+export interface Stop {
+  readonly call:
+    | 'open'
+    | 'close'
+    | 'write'
+    | 'sync'
+    | 'truncate'
+    | 'unlink'
+    | 'lock'
+    | 'unlock'
+    | 'sleep';
+  /** As the kernel has it, with ` (deleted)` behind the name of a file that has gone. */
+  readonly file: string;
+  /** Where, of a write; the flags of an open. */
+  readonly at: number;
+  /** Bytes of a write, the new size of a truncate; of a sleep, microseconds. */
+  readonly size: number;
+  /** The first bytes of a write. */
+  readonly data: Buffer;
+}
+
+/** It is done; somebody else has done it; its process dies; it fails with EIO. */
+export type StopEnd = 'go' | 'done' | 'die' | 'fail';
+
+/** Told what the process does, in order. */
+export interface StepListener {
+  /** A request is on its way to it. */
+  begun(): void;
+  stopped(stop: Stop): void;
+  /** The call that it was stopped at has been done. */
+  did(result: number): void;
+  /** It has answered a request. */
+  answered(): void;
+  /** It is gone. */
+  ended(): void;
+}
+
+const HOW: Record<StopEnd, string> = { go: 'g', done: 's', die: 'd', fail: 'e' };
+
 export interface WatchOptions {
   /** integrity_check in each so many transactions; 0: in none. */
   readonly checkEach: number;
@@ -59,21 +99,23 @@ export class SqlDriver {
   readonly #process: ChildProcess;
   readonly #ended: Promise<string>;
   readonly #waiting: ((line: string | undefined) => void)[] = [];
+  readonly #steps: StepListener | undefined;
   #isEnded = false;
 
-  constructor(program: string) {
+  /** `steps`: told of what it stops at, once step() has been asked for. */
+  constructor(program: string, steps?: StepListener) {
+    this.#steps = steps;
     const child = spawn(program, { stdio: ['pipe', 'pipe', 'inherit'] });
     this.#process = child;
     // Of one that has been killed: its requests are answered as such.
     child.stdin.on('error', () => {});
-    readline.createInterface({ input: child.stdout }).on('line', (line) => {
-      this.#waiting.shift()?.(line);
-    });
+    readline.createInterface({ input: child.stdout }).on('line', (line) => this.#line(line));
     this.#ended = new Promise((resolve, reject) => {
       child.on('error', reject);
       child.on('close', (status, signal) => {
         this.#isEnded = true;
         for (const answer of this.#waiting.splice(0)) answer(undefined);
+        steps?.ended();
         resolve(`${signal ?? status}`);
       });
     });
@@ -123,6 +165,16 @@ export class SqlDriver {
     return this.#request('die', when, call, `${count}`, file);
   }
 
+  /** From now on it stops at each system call on a file whose path begins like that. */
+  step(path: string): Promise<SqlResult> {
+    return this.#request('step', path);
+  }
+
+  /** Lets it go on from where it is stopped. */
+  go(how: StopEnd): void {
+    this.#process.stdin?.write(HOW[how]);
+  }
+
   /**
    * Reads all the time, and sees to it that `query` answers `ok` and a number that does not fall, and the same again in the
    * same transaction. Ends when the returned function is called.
@@ -151,10 +203,21 @@ export class SqlDriver {
     return this.#ended;
   }
 
+  #line(line: string): void {
+    const [kind, ...fields] = line.split(FIELD);
+    if (kind === 'at') this.#steps?.stopped(stopOf(fields));
+    else if (kind === 'did') this.#steps?.did(Number(fields[0]));
+    else {
+      this.#waiting.shift()?.(line);
+      this.#steps?.answered();
+    }
+  }
+
   #request(...fields: string[]): Promise<SqlResult> {
     const line = fields.join(FIELD);
     assert(!line.includes('\n'));
     if (this.#isEnded) return Promise.resolve({ ok: undefined });
+    this.#steps?.begun();
     return new Promise((resolve) => {
       this.#waiting.push((answer) => {
         resolve(answer === undefined ? { ok: undefined } : resultOf(answer));
@@ -162,6 +225,16 @@ export class SqlDriver {
       this.#process.stdin?.write(`${line}\n`);
     });
   }
+}
+
+function stopOf([call, file, at, size, data]: string[]): Stop {
+  return {
+    call: call as Stop['call'],
+    file,
+    at: Number(at),
+    size: Number(size),
+    data: Buffer.from(data, 'hex'),
+  };
 }
 
 function resultOf(line: string): SqlResult {

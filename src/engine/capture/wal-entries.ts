@@ -95,7 +95,7 @@ export function* captureScanned(
   const { pageSize } = generation;
   const frameBytes = pageSize + WAL_FRAME_HEADER_BYTES;
   const { frames, last, commit, bytes } = scanned;
-  if (from.frame === 0) db.wal.frames.clear();
+  forgetOthers(db, generation);
   const writer = beginEntry(ctx, db, generation, scanned, commit);
   try {
     const page = Buffer.allocUnsafe(pageSize);
@@ -119,8 +119,8 @@ export function* captureScanned(
       return 'moved';
     }
     writer.finish();
-    for (const [pgno, frame] of frames) if (pgno <= commit) db.wal.frames.set(pgno, frame);
     setFollowed(db, { ...from, ...end, generation, frame: last, frameHeader });
+    for (const [pgno, frame] of frames) if (pgno <= commit) db.wal.frames.set(pgno, frame);
   } catch (error) {
     writer.abort();
     throw error;
@@ -151,14 +151,19 @@ function beginEntry(
   });
 }
 
+/** What is known of the frames of another generation is of no use: all of it is in the database file. */
+function forgetOthers({ wal }: Database, generation: WalFileHeader | undefined): void {
+  if (generation?.bytes !== wal.followed.generation?.bytes) wal.frames.clear();
+}
+
 /** Where the -wal stands from now on. */
 export function setFollowed(db: Database, followed: WalFollowed): void {
   const { wal } = db;
-  wal.followed = followed;
   const { generation, frame, checksum1, checksum2 } = followed;
+  forgetOthers(db, generation);
+  wal.followed = followed;
   if (!generation) {
     wal.cursor = undefined;
-    wal.frames.clear();
     return;
   }
   const { pageSize, bigEndian, salt1, salt2 } = generation;

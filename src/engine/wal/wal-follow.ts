@@ -128,7 +128,9 @@ export function nextStep(before: WalFollowed, sight: WalSight): WalStep {
 function unfollowed(followed: WalFollowed, header: WalFileHeader, index: WalIndexView): WalStep {
   // The file has what was settled already; the index, if anything, the restart that comes next.
   const isSettled = followed.settled?.bytes === header.bytes;
-  if (index.mxFrame === 0) return NOTHING;
+  // An index without salts has told of no commit yet; one with salts may be that of a restart behind commits.
+  const isNew = index.salt1 === 0 && index.salt2 === 0;
+  if (index.mxFrame === 0 && (isSettled || isNew)) return NOTHING;
   return unknown('a generation of the -wal began unseen', !isSettled);
 }
 

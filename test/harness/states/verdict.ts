@@ -72,6 +72,12 @@ export interface View {
   readonly published: string;
 }
 
+/** Transactions that were committed when all that is committed was captured, as the engine says, in that transaction. */
+export interface Claim {
+  readonly txid: number;
+  readonly committed: readonly number[];
+}
+
 /**
  * Rebuilds every state of a log. `published`: the list of the transactions at the end. `views`: of the primary, oldest
  * first.
@@ -81,6 +87,7 @@ export function judgeLog(
   ledger: Ledger,
   published: string,
   views: readonly View[],
+  claims: readonly Claim[] = [],
 ): { readonly states: number; readonly faults: readonly string[] } {
   const replay = new LogReplay();
   const judge = new StateJudge(ledger, published);
@@ -93,6 +100,11 @@ export function judgeLog(
       states++;
       const fault = ledger.isWrecked ? undefined : judge.state(replay.image);
       if (fault !== undefined) faults.push(`${describeEntry(entry)}: ${fault}`);
+      for (const { txid, committed } of claims) {
+        const lacks = committed.find((token) => !judge.listed.has(token));
+        if (txid !== replay.txid || lacks === undefined || ledger.lost.size > 0) continue;
+        faults.push(`${describeEntry(entry)}: lacks ${lacks}, which was said to be captured`);
+      }
       const view = unseen.get(replay.position);
       if (!view) continue;
       unseen.delete(replay.position);
@@ -118,6 +130,8 @@ function describeEntry({ minTxid, maxTxid, pages, commit }: LoggedEntry): string
 class StateJudge {
   readonly #ledger: Ledger;
   readonly #published: string;
+  /** Of the newest state. */
+  listed: ReadonlySet<number> = new Set();
   #isMade = false;
   #newest = 0;
 
@@ -154,6 +168,7 @@ class StateJudge {
     if (!checked.startsWith('ok ')) return checked;
     const listed = db.prepare(HISTORY).pluck().get() as string;
     const tokens = listed.split(',').map(Number);
+    this.listed = new Set(tokens);
     const refused = this.#ledger.refusedAmong(tokens);
     if (refused !== undefined) return `has transaction ${refused}, which was rolled back`;
     // SQLite has itself gone back: what it had published is another branch.

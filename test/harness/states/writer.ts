@@ -61,16 +61,22 @@ export interface WriterParts {
   readonly program: string;
   /** Which of the round's writers. */
   readonly index: number;
+  /** Starts a process; the default is one that runs by itself. */
+  readonly drive?: (program: string) => SqlDriver;
+  /** Lets so many ms pass, by the clock of whoever drives it. */
+  readonly rest?: (ms: number) => Promise<void>;
 }
 
 export class Writer {
   readonly #parts: WriterParts;
   readonly #random: SeededRandom;
   readonly #deeds: Deed[];
+  readonly #rest: (ms: number) => Promise<void>;
   #driver: SqlDriver | undefined;
 
   constructor(parts: WriterParts) {
     this.#parts = parts;
+    this.#rest = parts.rest ?? wait;
     this.#random = new SeededRandom(parts.plan.seed * 31 + parts.index + 1);
     const weights = { ...ALWAYS };
     for (const [deed, weight] of Object.entries(WEIGHTS[parts.plan.theme])) {
@@ -99,7 +105,7 @@ export class Writer {
       if (plan.theme === 'short-lived') await this.#reopen();
       if (plan.kills && this.#random.below(12) === 0) await this.#actAndDie();
       else await this.#act(this.#random.pick(this.#deeds));
-      if (this.#random.below(6) === 0) await wait(this.#random.below(12));
+      if (this.#random.below(6) === 0) await this.#rest(this.#random.below(12));
     }
   }
 
@@ -120,7 +126,8 @@ export class Writer {
   async #open(): Promise<void> {
     const { program, file, plan, ledger } = this.#parts;
     const committed = [...ledger.committed];
-    const driver = new SqlDriver(program);
+    const { drive = (its: string) => new SqlDriver(its) } = this.#parts;
+    const driver = drive(program);
     this.#driver = driver;
     await driver.open(file, { timeoutMs: this.#isAlone ? 0 : TIMEOUT_MS });
     await this.#run([
@@ -329,11 +336,11 @@ export class Writer {
       'vacuum',
     ] as const);
     const act = this.#act(deed);
-    await Promise.race([act, wait(this.#random.below(25))]);
+    await Promise.race([act, this.#rest(this.#random.below(25))]);
     await driver.kill();
     await act;
     ledger.kills++;
-    if (this.#random.below(2) === 0) await wait(this.#random.below(40));
+    if (this.#random.below(2) === 0) await this.#rest(this.#random.below(40));
     await this.#open();
   }
 

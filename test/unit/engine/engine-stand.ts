@@ -4,7 +4,7 @@ import { setImmediate } from 'node:timers/promises';
 import { fromWire } from '../../../src/engine/client.ts';
 import type { Database, DatabaseStatus } from '../../../src/engine/core/database.ts';
 import { assertInvariants } from '../../../src/engine/core/invariants.ts';
-import { Engine } from '../../../src/engine/engine.ts';
+import { Engine, type Outside } from '../../../src/engine/engine.ts';
 import type {
   EngineCalls,
   EngineNews,
@@ -28,11 +28,14 @@ export class EngineStand {
   readonly news: EngineNews[] = [];
   /** A test breaks it in the middle of a task, as a kill does: its invariants are not asked for any more. */
   isBroken = false;
+  /** Told what step() says while an answer is waited for: whoever has the clock puts it forward. */
+  onWait: (ms: number | undefined) => void = () => {};
   readonly #tree: string;
+  readonly #asked = new Map<number, (reply: Extract<EngineNews, { kind: 'reply' }>) => void>();
   #nextId = 1;
 
   /** Of the data directory `dir`, which is made when it is not there. */
-  constructor(dir: string, options: Partial<EngineOptions> = {}) {
+  constructor(dir: string, options: Partial<EngineOptions> = {}, outside?: Outside) {
     const layout = layoutOf(dir);
     createLayout(layout);
     this.#tree = layout.tree;
@@ -56,7 +59,7 @@ export class EngineStand {
       shared: shared.buffer,
       ...options,
     };
-    this.engine = new Engine(all, (news) => this.news.push(news));
+    this.engine = new Engine(all, (news) => this.#told(news), outside);
   }
 
   /** Recovers all databases, and begins to capture. */
@@ -104,13 +107,35 @@ export class EngineStand {
     call: K,
     args: EngineCalls[K]['args'],
   ): Promise<EngineCalls[K]['result']> {
+    let isThere = false;
+    const answer = this.answer(call, args).finally(() => {
+      isThere = true;
+    });
+    answer.catch(() => {});
+    await this.until(`an answer to ${call}`, () => isThere);
+    return answer;
+  }
+
+  /** Asks as main does: whoever else has the engine work is told the answer. */
+  answer<K extends keyof EngineCalls>(
+    call: K,
+    args: EngineCalls[K]['args'],
+  ): Promise<EngineCalls[K]['result']> {
     const id = this.#nextId++;
-    this.engine.request({ id, call, args } as EngineRequest);
-    const find = () => this.news.find((news) => news.kind === 'reply' && news.id === id);
-    await this.until(`an answer to ${call}`, () => find() !== undefined);
-    const reply = find() as Extract<EngineNews, { kind: 'reply' }>;
-    if (reply.error) throw fromWire(reply.error);
-    return reply.result as EngineCalls[K]['result'];
+    return new Promise((resolve, reject) => {
+      this.#asked.set(id, ({ error, result }) => {
+        if (error) reject(fromWire(error));
+        else resolve(result as EngineCalls[K]['result']);
+      });
+      this.engine.request({ id, call, args } as EngineRequest);
+    });
+  }
+
+  #told(news: EngineNews): void {
+    this.news.push(news);
+    if (news.kind !== 'reply') return;
+    this.#asked.get(news.id)?.(news);
+    this.#asked.delete(news.id);
   }
 
   /** Lets it work until the condition holds. */
@@ -119,12 +144,18 @@ export class EngineStand {
     const startedMs = Date.now();
     while (!condition()) {
       if (Date.now() - startedMs > WAIT_MS_MAX) throw new Error(`not there: ${what}`);
-      this.engine.step();
-      for (const db of this.engine.registry) {
-        if (!this.isBroken && !this.engine.scheduler.isBusy(db.name)) assertInvariants(db);
-      }
+      this.onWait(this.step());
       await setImmediate();
     }
+  }
+
+  /** A step of the engine. Returns for how long it has nothing to do, in ms; undefined for until it is told something. */
+  step(): number | undefined {
+    const waitMs = this.engine.step();
+    for (const db of this.engine.registry) {
+      if (!this.isBroken && !this.engine.scheduler.isBusy(db.name)) assertInvariants(db);
+    }
+    return waitMs;
   }
 
   /** Lines of its log that match. */

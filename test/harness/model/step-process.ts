@@ -1,0 +1,103 @@
+/** An application of the model: a real SQLite in a process of its own, which stops at each of its system calls. */
+import { SqlDriver, type StepListener, type Stop } from '../sql-driver.ts';
+
+/**
+ * `running`: on its own until its next stop or answer. `stopped`: at a call that it has not been let do. `held`: the mount
+ * holds the call back. `idle`: nothing is asked of it.
+ */
+export type ProcessState = 'running' | 'stopped' | 'held' | 'idle' | 'ended';
+
+export class StepProcess extends SqlDriver {
+  readonly #steps: Steps;
+
+  /** `changed`: it does not run any more. `did`: a call has been done. */
+  constructor(
+    program: string,
+    changed: () => void,
+    did: (process: StepProcess, result: number) => void,
+  ) {
+    const steps = new Steps(changed, (result) => did(this, result));
+    super(program, steps);
+    this.#steps = steps;
+  }
+
+  get state(): ProcessState {
+    return this.#steps.state;
+  }
+
+  /** Where it is stopped or held, or was last. */
+  get stop(): Stop {
+    return this.#steps.stop as Stop;
+  }
+
+  /** Whether it dies when the call that is held back has been done. */
+  isDoomed = false;
+
+  /** Lets it do the call, or go on without. */
+  resume(how: 'go' | 'done' | 'fail'): void {
+    this.#steps.state = 'running';
+    this.go(this.isDoomed && how !== 'go' ? 'die' : how);
+  }
+
+  hold(): void {
+    this.#steps.state = 'held';
+  }
+
+  /** A process whose call is held back in the mount does not go before that has been done. */
+  override kill(): Promise<string> {
+    if (this.state === 'held') {
+      this.isDoomed = true;
+      return this.ended;
+    }
+    if (this.state !== 'ended') this.#steps.state = 'running';
+    return super.kill();
+  }
+
+  /** Whatever it is at. */
+  killNow(): Promise<string> {
+    return super.kill();
+  }
+
+  /** What it closes at its end is told call by call as well. */
+  override async end(): Promise<string> {
+    await this.close();
+    if (this.state !== 'ended') this.#steps.state = 'running';
+    return super.end();
+  }
+}
+
+class Steps implements StepListener {
+  state: ProcessState = 'running';
+  stop: Stop | undefined;
+  readonly did: (result: number) => void;
+  readonly #changed: () => void;
+  #asked = 0;
+
+  constructor(changed: () => void, did: (result: number) => void) {
+    this.#changed = changed;
+    this.did = did;
+  }
+
+  begun(): void {
+    this.#asked++;
+    if (this.state === 'idle') this.state = 'running';
+  }
+
+  stopped(stop: Stop): void {
+    this.stop = stop;
+    this.#is('stopped');
+  }
+
+  answered(): void {
+    if (--this.#asked === 0) this.#is('idle');
+  }
+
+  ended(): void {
+    this.#is('ended');
+  }
+
+  #is(state: ProcessState): void {
+    this.state = state;
+    this.#changed();
+  }
+}
