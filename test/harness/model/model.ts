@@ -9,7 +9,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import type { EngineOptions } from '../../../src/engine/protocol.ts';
+import type { EngineNews } from '../../../src/engine/protocol.ts';
 import type { DeferredOperation, TreeEvent, Verdict } from '../../../src/fuse/policy.ts';
 import { fileRole, parseResumeName } from '../../../src/mount/names.ts';
 import { SharedState } from '../../../src/mount/shared-state.ts';
@@ -26,13 +26,21 @@ const STEPS_MAX = 2_000_000;
 const LOOK_MS = 0.001;
 const PASSES_MS_MAX = 5;
 const IDLE_MS_MAX = 1000;
-/** Of a hundred steps. */
-const ENGINE_STEPS = 30;
+/** Of a hundred steps: one engine is as quick as its applications, another is far behind. */
+const ENGINE_STEPS = [1, 5, 30, 60];
 const TIME_STEPS = 4;
 
 interface Rest {
   readonly dueMs: number;
   readonly done: () => void;
+}
+
+export interface ModelParts {
+  /** The data directory. */
+  readonly dir: string;
+  readonly random: SeededRandom;
+  /** Told what happens, a line each. */
+  readonly trace: (line: string) => void;
 }
 
 export interface ModelCounts {
@@ -42,11 +50,10 @@ export interface ModelCounts {
 
 export class Model {
   readonly counts: ModelCounts = { steps: 0, held: 0 };
-  /** Told what happens, in a line each. */
-  trace: (line: string) => void = () => {};
   readonly #dir: string;
   readonly #random: SeededRandom;
-  readonly #options: Partial<EngineOptions>;
+  readonly #engineSteps: number;
+  readonly #trace: (line: string) => void;
   readonly #tree: string;
   readonly #processes: StepProcess[] = [];
   readonly #held = new Map<bigint, StepProcess>();
@@ -59,16 +66,14 @@ export class Model {
   #policy: SqlitePolicy;
   #nowMs = 0;
   #nextToken = 1n;
-  #nextRandom: () => number;
   #wake: () => void = () => {};
 
-  /** Of the data directory `dir`. */
-  constructor(dir: string, random: SeededRandom, options: Partial<EngineOptions> = {}) {
+  constructor({ dir, random, trace }: ModelParts) {
     this.#dir = dir;
     this.#random = random;
-    this.#options = options;
+    this.#engineSteps = random.pick(ENGINE_STEPS);
+    this.#trace = trace;
     this.#tree = layoutOf(dir).tree;
-    this.#nextRandom = () => random.below(2 ** 32);
     [this.#stand, this.#policy] = this.#node();
   }
 
@@ -142,14 +147,15 @@ export class Model {
     };
     const stand = new EngineStand(
       this.#dir,
-      { ...this.#options, shared: shared.buffer },
+      { strictVerify: false, shared: shared.buffer },
       {
         wallClockMs: () => Date.UTC(2026, 0) + Math.floor(look()),
         clockMs: look,
-        random32: this.#nextRandom,
+        random32: () => this.#random.below(2 ** 32),
         hasAttribute: (_, name) => this.#resumed(name),
       },
     );
+    stand.onNews = (news) => this.#told(news);
     stand.onWait = (ms) => this.#pass(Math.min(ms ?? 0, IDLE_MS_MAX));
     const policy = new SqlitePolicy({
       treeRoot: this.#tree,
@@ -181,7 +187,7 @@ export class Model {
     const stopped = this.#processes.filter(({ state }) => state === 'stopped');
     const chance = this.#random.below(100);
     if (chance < TIME_STEPS) this.#pass(this.#random.below(PASSES_MS_MAX * 100) / 100);
-    else if (stopped.length > 0 && chance >= ENGINE_STEPS + TIME_STEPS) {
+    else if (stopped.length > 0 && chance >= this.#engineSteps + TIME_STEPS) {
       this.#advance(this.#random.pick(stopped));
     } else {
       const waitMs = this.#stand.step();
@@ -207,7 +213,7 @@ export class Model {
     const { stop } = process;
     if (stop.call === 'sleep') this.#pass(stop.size / 1000);
     const verdict = this.#judge(process);
-    this.trace(`${this.#processes.indexOf(process)} ${describeStop(stop)}: ${verdict}`);
+    this.#trace(`${this.#processes.indexOf(process)} ${describeStop(stop)}: ${verdict}`);
     if (verdict === 0) process.resume('go');
     else if (verdict !== 'defer') process.resume('fail');
     else {
@@ -280,7 +286,7 @@ export class Model {
     if (!how || !process) return false;
     this.#held.delete(how.token);
     const isDone = how.errno === 0 || how.perform === true;
-    this.trace(
+    this.#trace(
       `${this.#processes.indexOf(process)} goes on with ${describeStop(process.stop)}: ${how.errno}`,
     );
     if (isDone) this.#perform(process);
@@ -308,7 +314,7 @@ export class Model {
     const name = this.#nameOf(process);
     const { call, at } = process.stop;
     const isMade = this.#creating.delete(process);
-    if (call === 'lock' && result < 0) this.trace('which it does not get');
+    if (call === 'lock' && result < 0) this.#trace('which it does not get');
     if (result < 0 || (name === undefined && call !== 'close')) return;
     if (call === 'open') {
       if ((at & 3) !== fs.constants.O_RDONLY)
@@ -346,6 +352,11 @@ export class Model {
     if (stop.file.endsWith(' (deleted)')) return undefined;
     const name = path.relative(this.#tree, stop.file);
     return stop.call === 'open' || fs.existsSync(stop.file) ? name : undefined;
+  }
+
+  #told(news: EngineNews): void {
+    if (news.kind === 'log') this.#trace(`the engine says: ${news.message}`);
+    if (news.kind === 'entry') this.#trace(`the engine has transaction ${news.entry.maxTxid}`);
   }
 
   /** What everybody waits for. */

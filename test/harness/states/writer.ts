@@ -309,7 +309,7 @@ export class Writer {
   async #otherPages(): Promise<SqlResult> {
     const before = await this.#mode();
     const left = await this.#run(['PRAGMA journal_mode=delete']);
-    if (!left.ok) return left;
+    if (!left.ok || before === '') return left;
     const size = this.#random.pick(SWITCHED_PAGE_SIZES);
     const made = await this.#run([`PRAGMA page_size=${size}`, 'VACUUM']);
     await this.#run([`PRAGMA journal_mode=${before}`]);

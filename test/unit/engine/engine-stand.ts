@@ -30,6 +30,8 @@ export class EngineStand {
   isBroken = false;
   /** Told what step() says while an answer is waited for: whoever has the clock puts it forward. */
   onWait: (ms: number | undefined) => void = () => {};
+  /** Told what it tells main. */
+  onNews: (news: EngineNews) => void = () => {};
   readonly #tree: string;
   readonly #asked = new Map<number, (reply: Extract<EngineNews, { kind: 'reply' }>) => void>();
   #nextId = 1;
@@ -133,6 +135,7 @@ export class EngineStand {
 
   #told(news: EngineNews): void {
     this.news.push(news);
+    this.onNews(news);
     if (news.kind !== 'reply') return;
     this.#asked.get(news.id)?.(news);
     this.#asked.delete(news.id);

@@ -100,6 +100,19 @@ test('a restart that the index announces ends the generation, also when the next
   assert.equal(nextStep(from, later).kind, 'unknown', 'one came between');
 });
 
+test('a generation of which nobody has looked before the next is about to begin is unknown', () => {
+  // Committed, checkpointed, and the index announces the next one; then its header is there, and nothing behind it.
+  for (const header of [FIRST, SECOND]) {
+    const gone = nextStep(NOT_FOLLOWED, sight({ header, index: index(2, 0) }));
+    assert(gone.kind === 'unknown' && gone.isUnsynced);
+  }
+  const first = nextStep(
+    NOT_FOLLOWED,
+    sight({ header: FIRST, index: { ...index(0, 0), salt2: 0 } }),
+  );
+  assert.equal(first.kind, 'nothing', 'its index has told of no commit');
+});
+
 test('a generation that began unseen is unknown, and its writers do not sync', () => {
   const step = nextStep(followed(FIRST, 3), sight({ header: SECOND, index: index(2, 4) }));
   assert(step.kind === 'unknown' && step.isUnsynced);
