@@ -17,7 +17,7 @@
  *
  * After `step` it stops at each system call on such a file, and says `at` US call US file US offset or flags US size US the first
  * bytes, if it is a write. One byte on its standard input says how it goes on: g the call is done, d it dies,
- * e the call fails with EIO, s it is said to be done. A call that was done is followed by `did` US result. Where it would sleep it says `at` US sleep, and
+ * e it fails with the error whose number is the next byte, s it is said to be done. A call that was done is followed by `did` US result. Where it would sleep it says `at` US sleep, and
  * does not sleep.
  */
 #define _GNU_SOURCE
@@ -111,6 +111,12 @@ static void say(const char *line, size_t length) {
   }
 }
 
+static char next_byte(void) {
+  char byte;
+  if (syscall(SYS_read, 0, &byte, 1) != 1) _exit(3);
+  return byte;
+}
+
 /* Returns what is to become of the call; 0 when it is not one that stops. */
 static int stop_at(const char *call, int fd, const char *path, long at, long size, const void *data) {
   char link[64], name[4096], line[8192], how;
@@ -134,7 +140,7 @@ static int stop_at(const char *call, int fd, const char *path, long at, long siz
   }
   line[length++] = '\n';
   say(line, length);
-  if (syscall(SYS_read, 0, &how, 1) != 1) _exit(3);
+  how = next_byte();
   if (how == 'd') die();
   return how;
 }
@@ -151,7 +157,7 @@ static void say_done(long result) {
     if (fated && !fate.after) die();                        \
     how = stop_at(name, fd, path, at, size, data);          \
     if (how == 'e') {                                       \
-      errno = EIO;                                          \
+      errno = next_byte();                                  \
       return -1;                                            \
     }                                                       \
     if (how == 's') return strcmp(name, "write") == 0 ? size : 0; \

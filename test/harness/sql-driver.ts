@@ -55,8 +55,8 @@ export interface Stop {
   readonly data: Buffer;
 }
 
-/** It is done; somebody else has done it; its process dies; it fails with EIO. */
-export type StopEnd = 'go' | 'done' | 'die' | 'fail';
+/** It is done; somebody else has done it; its process dies; it fails with that error number. */
+export type StopEnd = 'go' | 'done' | 'die' | { readonly errno: number };
 
 /** Told what the process does, in order. */
 export interface StepListener {
@@ -71,7 +71,7 @@ export interface StepListener {
   ended(): void;
 }
 
-const HOW: Record<StopEnd, string> = { go: 'g', done: 's', die: 'd', fail: 'e' };
+const HOW = { go: 'g', done: 's', die: 'd' } as const;
 
 export interface WatchOptions {
   /** integrity_check in each so many transactions; 0: in none. */
@@ -172,7 +172,8 @@ export class SqlDriver {
 
   /** Lets it go on from where it is stopped. */
   go(how: StopEnd): void {
-    this.#process.stdin?.write(HOW[how]);
+    const text = typeof how === 'string' ? HOW[how] : `e${String.fromCharCode(how.errno)}`;
+    this.#process.stdin?.write(text, 'latin1');
   }
 
   /**

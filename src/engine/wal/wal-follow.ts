@@ -106,9 +106,10 @@ export function nextStep(before: WalFollowed, sight: WalSight): WalStep {
       : unknown('generations of the -wal went by');
   }
   if (index.mxFrame === 0) {
-    if (followed.frame === 0) return NOTHING;
-    return isNextSalt(generation.salt1, index.salt1)
-      ? { kind: 'ended', next: undefined }
+    // A restart comes behind commits only, also when none of them was captured.
+    if (isNextSalt(generation.salt1, index.salt1)) return { kind: 'ended', next: undefined };
+    return followed.frame === 0
+      ? NOTHING
       : unknown('the index has forgotten what was captured of the -wal');
   }
   if (!sameSalts(index, generation)) return unknown('the -wal is not the one of its index');

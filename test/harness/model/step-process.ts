@@ -7,15 +7,19 @@ import { SqlDriver, type StepListener, type Stop } from '../sql-driver.ts';
  */
 export type ProcessState = 'running' | 'stopped' | 'held' | 'idle' | 'ended';
 
+export interface StepProcessEvents {
+  /** It does not run any more. */
+  changed(): void;
+  /** The call that it was stopped at has been done, by itself. */
+  did(process: StepProcess, result: number): void;
+}
+
 export class StepProcess extends SqlDriver {
   readonly #steps: Steps;
+  /** Whether it dies when the call that is held back has been done. */
+  #isDoomed = false;
 
-  /** `changed`: it does not run any more. `did`: a call has been done. */
-  constructor(
-    program: string,
-    changed: () => void,
-    did: (process: StepProcess, result: number) => void,
-  ) {
+  constructor(program: string, { changed, did }: StepProcessEvents) {
     const steps = new Steps(changed, (result) => did(this, result));
     super(program, steps);
     this.#steps = steps;
@@ -30,13 +34,10 @@ export class StepProcess extends SqlDriver {
     return this.#steps.stop as Stop;
   }
 
-  /** Whether it dies when the call that is held back has been done. */
-  isDoomed = false;
-
   /** Lets it do the call, or go on without. */
-  resume(how: 'go' | 'done' | 'fail'): void {
+  resume(how: 'go' | 'done' | { readonly errno: number }): void {
     this.#steps.state = 'running';
-    this.go(this.isDoomed && how !== 'go' ? 'die' : how);
+    this.go(this.#isDoomed ? 'die' : how);
   }
 
   hold(): void {
@@ -45,16 +46,14 @@ export class StepProcess extends SqlDriver {
 
   /** A process whose call is held back in the mount does not go before that has been done. */
   override kill(): Promise<string> {
-    if (this.state === 'held') {
-      this.isDoomed = true;
-      return this.ended;
-    }
-    if (this.state !== 'ended') this.#steps.state = 'running';
-    return super.kill();
+    if (this.state !== 'held') return this.killNow();
+    this.#isDoomed = true;
+    return this.ended;
   }
 
   /** Whatever it is at. */
   killNow(): Promise<string> {
+    if (this.state !== 'ended') this.#steps.state = 'running';
     return super.kill();
   }
 

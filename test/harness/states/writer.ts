@@ -102,6 +102,8 @@ export class Writer {
     const { plan, ledger } = this.#parts;
     await this.#open();
     for (let done = 0; done < plan.transactions && !ledger.isWrecked; done++) {
+      // The node went, and all that had its mount open.
+      if (this.#driver?.isEnded) await this.#open();
       if (plan.theme === 'short-lived') await this.#reopen();
       if (plan.kills && this.#random.below(12) === 0) await this.#actAndDie();
       else await this.#act(this.#random.pick(this.#deeds));

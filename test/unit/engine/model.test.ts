@@ -4,8 +4,8 @@
  *
  *     npm run torture -- model
  *
- * On c7c41e8 seed 73 had commits under synchronous=OFF that a flush said to be captured and the log lacked: a -wal was written,
- * checkpointed and about to be started over before anybody had looked. In seeds 14, 42 and 67 pages were known to be in frames of
+ * On c7c41e8 seeds 42 and 73 had commits that a flush said to be captured and the log lacked: a -wal was written, checkpointed
+ * and about to be started over before anybody had looked. In seeds 14, 42 and 67 pages were known to be in frames of
  * a generation that had ended.
  */
 import assert from 'node:assert/strict';

@@ -100,6 +100,13 @@ test('a restart that the index announces ends the generation, also when the next
   assert.equal(nextStep(from, later).kind, 'unknown', 'one came between');
 });
 
+test('a generation that has ended before anything of it was captured has ended', () => {
+  const ended = nextStep(atStart(FIRST, 1), sight({ header: FIRST, index: index(2, 0) }));
+  assert.deepEqual(ended, { kind: 'ended', next: undefined });
+  const open = nextStep(atStart(FIRST, 1), sight({ header: FIRST, index: index(1, 0) }));
+  assert.equal(open.kind, 'nothing', 'nothing was committed in it yet');
+});
+
 test('a generation of which nobody has looked before the next is about to begin is unknown', () => {
   // Committed, checkpointed, and the index announces the next one; then its header is there, and nothing behind it.
   for (const header of [FIRST, SECOND]) {
