@@ -60,8 +60,6 @@ export type StopEnd = 'go' | 'done' | 'die' | { readonly errno: number };
 
 /** Told what the process does, in order. */
 export interface StepListener {
-  /** A request is on its way to it. */
-  begun(): void;
   stopped(stop: Stop): void;
   /** The call that it was stopped at has been done. */
   did(result: number): void;
@@ -218,13 +216,17 @@ export class SqlDriver {
     const line = fields.join(FIELD);
     assert(!line.includes('\n'));
     if (this.#isEnded) return Promise.resolve({ ok: undefined });
-    this.#steps?.begun();
     return new Promise((resolve) => {
       this.#waiting.push((answer) => {
         resolve(answer === undefined ? { ok: undefined } : resultOf(answer));
       });
-      this.#process.stdin?.write(`${line}\n`);
+      this.send(`${line}\n`);
     });
+  }
+
+  /** Hands a request on. */
+  protected send(line: string): void {
+    this.#process.stdin?.write(line);
   }
 }
 

@@ -9,10 +9,11 @@ import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import type { EngineNews } from '../../../src/engine/protocol.ts';
 import type { SeededRandom } from '../random.ts';
+import type { Stop } from '../sql-driver.ts';
 import { describeStop, ModelNode } from './node.ts';
 
 /** Far more than any run takes that is not stuck. */
-const STEPS_MAX = 2_000_000;
+const STEPS_MAX = 500_000;
 /** A call of the clock takes that long, so that a loop that waits for it ends. */
 const LOOK_MS = 0.001;
 const PASSES_MS_MAX = 5;
@@ -44,6 +45,8 @@ export class Model {
   readonly #engineSteps: number;
   readonly #nodes: readonly ModelNode[];
   readonly #rests: Rest[] = [];
+  /** Stops for a sleep of which the time has passed. */
+  readonly #slept = new WeakSet<Stop>();
   #nowMs = 0;
   #wake: () => void = () => {};
 
@@ -127,17 +130,18 @@ export class Model {
   }
 
   #step(): void {
-    const stopped = this.#nodes.flatMap((node) =>
-      node.stopped.map((process) => ({ node, process })),
-    );
+    const ready = this.#nodes.flatMap((node) => node.ready.map((process) => ({ node, process })));
     const chance = this.#random.below(100);
     if (chance < TIME_STEPS) this.#pass(this.#random.below(PASSES_MS_MAX * 100) / 100);
-    else if (stopped.length > 0 && chance >= this.#engineSteps + TIME_STEPS) {
-      const { node, process } = this.#random.pick(stopped);
-      const { call, size } = process.stop;
-      if (call === 'sleep') this.#pass(size / 1000);
-      node.advance(process);
-    } else if (stopped.length > 0) {
+    else if (ready.length > 0 && chance >= this.#engineSteps + TIME_STEPS) {
+      const { node, process } = this.#random.pick(ready);
+      const { stop } = process;
+      // In a step of its own: who waits for that time may kill it, which must not find it on its own.
+      if (process.state === 'stopped' && stop.call === 'sleep' && !this.#slept.has(stop)) {
+        this.#slept.add(stop);
+        this.#pass(stop.size / 1000);
+      } else node.advance(process);
+    } else if (ready.length > 0) {
       this.#random.pick(this.#nodes).stand.step();
     } else {
       const waits = this.#nodes.map(({ stand }) => stand.step() ?? Infinity);

@@ -8,6 +8,7 @@ import type { DeferredOperation, TreeEvent, Verdict } from '../../../src/fuse/po
 import { parseResumeName } from '../../../src/mount/names.ts';
 import { SharedState } from '../../../src/mount/shared-state.ts';
 import { SqlitePolicy } from '../../../src/mount/sqlite-policy.ts';
+import { errno } from '../../../src/os/libc.ts';
 import { layoutOf } from '../../../src/store/layout.ts';
 import { EngineStand } from '../../unit/engine/engine-stand.ts';
 import type { Stop } from '../sql-driver.ts';
@@ -58,8 +59,9 @@ export class ModelNode {
   }
 
   /** Those that can take a step. */
-  get stopped(): StepProcess[] {
-    return this.isUp ? this.#processes.filter(({ state }) => state === 'stopped') : [];
+  get ready(): StepProcess[] {
+    if (!this.isUp) return [];
+    return this.#processes.filter(({ state }) => state === 'stopped' || state === 'asked');
   }
 
   file(name: string): string {
@@ -89,7 +91,8 @@ export class ModelNode {
     this.#parts.trace('the daemon is killed');
     this.isUp = false;
     this.#held.clear();
-    await Promise.all(this.#processes.map((process) => process.killNow()));
+    // One after the other: who waits for them is told in the same order each time.
+    for (const process of this.#processes) await process.killNow();
     this.closeFiles();
     [this.#stand, this.#policy] = this.#make();
     await this.start();
@@ -108,8 +111,12 @@ export class ModelNode {
     return process;
   }
 
-  /** Lets a process do the call that it has stopped at, if the mount would. */
+  /** Hands a process its request, or lets it do the call that it has stopped at, if the mount would. */
   advance(process: StepProcess): void {
+    if (process.state === 'asked') {
+      process.ask();
+      return;
+    }
     const verdict = this.#judge(process);
     this.#trace(process, `${describeStop(process.stop)}: ${verdict}`);
     if (verdict === 0) process.resume('go');
@@ -221,16 +228,20 @@ export class ModelNode {
     this.#held.delete(how.token);
     const isDone = how.errno === 0 || how.perform === true;
     this.#trace(process, `goes on with ${describeStop(process.stop)}: ${how.errno}`);
-    if (isDone) this.#perform(process);
-    process.resume(how.errno === 0 ? 'done' : { errno: how.errno });
+    const failed = isDone ? this.#perform(process) : 0;
+    const error = how.errno || failed;
+    process.resume(error === 0 ? 'done' : { errno: error });
     return true;
   }
 
-  #perform(process: StepProcess): void {
+  /** Returns an error number; 0 when it is done. */
+  #perform(process: StepProcess): number {
     const { call, at, size, data } = process.stop;
     const name = this.#nameOf(process);
-    if (name === undefined) return;
+    if (name === undefined) return 0;
     const file = this.file(name);
+    // Another process has removed it meanwhile.
+    if (call === 'unlink' && !fs.existsSync(file)) return errno.ENOENT;
     if (call === 'unlink') fs.unlinkSync(file);
     else if (call === 'truncate') fs.truncateSync(file, size);
     else if (call === 'write') {
@@ -239,6 +250,7 @@ export class ModelNode {
       fs.closeSync(fd);
     }
     this.#tell(process, name);
+    return 0;
   }
 
   /** A process has done its call itself. */

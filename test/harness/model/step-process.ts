@@ -2,10 +2,10 @@
 import { SqlDriver, type StepListener, type Stop } from '../sql-driver.ts';
 
 /**
- * `running`: on its own until its next stop or answer. `stopped`: at a call that it has not been let do. `held`: the mount
- * holds the call back. `idle`: nothing is asked of it.
+ * `running`: on its own until its next stop or answer. `asked`: a request has not been handed to it. `stopped`: at a call that it
+ * has not been let do. `held`: the mount holds the call back. `idle`: nothing is asked of it.
  */
-export type ProcessState = 'running' | 'stopped' | 'held' | 'idle' | 'ended';
+export type ProcessState = 'running' | 'asked' | 'stopped' | 'held' | 'idle' | 'ended';
 
 export interface StepProcessEvents {
   /** It does not run any more. */
@@ -16,6 +16,7 @@ export interface StepProcessEvents {
 
 export class StepProcess extends SqlDriver {
   readonly #steps: Steps;
+  readonly #requests: string[] = [];
   /** Whether it dies when the call that is held back has been done. */
   #isDoomed = false;
 
@@ -26,12 +27,19 @@ export class StepProcess extends SqlDriver {
   }
 
   get state(): ProcessState {
-    return this.#steps.state;
+    const { state } = this.#steps;
+    return state === 'idle' && this.#requests.length > 0 ? 'asked' : state;
   }
 
   /** Where it is stopped or held, or was last. */
   get stop(): Stop {
     return this.#steps.stop as Stop;
+  }
+
+  /** Hands it the next request. */
+  ask(): void {
+    this.#steps.state = 'running';
+    super.send(this.#requests.shift() as string);
   }
 
   /** Lets it do the call, or go on without. */
@@ -63,23 +71,22 @@ export class StepProcess extends SqlDriver {
     if (this.state !== 'ended') this.#steps.state = 'running';
     return super.end();
   }
+
+  /** A request is a step as any other: two that run at once would answer in any order. */
+  protected override send(line: string): void {
+    this.#requests.push(line);
+  }
 }
 
 class Steps implements StepListener {
-  state: ProcessState = 'running';
+  state: ProcessState = 'idle';
   stop: Stop | undefined;
   readonly did: (result: number) => void;
   readonly #changed: () => void;
-  #asked = 0;
 
   constructor(changed: () => void, did: (result: number) => void) {
     this.#changed = changed;
     this.did = did;
-  }
-
-  begun(): void {
-    this.#asked++;
-    if (this.state === 'idle') this.state = 'running';
   }
 
   stopped(stop: Stop): void {
@@ -88,7 +95,7 @@ class Steps implements StepListener {
   }
 
   answered(): void {
-    if (--this.#asked === 0) this.#is('idle');
+    this.#is('idle');
   }
 
   ended(): void {

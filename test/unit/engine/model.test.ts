@@ -4,9 +4,8 @@
  *
  *     npm run torture -- model
  *
- * On c7c41e8 seeds 42 and 73 had commits that a flush said to be captured and the log lacked: a -wal was written, checkpointed
- * and about to be started over before anybody had looked. In seeds 14, 42 and 67 pages were known to be in frames of
- * a generation that had ended.
+ * On c7c41e8 seed 4 had commits under synchronous=OFF that a flush said to be captured and the log lacked: a -wal was written,
+ * checkpointed and about to be started over before anybody had looked.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -16,7 +15,7 @@ import { describePlan, planOf } from '../../harness/states/plan.ts';
 
 const SEEDS =
   process.env.LITEFS_LITE_SEED === undefined
-    ? [5, 14, 42, 67, 73, 109, 205, 212]
+    ? [4, 5, 14, 42, 109, 205, 212]
     : [Number(process.env.LITEFS_LITE_SEED)];
 const TRANSACTIONS = 15;
 
