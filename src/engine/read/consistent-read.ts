@@ -64,7 +64,7 @@ export type ReadAccess = 'shared' | 'file';
 export const LOCKED_DIRECTORY = 'a directory of the mount is locked';
 const BEGIN_ATTEMPTS = 100;
 const EXCLUSIVE =
-  'a process holds a lock that keeps readers out (locking_mode=EXCLUSIVE with journal_mode=MEMORY or OFF?)';
+  'a process holds a lock that keeps readers out: in a long transaction, or by locking_mode=EXCLUSIVE';
 const HOT_JOURNAL =
   'a writer died in the middle of a transaction: open the database with SQLite, which rolls it back';
 
