@@ -288,7 +288,6 @@ export class ServerSession {
     const { features } = this.#peer as Hello;
     if ((features & FEATURE_TROUBLES) !== 0) this.#troubles = new TroublesTeller(transport);
     this.#tellTroubles();
-    for (const [name, position] of theirs) this.#acked.set(name, position);
     for (const [name, position] of ours) this.#told.set(name, position);
     // From here on nothing is missed: what is not in the log yet comes as an entry.
     this.#undo.push(
@@ -296,8 +295,10 @@ export class ServerSession {
       store.onDrop((name, isInLog) => this.#dropped(name, isInLog)),
     );
     for (const name of new Set([...ours.keys(), ...theirs.keys()])) {
-      if (store.isAside(name)) continue;
       const had = theirs.get(name);
+      // Of one with checksum 0 it has seen the end.
+      if (had && had.checksum !== 0n) this.#acked.set(name, had);
+      if (store.isAside(name)) continue;
       // At no position: somebody has put it there.
       if (had?.txid === 0 && !ours.has(name)) this.#gone(name, true);
       else this.#follow(name, had ?? ZERO_POSITION);
