@@ -91,8 +91,8 @@ export class ModelNode {
     this.#parts.trace('the daemon is killed');
     this.isUp = false;
     this.#held.clear();
-    // One after the other: who waits for them is told in the same order each time.
-    for (const process of this.#processes) await process.killNow();
+    // One after the other, in the same order each time; who waits for one starts another, for when the daemon is back.
+    for (const process of [...this.#processes]) await process.killNow();
     this.closeFiles();
     [this.#stand, this.#policy] = this.#make();
     await this.start();
