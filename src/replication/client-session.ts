@@ -87,6 +87,8 @@ export interface ClientSessionParts {
 const IN_FLIGHT_BYTES_MAX = 16 << 20;
 /** Nothing of that was applied for so long: whose it is does not hold up the others any more. */
 const STALL_MS = 10_000;
+/** Ends of databases that the server is told of, the newest: there may be any number. Those of others begin from nothing. */
+const ENDED_MAX = 1000;
 const FEATURES = FEATURE_ANSWERED | FEATURE_HALT | FEATURE_TROUBLES | FEATURE_VERIFY;
 type State = 'hello' | 'auth' | 'welcome' | 'subscribing' | 'following';
 
@@ -244,7 +246,7 @@ export class ClientSession {
     if (compress && (server.features & FEATURE_ZSTD) !== 0) transport.compress();
     this.#state = 'subscribing';
     events.connected(server);
-    const all = [...store.ended(), ...store.positions()];
+    const all = [...[...store.ended()].slice(-ENDED_MAX), ...store.positions()];
     const positions = new Map(all.filter(([name]) => this.#wanted(name)));
     transport.send('SUBSCRIBE', encodeSubscription({ positions, patterns }));
     for (const [name, done] of held) this.#receiver(name)?.hold(done);

@@ -160,7 +160,7 @@ export class DatabaseReceiver {
 
   /** The server has taken a request: what comes from now on follows from that, if it was the last. */
   answered(): void {
-    if (this.#unanswered > 0 && --this.#unanswered === 0) this.#failed = false;
+    if (this.#unanswered > 0) this.#unanswered--;
   }
 
   /** The connection is gone. */
@@ -287,7 +287,10 @@ export class DatabaseReceiver {
   #request(pages: boolean): void {
     const [is, was] = [this.#store.positions(), this.#store.ended()];
     const position = is.get(this.#database) ?? was.get(this.#database) ?? ZERO_POSITION;
-    if (this.#events.request(this.#database, position, pages)) this.#unanswered++;
+    if (!this.#events.request(this.#database, position, pages)) return;
+    this.#unanswered++;
+    // The answer tells what is of use again.
+    this.#beginAnew();
   }
 
   /** Logs it once, and asks anew after a while. */

@@ -285,8 +285,8 @@ export class ServerSession {
     this.#wanted = nameMatcher(patterns);
     const ours = this.#offered();
     transport.send('SUBSCRIBED', encodePositions(ours));
-    const { features } = this.#peer as Hello;
-    if ((features & FEATURE_TROUBLES) !== 0) this.#troubles = new TroublesTeller(transport);
+    const knowsTroubles = (this.#peer as Hello).features & FEATURE_TROUBLES;
+    if (knowsTroubles) this.#troubles = new TroublesTeller(transport);
     this.#tellTroubles();
     for (const [name, position] of ours) this.#told.set(name, position);
     // From here on nothing is missed: what is not in the log yet comes as an entry.
@@ -296,8 +296,7 @@ export class ServerSession {
     );
     for (const name of new Set([...ours.keys(), ...theirs.keys()])) {
       const had = theirs.get(name);
-      // Of one with checksum 0 it has seen the end.
-      if (had && had.checksum !== 0n) this.#acked.set(name, had);
+      if (had?.checksum) this.#acked.set(name, had);
       if (store.isAside(name)) continue;
       // At no position: somebody has put it there.
       if (had?.txid === 0 && !ours.has(name)) this.#gone(name, true);
@@ -341,12 +340,13 @@ export class ServerSession {
       this.#follow(entry.database, this.#acked.get(entry.database));
   }
 
-  /** The end of a database is an entry, behind which its name may begin anew: the feed leads there, if it can. */
+  /** The end of a database is an entry, behind which its name may begin anew: the feed leads there, if it can. In quarantine it has none. */
   #dropped(database: string, isInLog: boolean): void {
     if (!this.#wanted(database)) return;
-    this.#acked.delete(database);
     const feed = this.#feeds.get(database);
-    if (!isInLog || feed?.isResyncing) this.#gone(database, feed?.isDiverged ?? false);
+    const isDiverged = feed?.isDiverged ?? this.#acked.get(database).checksum !== 0n;
+    if (!isInLog || feed?.isResyncing) this.#gone(database, isDiverged);
+    else this.#acked.delete(database);
   }
 
   /** Has the replica forget a database that is not here: what is made under the name next is a beginning. */

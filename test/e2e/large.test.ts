@@ -9,8 +9,8 @@ import { type Cluster, startCluster, type TestNode, until } from '../harness/clu
 
 const BULK_WRITER = path.resolve(import.meta.dirname, '../harness/bulk-writer.ts');
 /**
- * 13 runs needed 251 to 306 MiB, of which the page lists are 20 and the rest is what every node has, and garbage that V8 had
- * not collected yet. What kept the transaction itself would need 1,024 more.
+ * 16 replicas needed 256 to 306 MiB, of which the lists of its pages are about 30, and the rest is what every node has, and
+ * garbage that V8 had not collected yet. What kept the transaction itself would need 1,024 more.
  */
 const RESIDENT_BYTES_MAX = 400 * 2 ** 20;
 const WAIT_MS = 240_000;

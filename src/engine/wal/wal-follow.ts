@@ -130,8 +130,8 @@ function unfollowed(followed: WalFollowed, header: WalFileHeader, index: WalInde
   // The file has what was settled already; the index, if anything, the restart that comes next.
   const isSettled = followed.settled?.bytes === header.bytes;
   // An index without salts has told of no commit yet; one with salts may be that of a restart behind commits.
-  const isNew = index.salt1 === 0 && index.salt2 === 0;
-  if (index.mxFrame === 0 && (isSettled || isNew)) return NOTHING;
+  const isUnused = index.salt1 === 0 && index.salt2 === 0;
+  if (index.mxFrame === 0 && (isSettled || isUnused)) return NOTHING;
   return unknown('a generation of the -wal began unseen', !isSettled);
 }
 

@@ -10,7 +10,7 @@ import { SharedState } from '../../../src/mount/shared-state.ts';
 import { SqlitePolicy } from '../../../src/mount/sqlite-policy.ts';
 import { errno } from '../../../src/os/libc.ts';
 import { layoutOf } from '../../../src/store/layout.ts';
-import { EngineStand } from '../../unit/engine/engine-stand.ts';
+import { EngineStand } from '../engine-stand.ts';
 import type { Stop } from '../sql-driver.ts';
 import { StepProcess } from './step-process.ts';
 
@@ -71,8 +71,7 @@ export class ModelNode {
   /** Starts the daemon; whoever has the engine work is told when it is there. */
   async start(): Promise<void> {
     this.#stand.engine.recover();
-    const attached = this.#stand.answer('attach', {});
-    await attached;
+    await this.#stand.answer('attach', {});
     this.isUp = true;
   }
 

@@ -10,10 +10,10 @@ import { test } from 'node:test';
 import { compact } from '../../../src/ltx/compact.ts';
 import { memorySink, memorySource } from '../../../src/ltx/sources.ts';
 import { layoutOf } from '../../../src/store/layout.ts';
+import { EngineStand } from '../../harness/engine-stand.ts';
 import { databaseImage } from '../../harness/image.ts';
 import { withFolder } from '../os/folder.ts';
 import { Disk } from './cut-off.ts';
-import { EngineStand } from './engine-stand.ts';
 import { finish, NodeStand } from './node-stand.ts';
 
 const NAME = 'app.db';

@@ -10,10 +10,10 @@ import { type TestContext, test } from 'node:test';
 import { pageChecksum } from '../../../src/kernels/checksum.ts';
 import { formatPosition } from '../../../src/ltx/position.ts';
 import { layoutOf } from '../../../src/store/layout.ts';
+import { EngineStand } from '../../harness/engine-stand.ts';
 import { databaseImage } from '../../harness/image.ts';
 import { withFolder } from '../os/folder.ts';
 import { Disk } from './cut-off.ts';
-import { EngineStand } from './engine-stand.ts';
 import { NodeStand } from './node-stand.ts';
 
 const NAME = 'app.db';

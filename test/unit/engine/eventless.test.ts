@@ -7,8 +7,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import { test } from 'node:test';
+import { EngineStand } from '../../harness/engine-stand.ts';
 import { withFolder } from '../os/folder.ts';
-import { EngineStand } from './engine-stand.ts';
 
 const PAGE_BYTES = 4096;
 const PAGES = 10_000;

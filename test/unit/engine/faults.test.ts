@@ -12,13 +12,13 @@ import { checkpoint } from '../../../src/engine/apply/checkpoints.ts';
 import { isOutsideFault } from '../../../src/errors.ts';
 import type { Position } from '../../../src/ltx/position.ts';
 import { sqlite3 } from '../../harness/app.ts';
+import { EngineStand } from '../../harness/engine-stand.ts';
 import { databaseImage } from '../../harness/image.ts';
 import { SeededRandom } from '../../harness/random.ts';
+import { runSql } from '../../harness/sql.ts';
 import { withFolder } from '../os/folder.ts';
-import { EngineStand } from './engine-stand.ts';
 import { FAULTS, type Fault, FaultyDisk } from './faulty-disk.ts';
 import { finish, NodeStand } from './node-stand.ts';
-import { runSql } from './sql.ts';
 
 const NAME = 'sub/app.db';
 const ALL = process.env.LITEFS_LITE_FAULTS === 'all';

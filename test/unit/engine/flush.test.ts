@@ -5,10 +5,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { rest } from '../../../src/engine/tasks/rest.ts';
+import { EngineStand } from '../../harness/engine-stand.ts';
 import { SqlDriver } from '../../harness/sql-driver.ts';
 import { buildSqlites } from '../../harness/sqlite-builds.ts';
 import { withFolder } from '../os/folder.ts';
-import { EngineStand } from './engine-stand.ts';
 
 test('a flush does not wait for the lane of a database that is lent', () =>
   withFolder(async (folder) => {

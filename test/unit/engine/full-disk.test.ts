@@ -11,9 +11,9 @@ import type { FileKind } from '../../../src/engine/files/files.ts';
 import { writeMarkers } from '../../../src/engine/recover/markers.ts';
 import { LiteFsError } from '../../../src/errors.ts';
 import { sqlite3 } from '../../harness/app.ts';
+import { EngineStand } from '../../harness/engine-stand.ts';
 import { databaseImage } from '../../harness/image.ts';
 import { withFolder } from '../os/folder.ts';
-import { EngineStand } from './engine-stand.ts';
 import { finish, NodeStand } from './node-stand.ts';
 
 const STATEMENTS = ['CREATE TABLE t(x);', 'INSERT INTO t VALUES(1);', 'INSERT INTO t VALUES(2);'];

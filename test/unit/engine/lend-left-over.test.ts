@@ -9,9 +9,9 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import { test } from 'node:test';
 import { sqlite3 } from '../../harness/app.ts';
+import { EngineStand } from '../../harness/engine-stand.ts';
+import { runSql } from '../../harness/sql.ts';
 import { withFolder } from '../os/folder.ts';
-import { EngineStand } from './engine-stand.ts';
-import { runSql } from './sql.ts';
 
 for (const left of ['no -shm', 'the -shm of one before it']) {
   test(left, { timeout: 60_000 }, () =>

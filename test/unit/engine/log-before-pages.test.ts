@@ -8,9 +8,9 @@ import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { checkpoint } from '../../../src/engine/apply/checkpoints.ts';
 import { layoutOf } from '../../../src/store/layout.ts';
+import { EngineStand } from '../../harness/engine-stand.ts';
 import { withFolder } from '../os/folder.ts';
 import { Disk } from './cut-off.ts';
-import { EngineStand } from './engine-stand.ts';
 import { finish, NodeStand } from './node-stand.ts';
 
 const REPLICA = { role: 'replica', formerRole: 'replica' } as const;

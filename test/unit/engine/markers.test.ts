@@ -6,10 +6,10 @@ import { test } from 'node:test';
 import { formatPosition } from '../../../src/ltx/position.ts';
 import { layoutOf } from '../../../src/store/layout.ts';
 import { lookOf } from '../../../src/store/marker.ts';
+import { EngineStand } from '../../harness/engine-stand.ts';
 import { databaseImage, positionOf } from '../../harness/image.ts';
+import { runSql } from '../../harness/sql.ts';
 import { withFolder } from '../os/folder.ts';
-import { EngineStand } from './engine-stand.ts';
-import { runSql } from './sql.ts';
 
 const NAME = 'app.db';
 const COMPARED = /comparing every page/;

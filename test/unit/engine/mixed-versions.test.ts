@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { test } from 'node:test';
 import { parseWalIndexHeader } from '../../../src/sqlite/wal-index.ts';
+import { EngineStand } from '../../harness/engine-stand.ts';
 import { SqlDriver } from '../../harness/sql-driver.ts';
 import { buildSqlites, type SqliteName } from '../../harness/sqlite-builds.ts';
 import { withFolder } from '../os/folder.ts';
-import { EngineStand } from './engine-stand.ts';
 
 const { programs, missing } = await buildSqlites(['newest', 'oldest']);
 const skip = missing.length > 0 && `not built: ${missing}`;

@@ -10,7 +10,7 @@ import type { Task } from '../../../src/engine/tasks/scheduler.ts';
 import type { Position } from '../../../src/ltx/position.ts';
 import { createLayout, layoutOf } from '../../../src/store/layout.ts';
 import { TreeDoor } from '../../../src/store/tree-door.ts';
-import { runSql } from './sql.ts';
+import { runSql } from '../../harness/sql.ts';
 
 const NAME = 'app.db';
 

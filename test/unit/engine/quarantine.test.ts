@@ -7,8 +7,8 @@ import type { EngineNews, EngineOptions } from '../../../src/engine/protocol.ts'
 import type { TreeEvent } from '../../../src/fuse/policy.ts';
 import type { Position } from '../../../src/ltx/position.ts';
 import { layoutOf } from '../../../src/store/layout.ts';
+import { EngineStand } from '../../harness/engine-stand.ts';
 import { withFolder } from '../os/folder.ts';
-import { EngineStand } from './engine-stand.ts';
 
 const NAME = 'app.db';
 

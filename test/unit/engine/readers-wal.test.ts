@@ -12,10 +12,10 @@ import { parseDbHeader } from '../../../src/sqlite/db-header.ts';
 import { WAL_LOCK_BASE, WAL_WRITE_SLOT } from '../../../src/sqlite/locks.ts';
 import { parseWalHeader } from '../../../src/sqlite/wal.ts';
 import { parseWalIndexHeader } from '../../../src/sqlite/wal-index.ts';
+import { EngineStand } from '../../harness/engine-stand.ts';
+import { runSql } from '../../harness/sql.ts';
 import { withFolder } from '../os/folder.ts';
-import { EngineStand } from './engine-stand.ts';
 import { finish, type NodeStand } from './node-stand.ts';
-import { runSql } from './sql.ts';
 import { assertSame, type Two, withTwo } from './two-nodes.ts';
 
 const WRITE_BYTE = WAL_LOCK_BASE + WAL_WRITE_SLOT;

@@ -5,9 +5,9 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { saveState } from '../../../src/engine/core/saved-state.ts';
 import { layoutOf } from '../../../src/store/layout.ts';
+import { EngineStand } from '../../harness/engine-stand.ts';
 import { withFolder } from '../os/folder.ts';
 import { Disk } from './cut-off.ts';
-import { EngineStand } from './engine-stand.ts';
 import { NodeStand } from './node-stand.ts';
 
 const NAME = 'app.db';

@@ -4,8 +4,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { layoutOf } from '../../../src/store/layout.ts';
+import { EngineStand } from '../../harness/engine-stand.ts';
 import { withFolder } from '../os/folder.ts';
-import { EngineStand } from './engine-stand.ts';
 
 const NAME = 'app.db';
 

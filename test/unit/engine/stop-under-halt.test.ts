@@ -13,8 +13,8 @@ import { Scheduler } from '../../../src/engine/tasks/scheduler.ts';
 import { SharedState } from '../../../src/mount/shared-state.ts';
 import { frameOffset, WAL_HEADER_BYTES } from '../../../src/sqlite/wal.ts';
 import { sqlite3 } from '../../harness/app.ts';
+import { runSql } from '../../harness/sql.ts';
 import { finish } from './node-stand.ts';
-import { runSql } from './sql.ts';
 import { withTwo } from './two-nodes.ts';
 
 it('file and -wal have what was committed under it', { timeout: 60_000 }, () =>

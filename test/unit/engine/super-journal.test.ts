@@ -6,8 +6,8 @@ import { test } from 'node:test';
 import Sqlite from 'better-sqlite3';
 import type { EngineOptions } from '../../../src/engine/protocol.ts';
 import { sqlite3 } from '../../harness/app.ts';
+import { EngineStand } from '../../harness/engine-stand.ts';
 import { withFolder } from '../os/folder.ts';
-import { EngineStand } from './engine-stand.ts';
 
 const NAMES = ['a.db', 'sub/ä b.db'] as const;
 const TREE_NAMES = NAMES.map((name) => Buffer.from(name).toString('latin1'));

@@ -64,6 +64,20 @@ it('is kept aside when it had what the primary never had', async () => {
   assert.deepEqual(replica.kept, ['a.db']);
 });
 
+it('is kept aside when it goes without an entry that tells so', async () => {
+  const had = primary.databases.get('a.db');
+  assert(had);
+  primary.databases.delete('a.db');
+  primary.aside.add('a.db');
+  await follow();
+  primary.databases.set('a.db', had);
+  primary.aside.delete('a.db');
+  primary.forget('a.db');
+  await settle();
+  assert.deepEqual(contents(replica), []);
+  assert.deepEqual(replica.kept, ['a.db']);
+});
+
 it('is dropped when it is gone, and not aside', async () => {
   primary.databases.delete('a.db');
   await follow();

@@ -1,22 +1,22 @@
 /** An engine without threads and a mount: applications write to the backing tree itself. */
 import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { fromWire } from '../../../src/engine/client.ts';
-import type { Database, DatabaseStatus } from '../../../src/engine/core/database.ts';
-import { assertInvariants } from '../../../src/engine/core/invariants.ts';
-import { Engine, type Outside } from '../../../src/engine/engine.ts';
+import { fromWire } from '../../src/engine/client.ts';
+import type { Database, DatabaseStatus } from '../../src/engine/core/database.ts';
+import { assertInvariants } from '../../src/engine/core/invariants.ts';
+import { Engine, type Outside } from '../../src/engine/engine.ts';
 import type {
   EngineCalls,
   EngineNews,
   EngineOptions,
   EngineRequest,
-} from '../../../src/engine/protocol.ts';
-import type { DeferredOperation } from '../../../src/fuse/policy.ts';
-import { resumeName } from '../../../src/mount/names.ts';
-import { SharedState } from '../../../src/mount/shared-state.ts';
-import { checked, cString } from '../../../src/os/libc.ts';
-import { setxattr } from '../../../src/os/xattr.ts';
-import { createLayout, layoutOf } from '../../../src/store/layout.ts';
+} from '../../src/engine/protocol.ts';
+import type { DeferredOperation } from '../../src/fuse/policy.ts';
+import { resumeName } from '../../src/mount/names.ts';
+import { SharedState } from '../../src/mount/shared-state.ts';
+import { checked, cString } from '../../src/os/libc.ts';
+import { setxattr } from '../../src/os/xattr.ts';
+import { createLayout, layoutOf } from '../../src/store/layout.ts';
 import { runSql } from './sql.ts';
 
 const WAIT_MS_MAX = 20_000;
