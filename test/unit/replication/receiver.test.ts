@@ -129,6 +129,23 @@ it('leaves out what was on its way when it asked, until the server has taken tha
   assert.deepEqual(store.positions(), primary.positions());
 });
 
+it('stays held when an answer comes that it asked for before', async () => {
+  answers = true;
+  store.apply = () => Promise.reject(new LiteFsError('DISK', 'no space left'));
+  receiver.entry({ bytes: entryOf(1) }, 1);
+  await settle(4);
+  mock.timers.tick(1000);
+  assert.equal(requests.length, 1);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  receiver.hold(promise);
+  receiver.answered();
+  receiver.entry({ bytes: entryOf(1) }, 1);
+  assert.equal(released, 2, 'it is left out at once');
+  resolve();
+  await settle(4);
+  assert.equal(requests.length, 2);
+});
+
 it('finishes a resync before it applies what came after it', async () => {
   const primary = new MemoryStore();
   primary.commit('a.db', new Map([[1, 11n]]));
