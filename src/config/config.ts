@@ -39,6 +39,8 @@ export interface Config {
     readonly debug: boolean;
     readonly passthrough: 'auto' | 'on' | 'off';
     readonly waitForOldHandlesMs: number;
+    /** To whom databases belong on a replica: a user, a group or a mode instead of the primary's. */
+    readonly ownership: { readonly user?: string; readonly group?: string; readonly mode?: number };
   };
   readonly http: { readonly addr: Address };
   readonly replication: {
@@ -99,6 +101,7 @@ export function resolveConfig(file: ConfigFile, cwd: string): Config {
       debug: fuse.debug,
       passthrough: fuse.passthrough,
       waitForOldHandlesMs: fuse['wait-for-old-handles'],
+      ownership: { ...fuse['replica-owner'], mode: fuse['replica-mode'] },
     },
     http: { addr: file.http.addr },
     replication: {

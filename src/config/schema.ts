@@ -12,10 +12,12 @@ import { snapshots } from './snapshots.ts';
 import {
   command,
   duration,
+  fileMode,
   flag,
   hostname,
   httpUrl,
   listenAddress,
+  owner,
   peerAddress,
   scalar,
   size,
@@ -97,6 +99,18 @@ const fuse = section({
     .describe(
       'After a crash: how long to wait at start for processes that still write to files of the ' +
         'earlier mount. Then the start fails, and names them.',
+    ),
+  'replica-owner': owner()
+    .optional()
+    .describe(
+      'To whom databases and the folders above them belong on a replica: "user", "user:group" or ":group", by name or ' +
+        'number. Default: to whom they belong on the primary, by name where this machine has it, else by number.',
+    ),
+  'replica-mode': fileMode()
+    .optional()
+    .describe(
+      'The permissions of databases on a replica, such as "0640". Who may read one may enter the folders above it. Default: ' +
+        'as on the primary.',
     ),
 }).describe('The mount.');
 

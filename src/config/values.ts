@@ -110,6 +110,24 @@ export function isLoopback(host: string | undefined): boolean {
   return host !== undefined && /^(127\.|::1$|localhost$)/.test(host);
 }
 
+/** A user, a group, or both, each by name or number: `user`, `user:group`, `:group`. */
+export function parseOwner(value: unknown): { user?: string; group?: string } | Fault {
+  const name = '[A-Za-z0-9_][A-Za-z0-9_.-]*\\$?';
+  const match = typeof value === 'string' && new RegExp(`^(${name})?(?::(${name}))?$`).exec(value);
+  if (!match || (!match[1] && !match[2])) {
+    return new Fault('is not an owner: write "user", "user:group" or ":group"');
+  }
+  return { ...(match[1] && { user: match[1] }), ...(match[2] && { group: match[2] }) };
+}
+
+/** Permission bits of a file, octal, as text: YAML takes 0640 for six hundred and forty. */
+export function parseFileMode(value: unknown): number | Fault {
+  const match = typeof value === 'string' && /^0?([0-7]{3})$/.exec(value);
+  return match
+    ? Number.parseInt(match[1], 8)
+    : new Fault('is not a mode: write one in quotes, such as "0640"');
+}
+
 function parseCommand(value: unknown): string[] | Fault {
   return typeof value === 'string' ? splitWords(value) : new Fault('is not a command line');
 }
@@ -160,6 +178,10 @@ export const listenAddress = () =>
 
 export const peerAddress = () =>
   scalar(parsePeerAddress, { type: 'string', pattern: '^(\\[.+\\]|[^:]+):[0-9]+$' });
+
+export const owner = () => scalar(parseOwner, { type: 'string', minLength: 1 });
+
+export const fileMode = () => scalar(parseFileMode, { type: 'string', pattern: '^0?[0-7]{3}$' });
 
 export const flag = () =>
   z.preprocess(

@@ -143,6 +143,7 @@ async function startAndServe(
       retentionCheckMs: config.data.retentionMonitorIntervalMs,
       logBytesMax: config.data.retentionBytes,
       databases: config.lease.databases,
+      ownershipOverride: config.fuse.ownership,
     },
     dataDir.layout.spool,
     log,

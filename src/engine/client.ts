@@ -14,6 +14,7 @@ import type {
   ReplicationStore,
   Resync,
 } from '../replication/store.ts';
+import type { DatabaseOwnership } from '../store/ownership.ts';
 import type { DatabaseStatus } from './core/database.ts';
 import type {
   EngineCalls,
@@ -53,12 +54,14 @@ export class EngineClient implements ReplicationStore {
   readonly #pending = new Map<number, Pending>();
   readonly #positions = new Map<string, Position>();
   readonly #ended = new Map<string, Position>();
+  readonly #ownerships = new Map<string, DatabaseOwnership>();
   #revision = 0;
   readonly #statuses = new Map<string, DatabaseStatus>();
   readonly #aside = new Set<string>();
   readonly #entryListeners = new Set<(entry: WireEntry) => void>();
   readonly #positionListeners = new Set<() => void>();
   readonly #correctionListeners = new Set<(database: string) => void>();
+  readonly #ownershipListeners = new Set<(database: string) => void>();
   readonly #dropListeners = new Set<(database: string, isInLog: boolean) => void>();
   #nextId = 1;
   #dead: Error | undefined;
@@ -107,9 +110,14 @@ export class EngineClient implements ReplicationStore {
         this.#revision++;
         for (const listener of this.#positionListeners) listener();
         this.#statuses.delete(news.database);
+        this.#ownerships.delete(news.database);
         for (const listener of this.#dropListeners) listener(news.database, news.isInLog);
         return true;
       }
+      case 'ownership':
+        this.#ownerships.set(news.database, news.ownership);
+        for (const listener of this.#ownershipListeners) listener(news.database);
+        return true;
       case 'commit':
         this.#ask(news.database, news.commit, news.source);
         return true;
@@ -177,6 +185,19 @@ export class EngineClient implements ReplicationStore {
   onCorrection(listener: (database: string) => void): () => void {
     this.#correctionListeners.add(listener);
     return () => this.#correctionListeners.delete(listener);
+  }
+
+  ownership(database: string): DatabaseOwnership | undefined {
+    return this.#ownerships.get(database);
+  }
+
+  onOwnership(listener: (database: string) => void): () => void {
+    this.#ownershipListeners.add(listener);
+    return () => this.#ownershipListeners.delete(listener);
+  }
+
+  async own(database: string, ownership: DatabaseOwnership): Promise<void> {
+    await this.call('own', { database, ownership });
   }
 
   onDrop(listener: (database: string, isInLog: boolean) => void): () => void {

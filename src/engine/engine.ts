@@ -5,11 +5,12 @@
 
 import { randomInt } from 'node:crypto';
 import fs from 'node:fs';
-import { errorText, isDiskFault, LiteFsError } from '../errors.ts';
+import { errorText, isDiskFault, isOutsideFault, LiteFsError } from '../errors.ts';
 import type { Resumption } from '../fuse/policy.ts';
 import { ZERO_POSITION } from '../ltx/position.ts';
 import { resumeName } from '../mount/names.ts';
 import { SharedState } from '../mount/shared-state.ts';
+import { SystemAccounts } from '../os/accounts.ts';
 import { getxattrExists } from '../os/xattr.ts';
 import { decodeName, layoutOf } from '../store/layout.ts';
 import { type StoredEntry, syncDirectory } from '../store/log-files.ts';
@@ -17,8 +18,10 @@ import { TreeDoor } from '../store/tree-door.ts';
 import { IdleCheckpoints } from './apply/checkpoints.ts';
 import { Obstacles } from './apply/obstacles.ts';
 import { copyFrames, prepareFiles, settleFiles, takeOverFiles } from './apply/replica-files.ts';
+import { recallOwnership } from './apply/replica-ownership.ts';
 import { BackgroundVerify } from './capture/background-verify.ts';
 import { Follower } from './capture/follower.ts';
+import { beginOwnership, tellOwnership } from './capture/tell-ownership.ts';
 import { toWire } from './client.ts';
 import type { EngineContext } from './core/context.ts';
 import type { Database, DatabaseStatus } from './core/database.ts';
@@ -117,6 +120,11 @@ export class Engine {
       drainEvents: () => this.#events.drainWrites(),
       isDetached: () => this.#state === 'detached' || this.#state === 'stopped',
       emitEntry: (db, entry, bytes) => this.#emitEntry(db, entry, bytes),
+      accounts: new SystemAccounts(),
+      ownershipOverride: options.ownershipOverride,
+      emitOwnership: ({ name, ownership }) => {
+        if (ownership) post({ kind: 'ownership', database: name, ownership });
+      },
       emitPosition: (db) => {
         if (db.wal.cursor && this.role === 'replica') this.#idle.written(db);
         post({ kind: 'position', database: db.name, position: db.position });
@@ -212,6 +220,8 @@ export class Engine {
         if (superJournal !== undefined) superJournals.add(superJournal);
         isKnown = recoverOrQuarantine(this.ctx, db, this.options);
         other = db.files.inTheWay();
+        if (this.role === 'primary') beginOwnership(this.ctx, db);
+        else if (isKnown) recallOwnership(this.ctx, db);
         if (isKnown && !other && this.role === 'replica') prepareFiles(this.ctx, db);
       } catch (error) {
         throw asStartFault(name, error);
@@ -388,12 +398,25 @@ export class Engine {
     );
   }
 
+  /** Before the first of its entries; later changes are events. `exists`: not behind its drop. */
+  #tellOwnership(db: Database, exists: boolean): void {
+    if (!exists) db.ownership = undefined;
+    if (!exists || db.ownership) return;
+    try {
+      tellOwnership(this.ctx, db);
+    } catch (error) {
+      // The next entry tells it. Until then replicas show it to root alone.
+      if (!isOutsideFault(error)) throw error;
+    }
+  }
+
   #emitEntry(db: Database, entry: StoredEntry, bytes: Uint8Array | undefined): void {
     if (db.aside !== undefined) {
       endQuarantine(db);
       this.setStatus(db, { state: 'ok' });
     }
     if (db.wal.cursor && this.role === 'replica') this.#idle.written(db);
+    if (this.role === 'primary') this.#tellOwnership(db, entry.commit > 0);
     // A copy of its own: a view of a larger buffer would be sent with all of it.
     const own = bytes && new Uint8Array(bytes);
     this.#post({ kind: 'entry', entry: wireEntry(db.name, entry, own) }, own ? [own.buffer] : []);

@@ -15,6 +15,7 @@ import type { Obstacles } from './apply/obstacles.ts';
 import { captureAtJournalEnd } from './capture/capture.ts';
 import type { HeldOperation } from './capture/capture-wal.ts';
 import type { Follower } from './capture/follower.ts';
+import { tellOwnership } from './capture/tell-ownership.ts';
 import type { EngineContext } from './core/context.ts';
 import type { Database } from './core/database.ts';
 import type { Registry } from './core/registry.ts';
@@ -235,8 +236,18 @@ export class MountEvents {
       walMade: (name) => tell(name, captured, (db) => follower.walMade(db)),
       cutBegun: (name, mark) => tell(name, captured, (db) => follower.cutBegun(db, mark)),
       cutEnded: (name, mark) => tell(name, captured, (db) => follower.cutEnded(db, mark)),
+      ownershipChanged: (path) => this.#followed(() => this.#ownershipChanged(path)),
       overflow: () => this.#lost('the kernel has dropped events'),
     });
+  }
+
+  #ownershipChanged(path: string): void {
+    const { ctx, registry, captures } = this.#parts;
+    if (!captures()) return;
+    for (const db of registry) {
+      const isBelow = path === '' || `${db.name}/`.startsWith(`${path}/`);
+      if (isBelow && db.pageCount > 0) tellOwnership(ctx, db);
+    }
   }
 
   /** What `follow` returns; undefined when it cannot be done now: then all is looked at later. Throws what is a bug. */
@@ -281,6 +292,7 @@ export class MountEvents {
         };
         const found = scanTree(ctx.tree, '', watch, unsure);
         for (const name of found) if (!registry.get(name)) this.#replaced(name);
+        this.#ownershipChanged('');
       } catch (error) {
         unsure(error);
       }
@@ -302,6 +314,7 @@ export class MountEvents {
     const db = this.#known(path);
     if (!db) return;
     db.suspicion ??= 'another file may have taken its place';
+    if (db.pageCount > 0) tellOwnership(this.#parts.ctx, db);
     this.#parts.follower.fileWritten(db);
   }
 

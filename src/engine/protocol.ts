@@ -9,6 +9,7 @@ import type { ErrorCode } from '../errors.ts';
 import type { DeferredOperation, TreeEvent } from '../fuse/policy.ts';
 import type { Position } from '../ltx/position.ts';
 import type { LogEntry } from '../store/log-entry.ts';
+import type { DatabaseOwnership, OwnershipOverride } from '../store/ownership.ts';
 import type { LogLevel, Role } from './core/context.ts';
 import type { DatabaseStatus } from './core/database.ts';
 import type { VerifyResult } from './read/verify.ts';
@@ -30,6 +31,7 @@ export interface EngineOptions {
   readonly logBytesMax: number;
   /** Patterns of databases to replicate; undefined for all. */
   readonly databases: readonly string[] | undefined;
+  readonly ownershipOverride: OwnershipOverride;
   /** Wakes the engine: written to by whoever sends it a message. */
   readonly eventFd: number;
   /** Shared with the mount thread, see mount/shared-state.ts. */
@@ -157,6 +159,8 @@ export interface EngineCalls {
   resyncFinish: { args: { resync: number; position: Position }; result: null };
   resyncAbort: { args: { resync: number }; result: null };
   drop: { args: { database: string; diverged: boolean }; result: null };
+  /** On a replica: to whom it belongs on the primary. Throws NOT_A_FILE, DISK. */
+  own: { args: { database: string; ownership: DatabaseOwnership }; result: null };
   /** On the primary: takes the write lock of a database for another node. Throws DATABASE_BUSY. */
   haltLend: { args: { database: string; waitMs: number }; result: Position };
   /** A transaction of the node that it is held for. Throws WRONG_STATE once it is no longer held. */
@@ -216,6 +220,11 @@ export type EngineNews =
     }
   | { readonly kind: 'entry'; readonly entry: WireEntry }
   | { readonly kind: 'position'; readonly database: string; readonly position: Position }
+  | {
+      readonly kind: 'ownership';
+      readonly database: string;
+      readonly ownership: DatabaseOwnership;
+    }
   /** `isInLog`: it is the newest entry there, and what is made under the name next follows it. */
   | { readonly kind: 'dropped'; readonly database: string; readonly isInLog: boolean }
   | { readonly kind: 'status'; readonly database: string; readonly status: DatabaseStatus }

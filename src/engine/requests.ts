@@ -3,6 +3,7 @@ import { LiteFsError } from '../errors.ts';
 import { decodeSums, encodeSums } from '../store/page-sums.ts';
 import { keepWhole } from './apply/divergence.ts';
 import { dropFiles } from './apply/new-database.ts';
+import { takeOwnership } from './apply/replica-ownership.ts';
 import { ResyncTask } from './apply/resync.ts';
 import type { Follower } from './capture/follower.ts';
 import type { CaptureOutcome, EngineContext, Role } from './core/context.ts';
@@ -325,6 +326,13 @@ export function requestHandlers(engine: EngineWork, maintenance: Maintenance): H
         dropFiles(db);
         forgetState(db);
         engine.dropped(db);
+        return null;
+      },
+    },
+    own: {
+      lane: named,
+      run({ database, ownership }) {
+        takeOwnership(ctx, opened(database), ownership);
         return null;
       },
     },

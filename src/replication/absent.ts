@@ -1,7 +1,6 @@
 /** Nodes that have followed this one and do not now, so that their absence can be told by name. In memory only. */
 import type { Position } from '../ltx/position.ts';
-import type { Clock } from './parts.ts';
-import type { ReplicaInfo } from './server-session.ts';
+import type { Clock, ReplicaInfo } from './parts.ts';
 
 /** A node that is away, as it was when it went. */
 export interface AbsentInfo {

@@ -35,12 +35,14 @@ import {
   encodeSubscription,
   FEATURE_ANSWERED,
   FEATURE_HALT,
+  FEATURE_OWNERSHIP,
   FEATURE_TROUBLES,
   FEATURE_VERIFY,
   FEATURE_ZSTD,
   type Heartbeat,
   type Hello,
 } from './messages.ts';
+import { decodeOwnership } from './ownership-messages.ts';
 import {
   type Clock,
   HEARTBEAT_MS,
@@ -89,7 +91,8 @@ const IN_FLIGHT_BYTES_MAX = 16 << 20;
 const STALL_MS = 10_000;
 /** Ends of databases that the server is told of, the newest: there may be any number. Those of others begin from nothing. */
 const ENDED_MAX = 1000;
-const FEATURES = FEATURE_ANSWERED | FEATURE_HALT | FEATURE_TROUBLES | FEATURE_VERIFY;
+const FEATURES =
+  FEATURE_ANSWERED | FEATURE_HALT | FEATURE_OWNERSHIP | FEATURE_TROUBLES | FEATURE_VERIFY;
 type State = 'hello' | 'auth' | 'welcome' | 'subscribing' | 'following';
 
 export class ClientSession {
@@ -306,6 +309,11 @@ export class ClientSession {
         const database = decodeName(payload);
         this.#spools.drop(database);
         this.#receiver(database)?.answered();
+        break;
+      }
+      case FRAME_TYPES.OWNERSHIP: {
+        const { database, ownership } = decodeOwnership(payload);
+        this.#receiver(database)?.own(ownership);
         break;
       }
       case FRAME_TYPES.HEARTBEAT: {

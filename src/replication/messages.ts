@@ -30,6 +30,8 @@ export const FEATURE_TROUBLES = 4;
 export const FEATURE_VERIFY = 8;
 /** In `features`: the sender knows ANSWERED. */
 export const FEATURE_ANSWERED = 16;
+/** In `features`: the sender knows OWNERSHIP. */
+export const FEATURE_OWNERSHIP = 32;
 
 export interface Hello extends PeerFacts {
   readonly features: number;

@@ -82,3 +82,19 @@ export interface Clock {
 /** A peer that is silent for this long is taken for dead. */
 export const SILENCE_MS_MAX = 10_000;
 export const HEARTBEAT_MS = 1000;
+
+/** What is known of a connected replica. */
+export interface ReplicaInfo {
+  readonly nodeId: string;
+  readonly hostname: string;
+  /** Of its program; '' when it does not say it. */
+  readonly release: string;
+  readonly address: string;
+  readonly connectedAtMs: number;
+  /** For how long it has not had everything, ms; 0 when it has. */
+  readonly behindMs: number;
+  /** Applied, by database. */
+  readonly positions: ReadonlyMap<string, Position>;
+  /** Whether it follows a database of that name. */
+  readonly wants: (database: string) => boolean;
+}

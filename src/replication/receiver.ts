@@ -5,6 +5,7 @@
 import { isDiskFault, LiteFsError } from '../errors.ts';
 import { formatPosition, type Position, ZERO_POSITION } from '../ltx/position.ts';
 import { nameText } from '../store/layout.ts';
+import type { DatabaseOwnership } from '../store/ownership.ts';
 import { bytesOf, type ResyncBegin } from './messages.ts';
 import type { ReplicationLogger } from './parts.ts';
 import type { ReceivedEntry, ReplicationStore, Resync } from './store.ts';
@@ -156,6 +157,14 @@ export class DatabaseReceiver {
       await this.#store.drop(this.#database, { diverged });
       this.#failures = 0;
     });
+  }
+
+  /** Behind a drop, before what is made under the name next. What the store refuses is told again with a request. */
+  own(ownership: DatabaseOwnership): void {
+    const own = () => this.#store.own(this.#database, ownership);
+    const epoch = this.#epoch;
+    if (this.#steps > 0) this.#step(own);
+    else own().catch((error) => this.#fail(error, epoch));
   }
 
   /** The server has taken a request: what comes from now on follows from that, if it was the last. */

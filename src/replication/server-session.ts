@@ -38,6 +38,7 @@ import {
   encodeReject,
   FEATURE_ANSWERED,
   FEATURE_HALT,
+  FEATURE_OWNERSHIP,
   FEATURE_TROUBLES,
   FEATURE_VERIFY,
   FEATURE_ZSTD,
@@ -46,11 +47,13 @@ import {
   PROTOCOL_VERSION,
   type Subscription,
 } from './messages.ts';
+import { OwnershipTeller } from './ownership-teller.ts';
 import {
   type Clock,
   type HaltHost,
   HEARTBEAT_MS,
   type LocalNode,
+  type ReplicaInfo,
   type ReplicationLogger,
   SILENCE_MS_MAX,
   type Upstream,
@@ -61,22 +64,6 @@ import type { ReplicationStore } from './store.ts';
 import type { FrameTransport } from './transport.ts';
 import { TroublesTeller } from './troubles-teller.ts';
 import { VerifyAnswerer } from './verify-answerer.ts';
-
-/** What is known of a connected replica. */
-export interface ReplicaInfo {
-  readonly nodeId: string;
-  readonly hostname: string;
-  /** Of its program; '' when it does not say it. */
-  readonly release: string;
-  readonly address: string;
-  readonly connectedAtMs: number;
-  /** For how long it has not had everything, ms; 0 when it has. */
-  readonly behindMs: number;
-  /** Applied, by database. */
-  readonly positions: ReadonlyMap<string, Position>;
-  /** Whether it follows a database of that name. */
-  readonly wants: (database: string) => boolean;
-}
 
 export interface ServerSessionParts {
   readonly transport: FrameTransport;
@@ -118,6 +105,7 @@ export class ServerSession {
   readonly #lender: HaltLender;
   readonly #answerer: VerifyAnswerer;
   #troubles: TroublesTeller | undefined;
+  #ownerships: OwnershipTeller | undefined;
   readonly #silence: Silence;
   readonly #connectedAtMs: number;
   readonly #startedMs: number;
@@ -285,14 +273,16 @@ export class ServerSession {
     this.#wanted = nameMatcher(patterns);
     const ours = this.#offered();
     transport.send('SUBSCRIBED', encodePositions(ours));
-    const knowsTroubles = (this.#peer as Hello).features & FEATURE_TROUBLES;
-    if (knowsTroubles) this.#troubles = new TroublesTeller(transport);
+    const { features } = this.#peer as Hello;
+    if (features & FEATURE_OWNERSHIP) this.#ownerships = new OwnershipTeller(transport, store);
+    if (features & FEATURE_TROUBLES) this.#troubles = new TroublesTeller(transport);
     this.#tellTroubles();
     for (const [name, position] of ours) this.#told.set(name, position);
     // From here on nothing is missed: what is not in the log yet comes as an entry.
     this.#undo.push(
       store.onEntry((entry) => this.#entry(entry)),
       store.onDrop((name, isInLog) => this.#dropped(name, isInLog)),
+      store.onOwnership((name) => this.#wanted(name) && this.#ownerships?.tell(name)),
     );
     for (const name of new Set([...ours.keys(), ...theirs.keys()])) {
       const had = theirs.get(name);
@@ -314,6 +304,7 @@ export class ServerSession {
   #follow(database: string, position: Position): DatabaseFeed {
     const { store, transport, log } = this.#parts;
     const hostname = this.#peer?.hostname;
+    this.#ownerships?.tell(database);
     const feed = new DatabaseFeed({
       database,
       position,
@@ -394,8 +385,10 @@ export class ServerSession {
       const feed = this.#feeds.get(database) ?? this.#follow(database, position);
       feed.requested(position, pages);
     }
-    if (((this.#peer as Hello).features & FEATURE_ANSWERED) === 0) return;
-    this.#parts.transport.send('ANSWERED', encodeName(database));
+    if ((this.#peer as Hello).features & FEATURE_ANSWERED)
+      this.#parts.transport.send('ANSWERED', encodeName(database));
+    // It may not have been able to take that either.
+    this.#ownerships?.tell(database);
   }
 
   #tick(): void {

@@ -9,11 +9,12 @@ import type {
   Clock,
   HaltHost,
   LocalNode,
+  ReplicaInfo,
   ReplicationLogger,
   Upstream,
   VerifyHost,
 } from './parts.ts';
-import { type ReplicaInfo, ServerSession } from './server-session.ts';
+import { ServerSession } from './server-session.ts';
 import type { ReplicationStore } from './store.ts';
 import { FrameTransport } from './transport.ts';
 

@@ -5,6 +5,7 @@
  */
 import type { Position } from '../ltx/position.ts';
 import type { LogEntry } from '../store/log-entry.ts';
+import type { DatabaseOwnership } from '../store/ownership.ts';
 
 export type LogRead =
   /**
@@ -73,6 +74,13 @@ export interface ReplicationStore {
   readonly revision: number;
   /** Whether it is not in positions() because its files could not be understood: replicas keep what they have of it. */
   isAside(database: string): boolean;
+
+  /** To whom a database belongs on the primary; undefined when that is not known. */
+  ownership(database: string): DatabaseOwnership | undefined;
+  /** Calls back when it is known, or another; of a new database before its first entry. Returns the undo. */
+  onOwnership(listener: (database: string) => void): () => void;
+  /** Gives a database, or the next of that name, to whom it belongs on the primary. Rejects with NOT_A_FILE, DISK. */
+  own(database: string, ownership: DatabaseOwnership): Promise<void>;
 
   /** Calls back for each captured (or, on a replica, applied) entry, in order per database. Returns the undo. */
   onEntry(listener: (entry: LogEntry) => void): () => void;

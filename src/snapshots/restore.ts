@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { errorText, isOutsideFault, LiteFsError } from '../errors.ts';
 import { formatTxid } from '../ltx/position.ts';
+import { setOwnership } from '../store/ownership.ts';
 import { type Archive, fsyncFolder, tryOnDisk } from './archive.ts';
 import type { ArchiveFile } from './archive-file.ts';
 import { type CheckLevel, DamagedFile, type Progress, writeImage } from './image.ts';
@@ -55,8 +56,7 @@ export function restore(
     const unchecked =
       options.check === 'full' ? checkIntegrity(temporary, { of, hint: ARCHIVED_SO }) : undefined;
     onOutput(output, () => {
-      const mode = fs.statSync(output, { throwIfNoEntry: false })?.mode;
-      if (mode !== undefined) fs.chmodSync(temporary, mode & 0o777);
+      ownAs(output, temporary);
       // A journal of the former file would be taken for one of the new.
       for (const suffix of SIDE_FILES) fs.rmSync(output + suffix, { force: true });
       fs.renameSync(temporary, output);
@@ -65,6 +65,20 @@ export function restore(
     return { ...restored, unchecked };
   } finally {
     tryOnDisk(() => fs.rmSync(temporary, { force: true }));
+  }
+}
+
+/** What takes the place of a file belongs to whom that belonged. A new one is its maker's alone. */
+function ownAs(former: string, file: string): void {
+  const stat = fs.statSync(former, { throwIfNoEntry: false });
+  if (!stat) return;
+  const fd = fs.openSync(file, 'r');
+  try {
+    // Who is not root cannot give it away.
+    const { uid, gid } = process.getuid?.() === 0 ? stat : fs.fstatSync(fd);
+    setOwnership(fd, { uid, gid, mode: stat.mode & 0o777 });
+  } finally {
+    fs.closeSync(fd);
   }
 }
 

@@ -5,6 +5,7 @@
  *     ltx/<db>/              the log of transactions: <min>-<max>.ltx and, of many small ones, <min>.seg
  *     state/<db>.sums        page checksums (page-sums-file.ts)
  *     state/<db>.json        the marker of a clean stop (marker.ts)
+ *     state/<db>.owner       to whom it belongs on the primary (ownership.ts)
  *     state/<db>.aside       why it is in quarantine (../engine/quarantine.ts)
  *     state/<db>.image       what becomes it, or a part of it, of a new database (../engine/apply/new-database.ts)
  *     divergence/<db>/       what a replica had that the primary did not

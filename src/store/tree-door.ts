@@ -45,7 +45,8 @@ const KINDS: Readonly<Record<number, NameKind>> = {
   10: 'link',
   12: 'socket',
 };
-const DIRECTORY_MODE = 0o777;
+/** Its owner's alone: of who else may enter it is told apart. */
+const DIRECTORY_MODE = 0o700;
 /** Not there, or not to be reached through directories alone. */
 const ABSENT: readonly number[] = [errno.ENOENT, errno.ENOTDIR, errno.ELOOP];
 /** An open tells of a link, a socket, a directory. */
@@ -142,11 +143,17 @@ export class TreeDoor {
     }
   }
 
-  /** Makes a directory and those above it. Throws NOT_A_FILE when something else has one of their names. */
+  /** Makes a directory and those above it, for root alone. Throws NOT_A_FILE when something else has one of their names. */
   makeDirectories(name: string): void {
     if (name === '' || this.kind(name) === 'directory') return;
+    this.makeDirectories(parentOf(name));
+    this.makeDirectory(name);
+  }
+
+  /** The same of one in a directory that is there. */
+  makeDirectory(name: string): void {
+    if (name === '' || this.kind(name) === 'directory') return;
     const above = parentOf(name);
-    this.makeDirectories(above);
     const last = cString(name.slice(name.lastIndexOf('/') + 1));
     const made = this.inDirectory(above, (dir) => mkdirat(dir, last, DIRECTORY_MODE));
     if (made !== -errno.EEXIST) checked('mkdir', made, this.#shown(name));

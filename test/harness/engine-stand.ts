@@ -57,6 +57,7 @@ export class EngineStand {
       retentionCheckMs: HOUR_MS,
       logBytesMax: 0,
       databases: undefined,
+      ownershipOverride: {},
       eventFd: -1,
       shared: shared.buffer,
       ...options,

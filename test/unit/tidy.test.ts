@@ -40,6 +40,7 @@ describe('imports', () => {
     assert.deepEqual(own, [
       { target: 'src/ltx/position.ts', typesOnly: true },
       { target: 'src/store/log-entry.ts', typesOnly: true },
+      { target: 'src/store/ownership.ts', typesOnly: true },
     ]);
     const missing = eachImport((_, { target }) => !fs.existsSync(path.join(ROOT, target)));
     assert.deepEqual(missing, [], 'imports of files that are not there');

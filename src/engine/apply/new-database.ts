@@ -10,6 +10,7 @@ import type { Database } from '../core/database.ts';
 import { insist } from '../core/insist.ts';
 import { rest } from '../tasks/rest.ts';
 import type { Task } from '../tasks/scheduler.ts';
+import { forgetOwnership, prepareOwnership } from './replica-ownership.ts';
 import type { StagedImage } from './staged-image.ts';
 
 const LOCK_REST_MS = 1;
@@ -34,6 +35,7 @@ export function* makeDatabase(
     throw error;
   }
   yield* insist(ctx, db, function* () {
+    prepareOwnership(ctx, db, db.imageFile);
     if (!link(ctx, db, image, pageCount)) yield* fill(ctx, db, image, pageCount);
     fs.rmSync(db.imageFile, { force: true });
   });
@@ -61,6 +63,8 @@ function* fill(
   pageCount: number,
 ): Task<void> {
   yield* lockedOut(ctx, db, () => {
+    const like = fs.statSync(db.imageFile);
+    db.files.own('db', { uid: like.uid, gid: like.gid, mode: like.mode & 0o777 });
     db.owner.make(image.pageSize, pageCount, ctx.random32);
     for (const { pgno, data } of image.pages()) {
       if (pgno <= pageCount) db.files.write('db', data, (pgno - 1) * image.pageSize);
@@ -92,11 +96,12 @@ function* lockedOut(ctx: EngineContext, db: Database, work: () => void): Task<vo
 
 /**
  * Removes the files of a dropped database; who still reads keeps what it has open. The database goes first: without
- * its -wal it would be an older one to whoever opens it in between.
+ * its -wal it would be an older one to whoever opens it in between. To whom the next of that name belongs is told anew.
  */
 export function dropFiles(db: Database): void {
   db.forgetWal();
   db.files.unlink('db');
   db.files.unlink('wal');
   db.files.unlink('shm');
+  forgetOwnership(db);
 }

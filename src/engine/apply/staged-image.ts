@@ -8,6 +8,7 @@ import { syncDirectory } from '../../store/log-files.ts';
 /** Pages that follow one another are written together. */
 const RUN_BYTES = 1 << 20;
 const PAGES_PER_BLOCK = 512;
+const OURS_ALONE = 0o600;
 
 export class StagedImage {
   readonly path: string;
@@ -22,7 +23,7 @@ export class StagedImage {
   constructor(file: string, pageSize: number) {
     this.path = file;
     this.pageSize = pageSize;
-    this.#fd = fs.openSync(file, 'wx+', 0o644);
+    this.#fd = fs.openSync(file, 'wx+', OURS_ALONE);
   }
 
   put(pgno: number, data: Uint8Array): void {

@@ -1,6 +1,8 @@
 /** What the parts of the engine get from outside: settings, clock, and where news goes. */
+import type { Accounts } from '../../os/accounts.ts';
 import type { Layout } from '../../store/layout.ts';
 import type { StoredEntry } from '../../store/log-files.ts';
+import type { OwnershipOverride } from '../../store/ownership.ts';
 import type { TreeDoor } from '../../store/tree-door.ts';
 import type { Database, DatabaseStatus } from './database.ts';
 
@@ -25,6 +27,10 @@ export interface EngineContext {
   readonly compress: boolean;
   /** Whether the checksum of the whole database is recomputed after each transaction. */
   readonly strictVerify: boolean;
+  /** Users and groups of this machine. */
+  readonly accounts: Accounts;
+  /** On a replica: to whom databases belong whatever the primary says. */
+  readonly ownershipOverride: OwnershipOverride;
   /** ms since 1970. */
   wallClockMs(): number;
   /** Monotonic ms. */
@@ -38,6 +44,8 @@ export interface EngineContext {
   emitEntry(database: Database, entry: StoredEntry, bytes: Uint8Array | undefined): void;
   /** The position moved without an entry: after a resync, or at start. */
   emitPosition(database: Database): void;
+  /** Its ownership is known, or another than before. */
+  emitOwnership(database: Database): void;
   /** The recovery of a database gets on. */
   recovering?(database: Database): void;
   /** How the database is, for the outside. */

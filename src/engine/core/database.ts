@@ -8,6 +8,7 @@ import { type Position, ZERO_POSITION } from '../../ltx/position.ts';
 import type { WalCursor } from '../../sqlite/wal.ts';
 import type { Layout } from '../../store/layout.ts';
 import { TransactionLog } from '../../store/log.ts';
+import type { DatabaseOwnership } from '../../store/ownership.ts';
 import { PageSums } from '../../store/page-sums.ts';
 import { DatabaseFiles, type Roots } from '../files/files.ts';
 import { FileWrites } from '../wal/file-writes.ts';
@@ -68,6 +69,8 @@ export class Database {
   aside: string | undefined;
   /** On a replica: it may be written here, each transaction by leave of the primary. */
   halt: HaltState | undefined;
+  /** To whom it belongs on the primary, as far as that is known; of one that is there only. */
+  ownership: DatabaseOwnership | undefined;
   position: Position = ZERO_POSITION;
   /** What readers see, while transactions that the position has are not shown yet. */
   shown: Position | undefined;
@@ -102,6 +105,7 @@ export class Database {
     this.markerFile = path.join(layout.state, `${encoded}.json`);
     this.imageFile = path.join(layout.state, `${encoded}.image`);
     this.asideFile = path.join(layout.state, `${encoded}.aside`);
+    this.ownerFile = path.join(layout.state, `${encoded}.owner`);
   }
 
   readonly sumsFile: string;
@@ -110,6 +114,8 @@ export class Database {
   readonly imageFile: string;
   /** The note of a quarantine (quarantine.ts). */
   readonly asideFile: string;
+  /** On a replica: keeps `ownership`. */
+  readonly ownerFile: string;
 
   get pageCount(): number {
     return this.sums.pageCount;

@@ -19,18 +19,12 @@ import fs from 'node:fs';
 import { isNotAFile, type LiteFsError } from '../../errors.ts';
 import { ofdLock, ofdTest } from '../../os/locks.ts';
 import { type FileLook, lookOf } from '../../store/marker.ts';
+import { type Ownership, setOwnership } from '../../store/ownership.ts';
 import { notAFile, parentOf, type TreeDoor } from '../../store/tree-door.ts';
 
 /** What is kept open. A -journal comes and goes with each transaction. */
 export type FileKind = 'db' | 'wal' | 'shm';
 export type AnyFileKind = FileKind | 'journal';
-
-export interface Ownership {
-  readonly uid: number;
-  readonly gid: number;
-  /** Permission bits. */
-  readonly mode: number;
-}
 
 /** Where the files are; both the same while the node is not mounted. */
 export interface Roots {
@@ -72,7 +66,8 @@ const SUFFIX: Record<AnyFileKind, string> = {
   journal: '-journal',
 };
 const COMPANIONS = [SUFFIX.wal, SUFFIX.shm, SUFFIX.journal];
-const { O_RDONLY, O_RDWR } = fs.constants;
+const { O_DIRECTORY, O_RDONLY, O_RDWR } = fs.constants;
+const DIRECTORY_READ = O_DIRECTORY | O_RDONLY;
 
 export class DatabaseFiles {
   readonly #roots: Roots;
@@ -213,11 +208,20 @@ export class DatabaseFiles {
     const fd = this.fd(kind);
     const wanted = `${uid} ${gid} ${mode}`;
     if (fd === undefined || this.#owned.get(kind) === wanted) return;
-    const now = this.ownership(kind);
     // In the mount, so that the kernel goes by them from now on.
-    if (now?.uid !== uid || now.gid !== gid) fs.fchownSync(fd, uid, gid);
-    if (now?.mode !== mode) fs.fchmodSync(fd, mode);
+    setOwnership(fd, { uid, gid, mode });
     this.#owned.set(kind, wanted);
+  }
+
+  /** Makes the folders above the database. Throws NOT_A_FILE. */
+  makeFolders(): void {
+    this.tree.makeDirectories(parentOf(this.#name));
+  }
+
+  /** Gives a folder of the mount owner and permissions; makes it, for its owner alone until then. Throws NOT_A_FILE. */
+  ownFolder(name: string, ownership: Ownership): void {
+    this.tree.makeDirectory(name);
+    this.#roots.mount.inDirectory(name, (fd) => setOwnership(fd, ownership), DIRECTORY_READ);
   }
 
   /** Of the file as it is in the backing tree; undefined without one. */
@@ -296,9 +300,8 @@ export class DatabaseFiles {
     this.#clear = names;
   }
 
-  /** For a database that is to be made: throws NOT_A_FILE when its name is taken, or one of those above it. */
+  /** For a database that is to be made: throws NOT_A_FILE when its name is taken. */
   refuseInPlace(): void {
-    this.tree.makeDirectories(parentOf(this.#name));
     const kind = this.tree.kind(this.#name);
     if (kind !== undefined && kind !== 'file') throw notAFile(this.#name, kind);
   }

@@ -29,6 +29,8 @@ export interface WatcherEvents {
   /** The file is about to be cut to the size that its header says, and was; the marks of one cut are the same. */
   cutBegun(database: string, mark: number): void;
   cutEnded(database: string, mark: number): void;
+  /** A file that is no companion, or a folder ('' is the tree), may have another owner or other permissions. */
+  ownershipChanged(path: string): void;
   /** The kernel dropped events: anything may have happened. */
   overflow(): void;
 }
@@ -78,8 +80,13 @@ export class TreeWatcher {
         continue;
       }
       const dir = this.#dirs.get(wd);
-      if (dir === undefined || mask & IN_ISDIR) continue;
-      const path = dir === '' ? name : `${dir}/${name}`;
+      if (dir === undefined) continue;
+      // Without a name it is the folder itself.
+      const path = name === '' ? dir : dir === '' ? name : `${dir}/${name}`;
+      if (mask & IN_ISDIR) {
+        if (mask & IN_ATTRIB) events.ownershipChanged(path);
+        continue;
+      }
       const role = fileRole(path);
       if (role.companion === 'journal') {
         if (mask & (IN_CREATE | IN_ATTRIB)) events.journalBegun(role.database);
@@ -90,6 +97,8 @@ export class TreeWatcher {
         else events.shmTouched(role.database);
       } else if (mask & IN_MODIFY) {
         events.fileWritten(path);
+      } else if (mask & IN_ATTRIB) {
+        events.ownershipChanged(path);
       }
     }
   }

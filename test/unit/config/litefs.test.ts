@@ -65,6 +65,7 @@ test('every field of LiteFS is accepted, and means what it means there', () => {
       debug: true,
       passthrough: 'auto',
       waitForOldHandlesMs: 10_000,
+      ownership: { mode: undefined },
     },
     http: { addr: { host: undefined, port: 1 } },
     replication: {

@@ -4,7 +4,9 @@ import { Fault } from '../../../src/config/fault.ts';
 import {
   formatAddress,
   parseDuration,
+  parseFileMode,
   parseListenAddress,
+  parseOwner,
   parsePeerAddress,
   parseSize,
 } from '../../../src/config/values.ts';
@@ -135,3 +137,39 @@ test('an address is written as it is read', () => {
     assert.equal(formatAddress(address), text);
   }
 });
+
+check(
+  'owners',
+  parseOwner,
+  [
+    ['pdns', { user: 'pdns' }],
+    ['pdns:www-data', { user: 'pdns', group: 'www-data' }],
+    [':1000', { group: '1000' }],
+    ['1000:1000', { user: '1000', group: '1000' }],
+    ['machine$', { user: 'machine$' }],
+  ],
+  [
+    ['', /is not an owner/],
+    [':', /is not an owner/],
+    ['a:b:c', /is not an owner/],
+    ['-1', /is not an owner/],
+    ['a b', /is not an owner/],
+    [1000, /is not an owner/],
+  ],
+);
+
+check(
+  'modes of files',
+  parseFileMode,
+  [
+    ['0640', 0o640],
+    ['600', 0o600],
+  ],
+  [
+    // YAML takes 0640 for this.
+    [640, /in quotes/],
+    ['4755', /is not a mode/],
+    ['0689', /is not a mode/],
+    ['u=rw', /is not a mode/],
+  ],
+);

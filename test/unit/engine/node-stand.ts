@@ -8,6 +8,7 @@ import { type Database, openDatabase } from '../../../src/engine/core/database.t
 import { assertInvariants } from '../../../src/engine/core/invariants.ts';
 import type { Task } from '../../../src/engine/tasks/scheduler.ts';
 import type { Position } from '../../../src/ltx/position.ts';
+import { SystemAccounts } from '../../../src/os/accounts.ts';
 import { createLayout, layoutOf } from '../../../src/store/layout.ts';
 import { TreeDoor } from '../../../src/store/tree-door.ts';
 import { runSql } from '../../harness/sql.ts';
@@ -42,6 +43,8 @@ export class NodeStand {
       nodeId: 1n,
       compress: true,
       strictVerify: true,
+      accounts: new SystemAccounts(),
+      ownershipOverride: {},
       wallClockMs: () => 1_700_000_000_000,
       clockMs: () => 0,
       random32: () => random++,
@@ -51,6 +54,7 @@ export class NodeStand {
         this.entries.push(fs.readFileSync(file).subarray(offset, offset + length));
       },
       emitPosition: () => {},
+      emitOwnership: () => {},
       setStatus: (db, status) => {
         db.status = status;
       },

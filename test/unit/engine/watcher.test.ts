@@ -24,6 +24,7 @@ it('tells of writes, of the beginnings of journals and of cuts in the order in w
       journalBegun: (name) => seen.push(`journal of ${name}`),
       cutBegun: (name, mark) => seen.push(`cut ${mark} of ${name} begun`),
       cutEnded: (name, mark) => seen.push(`cut ${mark} of ${name} ended`),
+      ownershipChanged: (name) => seen.push(`owner of ${name || 'all'}`),
       overflow: () => seen.push('overflow'),
     };
     try {
@@ -56,6 +57,7 @@ it('tells of writes, of the beginnings of journals and of cuts in the order in w
         'app.db written',
         'journal of app.db',
         'app.db written',
+        'owner of app.db',
         'wal of app.db made',
         'wal of app.db written',
         'app.db written',

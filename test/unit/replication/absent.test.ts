@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { beforeEach, describe, it } from 'node:test';
 import { Absentees } from '../../../src/replication/absent.ts';
-import type { ReplicaInfo } from '../../../src/replication/server-session.ts';
+import type { ReplicaInfo } from '../../../src/replication/parts.ts';
 
 const DAY_MS = 24 * 3600_000;
 

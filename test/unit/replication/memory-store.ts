@@ -12,6 +12,7 @@ import type {
   Resync,
 } from '../../../src/replication/store.ts';
 import type { LogEntry } from '../../../src/store/log-entry.ts';
+import type { DatabaseOwnership } from '../../../src/store/ownership.ts';
 
 const PAGE_BYTES = 8;
 const RECORD_BYTES = 4 + PAGE_BYTES;
@@ -41,10 +42,13 @@ export class MemoryStore implements ReplicationStore {
   readonly kept: string[] = [];
   /** Databases that are in quarantine. */
   readonly aside = new Set<string>();
+  /** To whom databases belong. */
+  readonly ownerships = new Map<string, DatabaseOwnership>();
   /** Whether the next step that writes fails. */
   diskIsFull: () => boolean = () => false;
   #queue: Promise<void> = Promise.resolve();
   #looks = 0;
+  readonly #ownershipListeners = new Set<(database: string) => void>();
   readonly #entryListeners = new Set<(entry: LogEntry) => void>();
   readonly #dropListeners = new Set<(database: string, isInLog: boolean) => void>();
 
@@ -98,6 +102,21 @@ export class MemoryStore implements ReplicationStore {
   /** It may always have changed. */
   get revision(): number {
     return this.#looks++;
+  }
+
+  ownership(database: string): DatabaseOwnership | undefined {
+    return this.ownerships.get(database);
+  }
+
+  onOwnership(listener: (database: string) => void): () => void {
+    this.#ownershipListeners.add(listener);
+    return () => this.#ownershipListeners.delete(listener);
+  }
+
+  async own(database: string, ownership: DatabaseOwnership): Promise<void> {
+    if (this.diskIsFull()) throw new LiteFsError('DISK', 'the disk is full');
+    this.ownerships.set(database, ownership);
+    for (const listener of this.#ownershipListeners) listener(database);
   }
 
   isAside(database: string): boolean {
