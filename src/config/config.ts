@@ -40,7 +40,13 @@ export interface Config {
     readonly passthrough: 'auto' | 'on' | 'off';
     readonly waitForOldHandlesMs: number;
   };
-  readonly http: { readonly addr: Address };
+  readonly http: {
+    readonly addr: Address;
+    /** undefined: by the port (socketAt). */
+    readonly socket: string | undefined;
+    /** More names by which it is asked. */
+    readonly hosts: readonly string[];
+  };
   readonly replication: {
     readonly addr: Address;
     /** Where a replica connects to; always known on one, on the primary when the file says it. */
@@ -100,7 +106,7 @@ export function resolveConfig(file: ConfigFile, cwd: string): Config {
       passthrough: fuse.passthrough,
       waitForOldHandlesMs: fuse['wait-for-old-handles'],
     },
-    http: { addr: file.http.addr },
+    http: { addr: file.http.addr, socket: file.http.socket, hosts: file.http.hosts },
     replication: {
       addr: replication.addr,
       primary:
