@@ -11,6 +11,8 @@ export interface Part {
 interface Question {
   readonly sinceMs: number;
   readonly answered: Promise<void>;
+  /** Told by a timer, which may be a little ahead of the clock. */
+  isLate: boolean;
 }
 
 /** How long a part may take. */
@@ -31,22 +33,25 @@ export class Pulse {
 
   /** What is wrong, by what was asked before; undefined when nothing is known to be. */
   get trouble(): string | undefined {
-    const sinceMs = this.#question?.sinceMs;
-    if (sinceMs === undefined) return undefined;
+    if (this.#question === undefined) return undefined;
+    const { sinceMs, isLate } = this.#question;
     const ms = this.#now() - sinceMs;
-    if (ms < this.#msMax) return undefined;
+    if (ms < this.#msMax && !isLate) return undefined;
     return `${this.#part.name} has not answered for ${Math.round(ms / 1000)} s`;
   }
 
   /** Asks, and resolves when there is an answer, or when it is late. Never rejects. */
   async feel(): Promise<void> {
     this.#question ??= this.#asked();
-    const { answered, sinceMs } = this.#question;
-    const leftMs = sinceMs + this.#msMax - this.#now();
+    const question = this.#question;
+    const leftMs = question.sinceMs + this.#msMax - this.#now();
     if (leftMs <= 0) return;
     const late = Promise.withResolvers<void>();
-    const timer = setTimeout(late.resolve, leftMs);
-    await Promise.race([answered, late.promise]);
+    const timer = setTimeout(() => {
+      question.isLate = true;
+      late.resolve();
+    }, leftMs);
+    await Promise.race([question.answered, late.promise]);
     clearTimeout(timer);
   }
 
@@ -54,6 +59,6 @@ export class Pulse {
     const done = () => {
       this.#question = undefined;
     };
-    return { sinceMs: this.#now(), answered: this.#part.ask().then(done, done) };
+    return { sinceMs: this.#now(), answered: this.#part.ask().then(done, done), isLate: false };
   }
 }
