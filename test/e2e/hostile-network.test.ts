@@ -13,7 +13,7 @@ import os from 'node:os';
 import { after, before, describe, it } from 'node:test';
 import Sqlite from 'better-sqlite3';
 import { runCli } from '../harness/cli.ts';
-import { type Cluster, inSync, startCluster, type TestNode } from '../harness/cluster.ts';
+import { type Cluster, inSync, startCluster, type TestNode, until } from '../harness/cluster.ts';
 
 const SECRET = '4c8f0a1be27d93560f1e2d3c4b5a6978';
 const PAGES = ['/', '/info', '/databases', '/history', '/snapshots', '/metrics', '/healthz'];
@@ -110,6 +110,9 @@ describe('a stranger', () => {
       assert.equal(verify.status, 0, verify.stderr);
       const held = sockets.filter((socket) => !socket.destroyed);
       assert(held.length <= 256, `${held.length} are held`);
+      // They send no request, and are let go after 10 s.
+      for (const socket of sockets) socket.resume();
+      await until('the connections are closed', () => sockets.every((each) => each.destroyed));
     } finally {
       for (const socket of sockets) socket.destroy();
     }

@@ -8,6 +8,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import type { Route } from '../../../src/http/router.ts';
+import { until } from '../../harness/cluster.ts';
 import { fetchLocally } from '../../harness/local-api.ts';
 import { admits, ask, withServer } from './serve.ts';
 
@@ -102,6 +103,31 @@ describe('the socket of a node', () => {
         const headers = { host: 'evil.example' };
         assert.equal((await fetchLocally(file, '/open', { headers })).status, 200);
         assert.equal((await ask(port, 'POST', '/shut')).status, 401);
+      },
+      file,
+    ));
+
+  it('takes 256 connections', () =>
+    withServer(
+      { routes },
+      async () => {
+        const sockets: net.Socket[] = [];
+        try {
+          for (let i = 0; i < 300; i++) {
+            const socket = net.connect(file);
+            socket.on('error', () => {});
+            sockets.push(socket);
+            await once(socket, 'connect');
+          }
+          const closed = () => sockets.filter((socket) => socket.destroyed).length;
+          for (const socket of sockets) socket.resume();
+          await until('those beyond are closed', () => closed() >= 44);
+          assert.equal(closed(), 44);
+          sockets[0].write('GET /open HTTP/1.1\r\nHost: x\r\n\r\n');
+          await once(sockets[0], 'data');
+        } finally {
+          for (const socket of sockets) socket.destroy();
+        }
       },
       file,
     ));

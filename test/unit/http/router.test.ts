@@ -1,6 +1,7 @@
 /** From a request to its route, and what is answered when there is none or it fails. */
 import assert from 'node:assert/strict';
 import http from 'node:http';
+import net from 'node:net';
 import { describe, test } from 'node:test';
 import { errorText, LiteFsError } from '../../../src/errors.ts';
 import { HttpFault } from '../../../src/http/fault.ts';
@@ -230,6 +231,32 @@ describe('limits', () => {
     await withServer({ routes }, async (port) => {
       const answer = await sendRaw(port, `GET /a HTTP/1.1\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`);
       assert.match(answer, /^HTTP\/1\.1 431 /);
+    });
+  });
+
+  test('an answer that is not taken within a minute ends with its connection', async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const handled = Promise.withResolvers<void>();
+    const big: Route = {
+      method: 'GET',
+      path: '/big',
+      access: 'public',
+      handle: () => 'x'.repeat(32 * 2 ** 20),
+    };
+    const ended = Promise.withResolvers<void>();
+    const answered = () => ended.resolve();
+    await withServer({ routes: [big], answered }, async (port) => {
+      const socket = net.connect(port, '127.0.0.1');
+      try {
+        socket.write('GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n');
+        socket.once('readable', handled.resolve);
+        await handled.promise;
+        await new Promise((resolve) => setImmediate(resolve));
+        t.mock.timers.tick(60_000);
+        await ended.promise;
+      } finally {
+        socket.destroy();
+      }
     });
   });
 
