@@ -76,6 +76,7 @@ in_root litefs-lite config check
 
 step "a node runs with the config as it was installed"
 start_node
+expect "660 root litefs-lite" in_root stat -c '%a %U %G' /run/litefs-lite/20202.sock
 in_root sqlite3 /litefs/app.db 'PRAGMA journal_mode=wal; CREATE TABLE t(x); INSERT INTO t VALUES(1)' >/dev/null
 expect 1 rows /litefs/app.db
 

@@ -3,7 +3,7 @@ import type { NodeReport } from '../http/info.ts';
 import { adoptDatabase } from './adopt/adopt.ts';
 import { releaseDatabase } from './adopt/release.ts';
 import { getJson } from './client.ts';
-import { type NodeFlags, nodeUrl } from './node-url.ts';
+import { type NodeFlags, nodeAt } from './node-url.ts';
 
 interface Flags extends NodeFlags {
   readonly delete?: boolean;
@@ -14,7 +14,7 @@ export async function adopt(
   file: string,
   flags: Flags & { readonly as?: string },
 ): Promise<number> {
-  const node = await getJson<NodeReport>(nodeUrl(flags), '/info');
+  const node = await getJson<NodeReport>(nodeAt(flags), '/info');
   const adopted = await adoptDatabase({ file, node, as: flags.as, keep: !flags.delete });
   const { mounted, position, original, resumed } = adopted;
   const lines = [
@@ -32,7 +32,7 @@ export async function adopt(
 
 /** Puts a copy in the place of the link. */
 export async function release(file: string, flags: Flags): Promise<number> {
-  const node = await getJson<NodeReport>(nodeUrl(flags), '/info');
+  const node = await getJson<NodeReport>(nodeAt(flags), '/info');
   const removes = flags.delete ?? false;
   const released = await releaseDatabase({ file, node, delete: removes });
   const { mounted, position } = released;

@@ -1,6 +1,7 @@
 /**
- * Asking a running node over HTTP. What is not for everybody carries a secret (credentials.ts). By node:http: fetch gives
- * up when no answer has begun after 300 s, and a snapshot may take longer.
+ * Asking a running node over HTTP: one of this machine at its socket, another at its URL. What is not for everybody is asked
+ * for at a URL only with a secret to show. By node:http: fetch gives up when no answer has begun after 300 s, and a snapshot
+ * may take longer.
  */
 import { once } from 'node:events';
 import http from 'node:http';
@@ -11,8 +12,8 @@ import { text } from 'node:stream/consumers';
 import tls from 'node:tls';
 import { ERROR_CODES, type ErrorCode, errorText, LiteFsError } from '../errors.ts';
 import type { ErrorReport } from '../http/info.ts';
-import type { Credentials } from './credentials.ts';
 import type { NodeAddress } from './node-url.ts';
+import { refusedHere, refusedThere } from './refused.ts';
 
 const TIMEOUT_MS = 10 * 60_000;
 /** For what takes as long as it takes: a node that has gone is noticed by its connection. */
@@ -21,63 +22,64 @@ export const NO_LIMIT = Number.POSITIVE_INFINITY;
 const KEEP_ALIVE_MS = 30_000;
 
 /** The JSON at a path. `msMax`: for all of the answer. Throws NODE_UNREACHABLE, or what the node answered. */
-export function getJson<T>(url: string, path: string, msMax = TIMEOUT_MS): Promise<T> {
-  return ask<T>('GET', { url }, path, msMax);
+export function getJson<T>(node: NodeAddress, path: string, msMax = TIMEOUT_MS): Promise<T> {
+  return ask<T>('GET', node, path, msMax, false);
 }
 
 /** The same for what is not for everybody. Throws PEER_REJECTED as well, as those below do. */
 export function getGuardedJson<T>(node: NodeAddress, path: string, msMax: number): Promise<T> {
-  return ask<T>('GET', node, path, msMax);
+  return ask<T>('GET', node, path, msMax, true);
 }
 
 /** The same for what changes something. */
 export function postJson<T>(node: NodeAddress, path: string, msMax = TIMEOUT_MS): Promise<T> {
-  return ask<T>('POST', node, path, msMax);
+  return ask<T>('POST', node, path, msMax, true);
 }
 
 /** The same for what takes something back. */
 export function deleteJson<T>(node: NodeAddress, path: string): Promise<T> {
-  return ask<T>('DELETE', node, path, TIMEOUT_MS);
+  return ask<T>('DELETE', node, path, TIMEOUT_MS, true);
 }
 
 type Method = 'GET' | 'POST' | 'DELETE';
 
 async function ask<T>(
   method: Method,
-  { url, credentials }: Partial<NodeAddress> & { url: string },
+  node: NodeAddress,
   path: string,
   msMax: number,
+  isGuarded: boolean,
 ): Promise<T> {
   const signal = msMax === NO_LIMIT ? undefined : AbortSignal.timeout(msMax);
-  return readJson<T>(await openRequest(method, url, path, { signal, credentials }), url);
+  return readJson<T>(await openRequest(method, node, path, { signal, isGuarded }), node.url);
 }
 
 interface RequestOptions {
   readonly body?: Readable;
   readonly signal?: AbortSignal;
-  /** For what is not for everybody. */
-  readonly credentials?: NodeAddress['credentials'];
+  /** Whether it is not for everybody. */
+  readonly isGuarded?: boolean;
 }
 
-/** An answer of which the body is yet to be read. Throws NODE_UNREACHABLE, or what the node answered. */
+/** An answer of which the body is yet to be read. Throws NODE_UNREACHABLE, PEER_REJECTED, or what the node answered. */
 export async function openRequest(
   method: Method,
-  url: string,
+  node: NodeAddress,
   path: string,
-  { body, signal, credentials }: RequestOptions = {},
+  options: RequestOptions = {},
 ): Promise<http.IncomingMessage> {
-  const shown = credentials?.();
+  const { url } = node;
   let answer: http.IncomingMessage;
   try {
-    answer = await send(method, new URL(path, url), shown, { body, signal });
+    answer = await send(method, node, path, options);
   } catch (error) {
-    throw unreachable(url, error);
+    throw error instanceof LiteFsError ? error : unreachable(url, error);
   }
   const status = answer.statusCode ?? 0;
   if (status >= 200 && status < 300) return answer;
   const { code, message, hint } = await readJson<ErrorReport>(answer, url);
   // The node's hint is for who writes requests.
-  const own = code === 'UNAUTHORIZED' && shown ? shown.hint() : hint;
+  const own = code === 'UNAUTHORIZED' || code === 'FORBIDDEN' ? refusedThere(code) : hint;
   throw new LiteFsError(codeOf(code), `${url}: ${message}`, { hint: own });
 }
 
@@ -113,18 +115,18 @@ export async function readJson<T>(answer: http.IncomingMessage, url: string): Pr
 
 async function send(
   method: Method,
-  target: URL,
-  credentials: Credentials | undefined,
-  { body, signal }: Pick<RequestOptions, 'body' | 'signal'>,
+  node: NodeAddress,
+  path: string,
+  { body, signal, isGuarded = false }: RequestOptions,
 ): Promise<http.IncomingMessage> {
   // It may fail while we connect.
   body?.on('error', () => {});
+  const target = new URL(path, node.url);
   // A connection of its own: one that was kept may be closed by the node just then.
-  const socket = await connect(target, signal).catch((error) => {
+  const { socket, token } = await reach(node, target, isGuarded, signal).catch((error) => {
     body?.destroy();
     throw error;
   });
-  const token = credentials?.tokenFor(socket);
   // Node writes headers as latin1.
   const bytes = Buffer.from(`Bearer ${token}`).toString('latin1');
   const headers = token === undefined ? {} : { authorization: bytes };
@@ -139,16 +141,52 @@ async function send(
   });
 }
 
-/** Connects, so that who listens is known before anything is shown. Throws the system's errors. */
-async function connect(target: URL, signal: AbortSignal | undefined): Promise<net.Socket> {
+/**
+ * A connection, and what to show over it. A node of this machine that is not at its socket is asked at its URL. There, what
+ * is not for everybody is not asked for without a secret: any user may listen at that port while the node is down, and would
+ * get the body. Throws PEER_REJECTED, CONFIG, and the system's errors.
+ */
+async function reach(
+  node: NodeAddress,
+  target: URL,
+  isGuarded: boolean,
+  signal: AbortSignal | undefined,
+): Promise<{ socket: net.Socket; token?: string }> {
+  // What is for everybody is asked for where the user says.
+  const file = isGuarded || !node.isNamed ? node.socket() : undefined;
+  let missed: NodeJS.ErrnoException | undefined;
+  if (file !== undefined) {
+    try {
+      return { socket: await opened(net.connect(file), 'connect', signal) };
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      missed = error as NodeJS.ErrnoException;
+    }
+  }
+  const socket = await connect(target, signal);
+  if (!isGuarded) return { socket };
+  if (node.secret !== undefined) return { socket, token: node.secret };
+  socket.destroy();
+  throw refusedHere(node.url, file, missed?.code);
+}
+
+/** Throws the system's errors. */
+function connect(target: URL, signal: AbortSignal | undefined): Promise<net.Socket> {
   const isEncrypted = target.protocol === 'https:';
   const host = target.hostname.replace(/^\[|\]$/g, '');
   const port = Number(target.port) || (isEncrypted ? 443 : 80);
-  const socket = isEncrypted
-    ? tls.connect({ host, port, servername: net.isIP(host) ? undefined : host })
-    : net.connect({ host, port });
+  if (!isEncrypted) return opened(net.connect({ host, port }), 'connect', signal);
+  const servername = net.isIP(host) ? undefined : host;
+  return opened(tls.connect({ host, port, servername }), 'secureConnect', signal);
+}
+
+async function opened(
+  socket: net.Socket,
+  event: 'connect' | 'secureConnect',
+  signal: AbortSignal | undefined,
+): Promise<net.Socket> {
   try {
-    await once(socket, isEncrypted ? 'secureConnect' : 'connect', { signal });
+    await once(socket, event, { signal });
   } catch (error) {
     socket.destroy();
     throw error;

@@ -3,7 +3,7 @@ import type { Config } from '../config/config.ts';
 import { configJsonSchema } from '../config/json-schema.ts';
 import { loadConfig } from '../config/load.ts';
 import type { SnapshotConfig } from '../config/snapshots.ts';
-import { formatAddress } from '../config/values.ts';
+import { formatAddress, socketAt } from '../config/values.ts';
 import { nextTimes } from '../snapshots/schedule.ts';
 
 interface CheckFlags {
@@ -53,7 +53,7 @@ function describe(config: Config): string {
     role,
     `databases are opened in ${config.fuse.dir} and kept in ${config.data.dir}`,
     `replicas connect to ${formatAddress(config.replication.addr)}, ${secret}`,
-    `the API listens on ${formatAddress(config.http.addr)}`,
+    `the API listens on ${formatAddress(config.http.addr)} and at ${socketAt(config.http, config.http.addr.port)}`,
     ...(config.snapshots ? describeSnapshots(config.snapshots) : ['cuts no snapshots']),
     ...config.exec.map(({ argv }) => `runs: ${argv.join(' ')}`),
   ];

@@ -8,12 +8,14 @@ import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import type { Config } from '../config/config.ts';
-import type { Address } from '../config/values.ts';
+import { type Address, socketAt } from '../config/values.ts';
 import { errorText, LiteFsError } from '../errors.ts';
+import { GROUP } from '../http/authorization.ts';
 import type { NodeReport } from '../http/info.ts';
 import { holdingOf } from '../lease/holding.ts';
 import type { PeerFacts } from '../lease/judge.ts';
 import { membershipAtStart } from '../lease/membership.ts';
+import { groupId } from '../os/groups.ts';
 import { listenersAt } from '../os/listeners.ts';
 import { isDeadMount, mountAt } from '../os/mounts.ts';
 import { greet } from '../replication/greet.ts';
@@ -30,7 +32,7 @@ import {
   checkPrivileges,
 } from './doctor/machine.ts';
 import { checkAbsentNode, checkForeignNode, checkNode } from './doctor/node.ts';
-import { checkPort, type Port } from './doctor/ports.ts';
+import { checkPort, checkSocket, type Port } from './doctor/ports.ts';
 import {
   checkClock,
   checkPrimary,
@@ -45,7 +47,7 @@ import {
   checkSpace,
   type MountPoint,
 } from './doctor/storage.ts';
-import { ownConfig, urlOf } from './node-url.ts';
+import { type NodeAddress, nodeElsewhere, ownConfig, urlOf } from './node-url.ts';
 
 const ANSWER_MS_MAX = 5000;
 
@@ -75,7 +77,9 @@ async function examine(file: string | undefined): Promise<Finding[]> {
   const { config } = loaded;
   const role = config.lease.candidate ? 'the primary' : 'a replica';
   const url = urlOf(config.http.addr);
-  const { report: answered, why } = await reportOf(url);
+  const socket = socketAt(config.http, config.http.addr.port);
+  const node = { url, isNamed: false, socket: () => socket, secret: undefined };
+  const { report: answered, why } = await reportOf(node);
   const isOurs = answered?.path === realPath(config.fuse.dir);
   const report = isOurs ? answered : undefined;
   return [
@@ -85,7 +89,7 @@ async function examine(file: string | undefined): Promise<Finding[]> {
     ...storage(config, report),
     ...archives(config),
     ...(await ports(config, report)),
-    ...(report ? checkNode(report, VERSION) : []),
+    ...(report ? [await socketFinding(socket), ...checkNode(report, VERSION)] : []),
     ...(answered && !isOurs ? [checkForeignNode(url, config.fuse.dir, answered)] : []),
     ...(answered ? [] : [checkAbsentNode(url, why)]),
     ...(config.lease.candidate ? [] : await primary(config, report)),
@@ -166,6 +170,17 @@ async function ports(config: Config, report: NodeReport | undefined): Promise<Fi
   return findings;
 }
 
+/** Of a node that runs. */
+function socketFinding(file: string): Promise<Finding> {
+  const socket = net.connect(file);
+  return new Promise<Finding>((resolve) => {
+    const found = (error?: string) =>
+      resolve(checkSocket({ file, error, hasGroup: groupId(GROUP) !== undefined }));
+    socket.on('connect', () => found());
+    socket.on('error', (error: NodeJS.ErrnoException) => found(error.code ?? error.message));
+  }).finally(() => socket.destroy());
+}
+
 async function primary(config: Config, report: NodeReport | undefined): Promise<Finding[]> {
   const target = config.replication.primary as { host: string; port: number };
   const { secret } = config.replication;
@@ -197,7 +212,7 @@ async function askPrimary(url: string | undefined) {
   try {
     const sentMs = Date.now();
     const signal = AbortSignal.timeout(ANSWER_MS_MAX);
-    const response = await openRequest('GET', url, '/info', { signal });
+    const response = await openRequest('GET', nodeElsewhere(url), '/info', { signal });
     const aheadMs = clockAhead(response.headers.date ?? null, sentMs, Date.now());
     const { version, isPrimary } = await readJson<NodeReport>(response, url);
     return isPrimary ? { aheadMs, version } : undefined;
@@ -220,11 +235,13 @@ function ownFacts(dataDir: string): PeerFacts | undefined {
   return { nodeId: stored.nodeId, ...membership, role, hostname: os.hostname() };
 }
 
-async function reportOf(url: string): Promise<{ report: NodeReport | undefined; why: string }> {
+async function reportOf(
+  node: NodeAddress,
+): Promise<{ report: NodeReport | undefined; why: string }> {
   try {
     const signal = AbortSignal.timeout(ANSWER_MS_MAX);
-    const response = await openRequest('GET', url, '/info', { signal });
-    return { report: await readJson<NodeReport>(response, url), why: '' };
+    const response = await openRequest('GET', node, '/info', { signal });
+    return { report: await readJson<NodeReport>(response, node.url), why: '' };
   } catch (error) {
     return { report: undefined, why: errorText(error) };
   }

@@ -1,18 +1,11 @@
 /**
- * Which node a command asks: --url, else the http.addr of the config that is named or found, else the default port here;
- * and what it may show it.
+ * Which node a command asks: --url, else the node of the config that is named or found, else the one with the default port
+ * here. The last two are asked at their socket, which knows who asks; a node elsewhere is shown $LITEFS_SECRET.
  */
 import { urlHost } from '../config/initial.ts';
-import {
-  type LoadedConfig,
-  loadConfig,
-  loadNodePlace,
-  type NodePlace,
-  type Surroundings,
-} from '../config/load.ts';
+import { type LoadedConfig, loadConfig, loadNodePlace, type Surroundings } from '../config/load.ts';
 import type { Address } from '../config/values.ts';
 import { LiteFsError } from '../errors.ts';
-import { type Credentials, givenSecret, localSecretOf, noSecret } from './credentials.ts';
 import { shellWord } from './shell-word.ts';
 
 /** The flags of every command that asks a node. */
@@ -24,29 +17,35 @@ export interface NodeFlags {
 /** A node that is to be asked. */
 export interface NodeAddress {
   readonly url: string;
-  /** What to show when something is asked for that is not for everybody. Throws CONFIG. */
-  readonly credentials: () => Credentials;
+  /** Whether the user has named it: by --url. */
+  readonly isNamed: boolean;
+  /** Its socket, when it is a node of this machine. Throws CONFIG when the config does not say where that is. */
+  readonly socket: () => string | undefined;
+  /** What is shown at the URL when something is asked for that is not for everybody. */
+  readonly secret: string | undefined;
 }
 
 /** Throws USAGE when --url is none, CONFIG when the config does not say where its node listens. */
 export function nodeAt(flags: NodeFlags, surroundings = ownSurroundings()): NodeAddress {
-  const url = flags.url === undefined ? undefined : wholeUrl(flags.url);
-  const given = surroundings.env.LITEFS_SECRET;
-  let place: NodePlace | undefined;
-  const placed = () => (place ??= loadNodePlace(flags.config, surroundings));
-  return {
-    url: url ?? urlOf(placed().httpAddr),
-    credentials: () => {
-      if (given) return givenSecret(given);
-      const { httpAddr, dirs } = placed();
-      return url === undefined || isSameNode(url, httpAddr) ? localSecretOf(dirs()) : noSecret();
-    },
+  const secret = surroundings.env.LITEFS_SECRET || undefined;
+  const place = () => loadNodePlace(flags.config, surroundings);
+  if (flags.url === undefined) {
+    const { httpAddr, socket } = place();
+    return { url: urlOf(httpAddr), isNamed: false, socket: () => socket, secret };
+  }
+  const url = wholeUrl(flags.url);
+  const socket = () => {
+    // Who names a node and has its secret needs no config.
+    if (secret !== undefined) return undefined;
+    const { httpAddr, socket } = place();
+    return isSameNode(url, httpAddr) ? socket : undefined;
   };
+  return { url, isNamed: true, socket, secret };
 }
 
-/** Its URL alone, for what everybody may ask. Throws as nodeAt does. */
-export function nodeUrl(flags: NodeFlags, surroundings = ownSurroundings()): string {
-  return nodeAt(flags, surroundings).url;
+/** A node of which only the URL is known, for what everybody may ask. */
+export function nodeElsewhere(url: string): NodeAddress {
+  return { url, isNamed: true, socket: () => undefined, secret: undefined };
 }
 
 function wholeUrl(url: string): string {

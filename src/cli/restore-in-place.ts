@@ -37,7 +37,7 @@ export async function restoreInPlace(
   target: Target,
   options: RestoreOptions,
 ): Promise<InPlace> {
-  const node = await getJson<NodeReport>(asked.url, '/info');
+  const node = await getJson<NodeReport>(asked, '/info');
   if (!node.isPrimary) {
     throw new LiteFsError(
       'WRONG_STATE',
@@ -74,8 +74,8 @@ async function written(node: NodeAddress, database: string, file: string): Promi
   const where = `/restore?name=${encodeURIComponent(database)}`;
   try {
     const body = fs.createReadStream(file);
-    const { url, credentials } = node;
-    return await readJson(await openRequest('POST', url, where, { body, credentials }), url);
+    const answer = await openRequest('POST', node, where, { body, isGuarded: true });
+    return await readJson(answer, node.url);
   } catch (error) {
     if (!(error instanceof LiteFsError) || error.code !== 'NODE_UNREACHABLE') throw error;
     const message = `${error.message}. It had not said yet whether ${database} is restored`;

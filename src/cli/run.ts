@@ -26,7 +26,7 @@ const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 /** The command's exit status; 0 when it is not for this node. */
 export async function run(command: readonly string[], flags: Flags): Promise<number> {
   const asked = nodeAt(flags);
-  const node = await getJson<NodeReport>(asked.url, '/info');
+  const node = await getJson<NodeReport>(asked, '/info');
   const reason = whyNotHere(node, flags);
   if (reason) {
     process.stderr.write(`litefs-lite: not run: ${reason}\n`);

@@ -16,7 +16,7 @@ import {
 } from './archives.ts';
 import { getJson, NO_LIMIT, postJson } from './client.ts';
 import { removeAtEnd } from './janitor.ts';
-import { type NodeFlags, nodeAt } from './node-url.ts';
+import { type NodeAddress, type NodeFlags, nodeAt } from './node-url.ts';
 import { counted, formatBytes, formatTable } from './table.ts';
 
 /** Reads the archives themselves; no node need run. */
@@ -92,7 +92,7 @@ export async function snapshot(
   const query = database === undefined ? '' : `?name=${encodeURIComponent(database)}`;
   const node = nodeAt(flags);
   const run = await postJson<SnapshotRunReport>(node, `/snapshot${query}`, NO_LIMIT);
-  if (dir !== undefined) await copySnapshots(run, node.url, dir);
+  if (dir !== undefined) await copySnapshots(run, node, dir);
   if (flags.json) process.stdout.write(`${JSON.stringify(run, null, 2)}\n`);
   else {
     for (const { name, txid, bytes } of run.snapshots) {
@@ -110,8 +110,8 @@ export async function snapshot(
 const EXIT_DISK = 74;
 
 /** The newest snapshots of what the run was about, out of the node's archives, which are on this machine. */
-async function copySnapshots(run: SnapshotRunReport, url: string, to: string): Promise<void> {
-  const { dir } = await getJson<SnapshotsReport>(url, '/snapshots');
+async function copySnapshots(run: SnapshotRunReport, node: NodeAddress, to: string): Promise<void> {
+  const { dir } = await getJson<SnapshotsReport>(node, '/snapshots');
   if (dir === null) throw new LiteFsError('WRONG_STATE', 'this node cuts no snapshots');
   for (const name of [...run.snapshots.map((each) => each.name), ...run.unchanged]) {
     copyNewestSnapshot(existingArchive(dir, name), newArchive(to, name), removeAtEnd);

@@ -9,7 +9,7 @@ import {
 } from '../http/info.ts';
 import { formatSecond } from '../snapshots/when.ts';
 import { getJson } from './client.ts';
-import { type NodeFlags, nodeUrl } from './node-url.ts';
+import { type NodeAddress, type NodeFlags, nodeAt } from './node-url.ts';
 import { counted, formatBytes, formatTable } from './table.ts';
 
 interface StatusFlags extends NodeFlags {
@@ -26,9 +26,9 @@ const CLEAR_ALL = '\x1b[2J';
 
 /** 0: all is well; 1: something needs attention. */
 export async function status(flags: StatusFlags): Promise<number> {
-  const url = nodeUrl(flags);
-  if (flags.watch) return watch(url);
-  const report = await getJson<NodeReport>(url, '/info');
+  const node = nodeAt(flags);
+  if (flags.watch) return watch(node);
+  const report = await getJson<NodeReport>(node, '/info');
   process.stdout.write(flags.json ? `${JSON.stringify(report, null, 2)}\n` : formatStatus(report));
   const isWell =
     warningsOf(report).length === 0 && report.databases.every(({ state }) => state === 'ok');
@@ -36,14 +36,14 @@ export async function status(flags: StatusFlags): Promise<number> {
 }
 
 /** One screen, again each second, until the program is stopped. */
-async function watch(url: string): Promise<never> {
+async function watch(node: NodeAddress): Promise<never> {
   process.stdout.write(CLEAR_ALL);
   for (;;) {
-    const text = await getJson<NodeReport>(url, '/info').then(formatStatus, (error) => {
+    const text = await getJson<NodeReport>(node, '/info').then(formatStatus, (error) => {
       if (!(error instanceof LiteFsError)) throw error;
       return `${error.message}\n`;
     });
-    const lines = [`${formatSecond(Date.now())}  ${url}`, '', ...text.split('\n')];
+    const lines = [`${formatSecond(Date.now())}  ${node.url}`, '', ...text.split('\n')];
     const rows = process.stdout.isTTY ? process.stdout.rows - 1 : lines.length;
     const screen = lines.slice(0, rows).map((line) => `${line}${CLEAR_LINE}\n`);
     process.stdout.write(`${HOME}${screen.join('')}${CLEAR_BELOW}`);

@@ -29,9 +29,10 @@ export async function exportDatabase(
   }
   const whole = file === undefined ? undefined : path.resolve(file);
   if (whole !== undefined) checkOutput(whole, flags.force ?? false);
-  const { url, credentials } = nodeAt(flags);
+  const node = nodeAt(flags);
+  const { url } = node;
   const where = `/export?name=${encodeURIComponent(database)}`;
-  const body = await openRequest('GET', url, where, { credentials });
+  const body = await openRequest('GET', node, where, { isGuarded: true });
   const total = Number(body.headers['content-length']);
   if (whole === undefined) {
     await pipeline(body, process.stdout, { end: false });
@@ -74,14 +75,13 @@ export async function importDatabase(
     );
   }
   const node = nodeAt(flags);
-  const { url, credentials } = node;
   const report = await withBar(size, async (counted) => {
     const body = fs.createReadStream(file).pipe(counted);
     const where = `/import?name=${encodeURIComponent(database)}`;
-    const response = await openRequest('POST', url, where, { body, credentials }).catch((error) =>
-      saidInstead(error, node, where),
+    const response = await openRequest('POST', node, where, { body, isGuarded: true }).catch(
+      (error) => saidInstead(error, node, where),
     );
-    return readJson<ImportReport>(response, url);
+    return readJson<ImportReport>(response, node.url);
   });
   process.stdout.write(`${report.name}: ${formatBytes(report.bytes)}, at ${report.position}\n`);
   return 0;

@@ -23,7 +23,7 @@ const EXIT_CANNOT_TELL = 75;
 export async function verify(database: string | undefined, flags: VerifyFlags): Promise<number> {
   if (flags.snapshots) return verifySnapshots(database, flags);
   const node = nodeAt(flags);
-  const info = await getJson<NodeReport>(node.url, '/info');
+  const info = await getJson<NodeReport>(node, '/info');
   const names = database === undefined ? info.databases.map(({ name }) => name) : [database];
   const notAsked = info.isPrimary ? null : 'the node runs an older release: restart it';
   const reports: VerifyReport[] = [];

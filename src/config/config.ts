@@ -42,7 +42,13 @@ export interface Config {
     /** To whom databases belong on a replica: a user, a group or a mode instead of the primary's. */
     readonly ownership: { readonly user?: string; readonly group?: string; readonly mode?: number };
   };
-  readonly http: { readonly addr: Address };
+  readonly http: {
+    readonly addr: Address;
+    /** undefined: by the port (socketAt). */
+    readonly socket: string | undefined;
+    /** More names by which it is asked. */
+    readonly hosts: readonly string[];
+  };
   readonly replication: {
     readonly addr: Address;
     /** Where a replica connects to; always known on one, on the primary when the file says it. */
@@ -103,7 +109,7 @@ export function resolveConfig(file: ConfigFile, cwd: string): Config {
       waitForOldHandlesMs: fuse['wait-for-old-handles'],
       ownership: { ...fuse['replica-owner'], mode: fuse['replica-mode'] },
     },
-    http: { addr: file.http.addr },
+    http: { addr: file.http.addr, socket: file.http.socket, hosts: file.http.hosts },
     replication: {
       addr: replication.addr,
       primary:

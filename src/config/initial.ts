@@ -27,7 +27,7 @@ lease:
   #advertise-url: "http://10.0.0.1:20202"
 
 http:
-  # The API, which \`litefs-lite status\` asks. ":20202" for all of the network.
+  # The API and the status page. ":20202" for all of the network.
   addr: "127.0.0.1:20202"
 
 replication:

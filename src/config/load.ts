@@ -19,7 +19,7 @@ import { ineffectiveFields } from './json-schema.ts';
 import { problemsOf } from './problems.ts';
 import { configFileSchema } from './schema.ts';
 import { incrementsMax } from './snapshots.ts';
-import type { Address } from './values.ts';
+import { type Address, socketAt } from './values.ts';
 
 /** A config file is a page or two; what is larger is some other file. */
 const FILE_BYTES_MAX = 1 << 20;
@@ -81,14 +81,14 @@ export function loadConfig(path: string | undefined, surroundings: Surroundings)
 /** What programs that ask a node must know of its config. */
 export interface NodePlace {
   readonly httpAddr: Address;
-  /** data.dir and fuse.dir, absolute. Throws LiteFsError CONFIG: what the file says of them cannot be understood. */
-  dirs(): Pick<Config, 'data' | 'fuse'>;
+  /** Its Unix socket. */
+  readonly socket: string;
 }
 
 /**
  * The place of the node that the file is of which loadConfig would take. Only that is looked at: such programs need not
  * have the secret that the file takes from the environment. Without a file, or one that we may read: the defaults.
- * @throws LiteFsError CONFIG: the file at `path` cannot be read, or what it says of http.addr cannot be understood
+ * @throws LiteFsError CONFIG: the file at `path` cannot be read, or what it says of http.addr and http.socket cannot be understood
  */
 export function loadNodePlace(path: string | undefined, surroundings: Surroundings): NodePlace {
   const found =
@@ -96,16 +96,14 @@ export function loadNodePlace(path: string | undefined, surroundings: Surroundin
   const file = path === undefined && found !== undefined && !isReadable(found) ? undefined : found;
   const source = file === undefined ? '' : readConfigFile(file);
   const { value } = parseConfigDocument(expandVariables(source, surroundings.env).text);
-  const config = (...fields: [section: string, key: string][]): Config => {
-    const groups = (value ?? {}) as Record<string, Record<string, unknown> | null>;
-    const parts = fields.map(([section, key]) => [section, { [key]: groups[section]?.[key] }]);
-    const parsed = configFileSchema.safeParse(Object.fromEntries(parts));
-    if (value !== undefined && parsed.success) return resolveConfig(parsed.data, surroundings.cwd);
-    // It says better than this what is wrong, and where.
-    return parseConfig(source, file ?? '', surroundings).config;
-  };
-  const { addr } = config(['http', 'addr']).http;
-  return { httpAddr: addr, dirs: () => config(['data', 'dir'], ['fuse', 'dir']) };
+  const { addr, socket } = ((value ?? {}) as { http?: Record<string, unknown> | null }).http ?? {};
+  const parsed = configFileSchema.safeParse({ http: { addr, socket } });
+  // The whole file says better than this what is wrong, and where.
+  const { http } =
+    value !== undefined && parsed.success
+      ? resolveConfig(parsed.data, surroundings.cwd)
+      : parseConfig(source, file ?? '', surroundings).config;
+  return { httpAddr: http.addr, socket: socketAt(http, http.addr.port) };
 }
 
 /** `init` writes files that only root may read; others ask at the default port. */

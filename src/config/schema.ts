@@ -15,12 +15,14 @@ import {
   fileMode,
   flag,
   hostname,
+  hostWithoutPort,
   httpUrl,
   listenAddress,
   owner,
   peerAddress,
   scalar,
   size,
+  socketPath,
   text,
 } from './values.ts';
 
@@ -115,9 +117,20 @@ const fuse = section({
 }).describe('The mount.');
 
 const http = section({
-  addr: listenAddress()
-    .prefault(':20202')
-    .describe('Where the API listens; `litefs-lite status` asks there.'),
+  addr: listenAddress().prefault(':20202').describe('Where the API listens.'),
+  socket: socketPath()
+    .optional()
+    .describe(
+      'The Unix socket of the API, where commands on this machine ask: for root and members of the group litefs-lite. ' +
+        'Default: /run/litefs-lite/<port of addr>.sock.',
+    ),
+  hosts: z
+    .array(hostWithoutPort())
+    .prefault([])
+    .describe(
+      'More names by which browsers and programs ask the API, as behind a proxy. Addresses, the names of the machine ' +
+        'and those in lease are known.',
+    ),
   'snapshot-timeout': duration().prefault('0').meta({
     description: 'LiteFS: how long sending a snapshot may take.',
     ineffective: 'a snapshot is sent for as long as it makes progress',

@@ -105,6 +105,17 @@ export function formatAddress(address: Address): string {
   return `${host.includes(':') ? `[${host}]` : host}:${address.port}`;
 }
 
+/** Folder of the sockets of nodes that are not told otherwise. */
+const SOCKETS_DIR = '/run/litefs-lite';
+
+/** Where the socket of a node is that listens at this port. */
+export function socketAt(
+  { socket }: { readonly socket: string | undefined },
+  port: number,
+): string {
+  return socket ?? `${SOCKETS_DIR}/${port}.sock`;
+}
+
 /** Whether only this machine itself can mean it. */
 export function isLoopback(host: string | undefined): boolean {
   return host !== undefined && /^(127\.|::1$|localhost$)/.test(host);
@@ -199,6 +210,28 @@ export const hostname = () =>
       error: 'is not a host name: write letters, digits, "-" and "."',
     })
     .meta({ pattern: '^[!-~]+$' });
+
+/** sun_path has 108 bytes, with a NUL. */
+const SOCKET_BYTES_MAX = 107;
+
+/** A path at which a Unix socket can be. */
+export const socketPath = () =>
+  text()
+    .refine((file) => file.startsWith('/'), {
+      error: 'is not a path from the root: write "/run/…"',
+    })
+    .refine((file) => Buffer.byteLength(file) <= SOCKET_BYTES_MAX, {
+      error: `is longer than ${SOCKET_BYTES_MAX} bytes, which no socket can have`,
+    })
+    .meta({ pattern: '^/' });
+
+/** The name of a host, as others ask for it: no port, no pattern. */
+export const hostWithoutPort = () =>
+  text()
+    .refine((name) => /^[^\s:/*@]+$/.test(name), {
+      error: 'is not a name: write it without port, path or "*"',
+    })
+    .meta({ pattern: '^[^\\s:/*@]+$' });
 
 /** A command line, as its words (see words.ts). */
 export const command = () => scalar(parseCommand, { type: 'string', minLength: 1 });

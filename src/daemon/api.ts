@@ -1,4 +1,6 @@
 /** The node's HTTP API: what the routes (http/routes.ts) ask for, gathered from the parts of the node. */
+import fs from 'node:fs';
+import path from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import type { WireEntry } from '../engine/protocol.ts';
 import { LiteFsError } from '../errors.ts';
@@ -21,6 +23,7 @@ import { NodeMetrics, type NodeState } from '../metrics/node-metrics.ts';
 import { fileRole, LAG_FILE, PRIMARY_FILE } from '../mount/names.ts';
 import { Transfers } from '../transfer/transfers.ts';
 import { NodeReporter, type ReporterParts } from './node-report.ts';
+import { Pulse } from './pulse.ts';
 import { restoreInto } from './restore.ts';
 import { startSelf } from './self.ts';
 import { notToBeTold } from './uncaptured.ts';
@@ -33,6 +36,8 @@ export class Api implements NodeApi {
   readonly #transfers: Transfers;
   readonly #history = new History(Date.now());
   readonly #sampling: NodeJS.Timeout;
+  /** What is asked whether it is there: the engine, and the mount once there is one. */
+  readonly #pulses: Pulse[];
   #primary: PrimaryData;
   #ready = false;
 
@@ -41,6 +46,7 @@ export class Api implements NodeApi {
     this.#reporter = new NodeReporter(parts);
     this.metrics = new NodeMetrics(() => this.#state());
     this.#primary = this.primary();
+    this.#pulses = [new Pulse({ name: 'the engine', ask: () => parts.engine.call('info', {}) })];
     this.#transfers = new Transfers({
       mountDir: parts.mountDir,
       spoolDir: parts.spoolDir,
@@ -61,6 +67,8 @@ export class Api implements NodeApi {
   /** The kernel is being served; `passthrough`: files by the kernel itself. */
   mounted(passthrough: boolean): void {
     this.#reporter.passthrough = passthrough;
+    const file = path.join(this.#parts.mountDir, LAG_FILE);
+    this.#pulses.push(new Pulse({ name: 'the mount', ask: () => fs.promises.stat(file) }));
   }
 
   /** The node is primary, or has been in sync. */
@@ -158,9 +166,16 @@ export class Api implements NodeApi {
     return this.#parts.snapshots.increment(database);
   }
 
-  health(): HealthReport {
+  async health(): Promise<HealthReport> {
+    await Promise.all(this.#pulses.map((pulse) => pulse.feel()));
+    const reasons = this.troubles();
+    return { status: reasons.length === 0 ? 'ok' : 'unhealthy', reasons };
+  }
+
+  /** Why it is not well, in plain words, by what is known without asking. */
+  troubles(): string[] {
     const { engine, replication } = this.#parts;
-    const reasons: string[] = [];
+    const reasons = this.#pulses.flatMap(({ trouble }) => trouble ?? []);
     if (!this.#ready) reasons.push('the node is starting');
     const upstream = replication.upstream();
     if (upstream && !upstream.connected) reasons.push(...replication.warnings());
@@ -168,7 +183,7 @@ export class Api implements NodeApi {
     for (const [name, status] of engine.statuses()) {
       if (status.state === 'degraded') reasons.push(`${nameText(name)}: ${status.reason}`);
     }
-    return { status: reasons.length === 0 ? 'ok' : 'unhealthy', reasons };
+    return reasons;
   }
 
   close(): void {
@@ -180,7 +195,7 @@ export class Api implements NodeApi {
     const [info, databases] = await Promise.all([this.info(), engine.call('tallies', {})]);
     return {
       info,
-      healthy: this.health().status === 'ok',
+      healthy: this.troubles().length === 0,
       databases: databases.map((db) => ({ ...db, name: nameText(db.name) })),
       fuseRequests: namedCounts(shared.requestCounts),
       snapshots: snapshots.counts(),

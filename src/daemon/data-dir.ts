@@ -1,16 +1,12 @@
-/** The data directory of a running node: its layout, the lock that keeps a second daemon away, and the local secret. */
+/** The data directory of a running node: its layout and the lock that keeps a second daemon away. */
 import fs from 'node:fs';
 import path from 'node:path';
 import { errorText, LiteFsError } from '../errors.ts';
-import type { Logger } from '../log.ts';
 import { ofdLock } from '../os/locks.ts';
 import { createLayout, type Layout, layoutOf } from '../store/layout.ts';
-import { keepLocalSecret } from '../store/local-secret.ts';
 
 export interface DataDir {
   readonly layout: Layout;
-  /** What commands on this machine show. */
-  readonly localSecret: string;
   release(): void;
 }
 
@@ -18,18 +14,14 @@ export interface DataDir {
  * Makes and locks the directory. If the mount is going to hide it (data.dir below fuse.dir), it is reached
  * through a descriptor opened now. Throws DATA_DIR, or DISK when there is no space.
  */
-export function openDataDir(dir: string, mountDir: string, log: Logger): DataDir {
+export function openDataDir(dir: string, mountDir: string): DataDir {
   const layout = layoutOf(dir);
   let lock: number | undefined;
-  let localSecret: string;
   try {
     fs.mkdirSync(layout.root, { recursive: true, mode: 0o700 });
     lock = takeLock(layout.lock, dir);
     // It empties what is for one run, which must not be another daemon's.
     createLayout(layout);
-    localSecret = keepLocalSecret(layout.localSecret, (reason) =>
-      log.warn(`${layout.localSecret} is replaced: ${reason}`),
-    );
   } catch (error) {
     if (lock !== undefined) fs.closeSync(lock);
     throw error instanceof LiteFsError ? error : unusable(dir, error);
@@ -40,7 +32,6 @@ export function openDataDir(dir: string, mountDir: string, log: Logger): DataDir
     : undefined;
   return {
     layout: through === undefined ? layout : layoutOf(`/proc/self/fd/${through}`),
-    localSecret,
     release() {
       fs.closeSync(lock);
       if (through !== undefined) fs.closeSync(through);

@@ -7,7 +7,9 @@ import os from 'node:os';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import type { Config } from '../config/config.ts';
+import { socketAt } from '../config/values.ts';
 import { errorText, LiteFsError } from '../errors.ts';
+import { GROUP } from '../http/authorization.ts';
 import { apiRoutes } from '../http/routes.ts';
 import { type HttpServer, startHttpServer } from '../http/server.ts';
 import { holdingOf } from '../lease/holding.ts';
@@ -16,6 +18,7 @@ import type { Logger } from '../log.ts';
 import { LAG_FILE } from '../mount/names.ts';
 import { keepMemorySmall } from '../os/allocator.ts';
 import { exitNow } from '../os/exit.ts';
+import { groupId } from '../os/groups.ts';
 import type { Answered, RunningProxy } from '../proxy/server.ts';
 import { nameText } from '../store/layout.ts';
 import { Api } from './api.ts';
@@ -23,6 +26,7 @@ import { Crash, type CrashWatch, EXIT_SOFTWARE, watchForCrash } from './crash.ts
 import { type DataDir, openDataDir } from './data-dir.ts';
 import { mountDevice, prepareMountPoint, releaseMountPoint } from './mount-point.ts';
 import { waitForOldHandles } from './old-handles.ts';
+import { isOwnName } from './own-names.ts';
 import { startNodeProxy } from './proxy.ts';
 import { Replication } from './replication.ts';
 import { ServiceManager } from './service-manager.ts';
@@ -105,7 +109,7 @@ async function startAndServe(
 
   // Ours alone: the data directory.
   const mountDir = prepareMountPoint(config.fuse.dir, config.data.dir, log);
-  const dataDir = openDataDir(config.data.dir, mountDir, log);
+  const dataDir = openDataDir(config.data.dir, mountDir);
   running.dataDir = dataDir;
 
   const oldHandlesMs = config.fuse.waitForOldHandlesMs;
@@ -185,18 +189,22 @@ async function startAndServe(
   running.http = await startHttpServer(
     {
       routes: apiRoutes(api),
-      secrets: [dataDir.localSecret, config.replication.secret].filter(
-        (each) => each !== undefined,
-      ),
+      admission: {
+        secret: config.replication.secret,
+        uid: process.geteuid?.() ?? 0,
+        gid: groupId(GROUP),
+      },
+      isOwnName: (name) => isOwnName(name, config),
+      admitted: (what, who, isRepeated) => log[isRepeated ? 'debug' : 'info'](`${what}: ${who}`),
       answered: (route, status) => api.metrics.httpAnswered(route, status),
       failed: (what, error) =>
         log.error({ err: error }, `HTTP: ${what} failed: ${errorText(error)}`),
     },
-    config.http.addr,
+    { ...config.http.addr, socketAt: (port) => socketAt(config.http, port) },
   );
 
   if (config.proxy) {
-    const troubles = () => api.health().reasons;
+    const troubles = () => api.troubles();
     const parts = {
       config: config.proxy,
       identity,

@@ -32,6 +32,7 @@ export class Verification implements VerifyHost {
   readonly #parts: VerificationParts;
   readonly #own = new SharedRuns((database) => this.#readOwn(database));
   readonly #asked = new SharedRuns((database) => this.#ask(database));
+  readonly #compared = new SharedRuns((database) => this.#compare(database));
 
   constructor(parts: VerificationParts) {
     this.#parts = parts;
@@ -46,13 +47,13 @@ export class Verification implements VerifyHost {
 
   /** Throws DATABASE_NOT_FOUND, DATABASE_BUSY, WRONG_STATE, DISK: of what is here. What the primary cannot tell is in the report. */
   async report(database: string): Promise<VerifyReport> {
-    if (this.#parts.identity.role === 'replica') return this.#compared(database);
+    if (this.#parts.identity.role === 'replica') return this.#compared.ask(database);
     const found = await this.#own.ask(database);
     const alone = { primary: null, sameAsPrimary: null, notCompared: null };
     return { name: nameText(database), ...pagesReport(found), ...alone };
   }
 
-  async #compared(database: string): Promise<VerifyReport> {
+  async #compare(database: string): Promise<VerifyReport> {
     const { engine } = this.#parts;
     for (let tries = 1; ; tries++) {
       // Before the primary is made to read: it may not be here.

@@ -1,25 +1,53 @@
 /**
- * Who may have done what not everybody may: who shows a secret of the node as a bearer token. From where a request comes
- * says nothing: all users of this machine, browsers, and proxies that pass strangers on connect from loopback.
+ * Who may have done what not everybody may. Over TCP: who shows the node's secret as a bearer token. From where such a
+ * request comes says nothing: all users of this machine, browsers, and proxies that pass strangers on connect from
+ * loopback. Over the node's socket: root, the daemon's own user, and members of its group, by what the kernel says of the
+ * process that has connected.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
+import type { Peer } from '../os/peer.ts';
+import type { Caller } from './caller.ts';
 import { HttpFault } from './fault.ts';
 
-const HINT =
-  'As root on that machine the commands of litefs-lite do it. From elsewhere: set replication.secret on the node, and ' +
-  'send "Authorization: Bearer <replication.secret>".';
+export interface Admission {
+  /** undefined: over TCP nothing is done that is not for everybody. */
+  readonly secret: string | undefined;
+  /** The user that the daemon runs as. */
+  readonly uid: number;
+  /** undefined: this machine has no such group. */
+  readonly gid: number | undefined;
+}
 
-/** Throws HttpFault 401 when the request does not show one of the secrets. */
-export function authorize(request: IncomingMessage, secrets: readonly string[]): void {
+/** Whose members may do over the socket what root may. The package makes it. */
+export const GROUP = 'litefs-lite';
+const ROOT = 0;
+
+const HINT =
+  `As root on that machine (or in its group ${GROUP}) the commands of litefs-lite do it. From elsewhere: set ` +
+  'replication.secret on the node, and send "Authorization: Bearer <replication.secret>".';
+
+/** Throws HttpFault 401 or 403. */
+export function authorize(request: IncomingMessage, caller: Caller, admission: Admission): void {
+  if (caller.kind === 'tcp') showsSecret(request, admission.secret);
+  else if (!caller.peer || !isTrusted(caller.peer, admission)) {
+    const who = caller.peer ? `user ${caller.peer.uid}` : 'a user that the kernel does not name';
+    throw new HttpFault(403, 'FORBIDDEN', `this is not for ${who}`, { hint: HINT });
+  }
+}
+
+function isTrusted({ uid, groups }: Peer, admission: Admission): boolean {
+  if (uid === ROOT || uid === admission.uid) return true;
+  return admission.gid !== undefined && groups.includes(admission.gid);
+}
+
+function showsSecret(request: IncomingMessage, secret: string | undefined): void {
   const token = bearerToken(request.headers.authorization);
-  // Each is compared: the time tells nothing of which it was.
-  const matching = secrets.filter((secret) => token !== undefined && isSame(token, secret));
-  if (matching.length > 0) return;
+  if (token !== undefined && secret !== undefined && isSame(token, secret)) return;
   const message =
     token === undefined
-      ? 'this needs a secret of the node'
-      : 'what was sent is no secret of the node';
+      ? 'this needs the secret of the node'
+      : 'what was sent is not the secret of the node';
   throw new HttpFault(401, 'UNAUTHORIZED', message, {
     hint: HINT,
     headers: { 'www-authenticate': 'Bearer realm="litefs-lite"' },

@@ -1,8 +1,10 @@
 /** From a request to its route by path and method, and from what the route says to the answer. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { LiteFsError } from '../errors.ts';
-import { authorize } from './authorization.ts';
+import { type Admission, authorize } from './authorization.ts';
+import { type Caller, callerText } from './caller.ts';
 import { asFault, faultReport, HttpFault } from './fault.ts';
+import { expectOwnHost } from './host.ts';
 
 /** One request, and what is known of it. */
 export interface Exchange {
@@ -17,6 +19,8 @@ interface RouteParts {
   readonly path: string;
   /** Whether it reads the body of the request. What others send is not read. */
   readonly takesBody?: boolean;
+  /** Whether its answer goes on after handle(), for as long as the client stays. */
+  readonly isStream?: boolean;
   /** What to answer with, as JSON; undefined when it has answered by itself. */
   handle(exchange: Exchange): unknown;
 }
@@ -27,24 +31,34 @@ interface PublicRoute extends RouteParts {
   readonly method: 'GET';
 }
 
-/** For who shows a secret of the node. */
-interface SecretRoute extends RouteParts {
-  readonly access: 'secret';
+/** For root, and who shows the secret of the node (authorization.ts). */
+interface GuardedRoute extends RouteParts {
+  readonly access: 'guarded';
   readonly method: 'GET' | 'POST' | 'DELETE';
+  /** Asked for again and again: not each time is worth a line of the log. */
+  readonly isRepeated?: boolean;
 }
 
 /** Each says where it is defined for whom it is. */
-export type Route = PublicRoute | SecretRoute;
+export type Route = PublicRoute | GuardedRoute;
 
 export interface RouterOptions {
   readonly routes: readonly Route[];
-  /** Each opens the routes that need one. */
-  readonly secrets: readonly string[];
+  /** Who may ask for what not everybody may. */
+  readonly admission: Admission;
+  /** Whether a Host is this node's, beside its addresses and localhost. */
+  readonly isOwnName: (name: string) => boolean;
   /** Is told of each answer; `route` is its path, or `other`. */
   readonly answered?: (route: string, status: number) => void;
+  /** Is told what not everybody may ask for, and who has. `isRepeated`: as the route has it. */
+  readonly admitted?: (what: string, who: string, isRepeated: boolean) => void;
   /** Is told of what no route should throw, and of what the client cannot be told any more. */
   readonly failed?: (what: string, error: unknown) => void;
 }
+
+/** How long a client may take for an answer that is complete. */
+const TAKEN_MS_MAX = 60_000;
+const LOGGED_MAX = 300;
 
 export class Router {
   readonly #options: RouterOptions;
@@ -57,6 +71,7 @@ export class Router {
   async handle(
     request: IncomingMessage,
     response: ServerResponse,
+    caller: Caller,
     signal: AbortSignal,
   ): Promise<void> {
     const url = parseTarget(request.url);
@@ -68,11 +83,16 @@ export class Router {
     const refuseBody = () => {
       if (!request.complete) response.setHeader('connection', 'close');
     };
+    let isStream = false;
     try {
-      const route = pick(onPath, request.method, url?.pathname ?? request.url ?? '');
-      if (route.access !== 'public') authorize(request, this.#options.secrets);
+      const path = url?.pathname ?? request.url ?? '';
+      // No web page reaches the socket.
+      if (caller.kind === 'tcp') expectOwnHost(request, path, this.#options.isOwnName);
+      const route = pick(onPath, request.method, path);
+      if (route.access === 'guarded' && url) this.#admit(request, url, route, caller);
       if (!route.takesBody) refuseBody();
       const query = url?.searchParams ?? new URLSearchParams();
+      isStream = route.isStream ?? false;
       const body = await route.handle({ request, response, query, signal });
       if (body !== undefined) sendJson(response, 200, body);
     } catch (error) {
@@ -88,7 +108,23 @@ export class Router {
         sendJson(response, fault.status, faultReport(fault), fault.headers);
       }
     }
+    if (!isStream) expectTaken(response);
   }
+
+  /** Throws HttpFault. */
+  #admit(request: IncomingMessage, url: URL, route: GuardedRoute, caller: Caller): void {
+    authorize(request, caller, this.#options.admission);
+    // Encoded as in a URL: it can hold no line of its own.
+    const what = `${request.method} ${url.pathname}${url.search}`.slice(0, LOGGED_MAX);
+    this.#options.admitted?.(what, callerText(caller), route.isRepeated ?? false);
+  }
+}
+
+/** Of an answer that is complete: who does not take it holds memory and a connection. */
+function expectTaken(response: ServerResponse): void {
+  if (response.writableFinished || response.destroyed) return;
+  const timer = setTimeout(() => response.destroy(), TAKEN_MS_MAX);
+  response.on('close', () => clearTimeout(timer));
 }
 
 /** undefined when the target of the request is none of ours. */

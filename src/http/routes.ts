@@ -22,7 +22,8 @@ export interface NodeApi {
   history(): HistoryReport;
   /** Throws DATABASE_NOT_FOUND. */
   verify(database: string): Promise<VerifyReport>;
-  health(): HealthReport;
+  /** Asks the threads of the node, and waits for them 5 s at most. */
+  health(): Promise<HealthReport>;
   primary(): PrimaryData;
   /** Takes or keeps the halt lock. Throws WRONG_STATE, DATABASE_NOT_FOUND, DATABASE_BUSY. */
   halt(database: string, id: number): Promise<HaltReport>;
@@ -64,26 +65,26 @@ export function apiRoutes(node: NodeApi): Route[] {
     {
       method: 'GET',
       path: '/verify',
-      access: 'secret',
+      access: 'guarded',
       handle: ({ query }) => node.verify(databaseName(query)),
     },
     { method: 'GET', path: '/snapshots', access: 'public', handle: () => node.snapshots() },
     {
       method: 'POST',
       path: '/snapshot',
-      access: 'secret',
+      access: 'guarded',
       handle: ({ query }) => node.snapshot(query.has('name') ? databaseName(query) : undefined),
     },
     {
       method: 'POST',
       path: '/increment',
-      access: 'secret',
+      access: 'guarded',
       handle: ({ query }) => node.increment(databaseName(query)),
     },
     {
       method: 'GET',
       path: '/export',
-      access: 'secret',
+      access: 'guarded',
       handle({ query, response, signal }) {
         const name = databaseName(query);
         const begin = (bytes: number) =>
@@ -99,27 +100,29 @@ export function apiRoutes(node: NodeApi): Route[] {
     {
       method: 'POST',
       path: '/import',
-      access: 'secret',
+      access: 'guarded',
       takesBody: true,
       handle: ({ query, request, signal }) => node.import(databaseName(query), request, signal),
     },
     {
       method: 'POST',
       path: '/restore',
-      access: 'secret',
+      access: 'guarded',
       takesBody: true,
       handle: ({ query, request, signal }) => node.restore(databaseName(query), request, signal),
     },
     {
       method: 'POST',
       path: '/halt',
-      access: 'secret',
+      access: 'guarded',
+      isRepeated: true,
       handle: ({ query }) => node.halt(databaseName(query), lockId(query)),
     },
     {
       method: 'DELETE',
       path: '/halt',
-      access: 'secret',
+      access: 'guarded',
+      isRepeated: true,
       handle: ({ query }) => node.unhalt(databaseName(query), lockId(query)),
     },
     {
@@ -136,17 +139,19 @@ export function apiRoutes(node: NodeApi): Route[] {
       method: 'GET',
       path: '/healthz',
       access: 'public',
-      handle({ response }) {
-        const health = node.health();
+      async handle({ response }) {
+        const health = await node.health();
         if (health.status === 'ok') return health;
         response.writeHead(503, { 'content-type': 'application/json; charset=utf-8' });
         response.end(`${JSON.stringify(health, null, 2)}\n`);
+        return undefined;
       },
     },
     {
       method: 'GET',
       path: '/events',
       access: 'public',
+      isStream: true,
       handle({ request, response }) {
         if (request.method === 'HEAD') response.end();
         else node.events.open(response, { type: 'init', data: node.primary() });

@@ -59,28 +59,6 @@ export function parseTcpTable(table: string): TcpSocket[] {
   });
 }
 
-/**
- * The user that listens where a connection of ours leads. undefined: that is not known, or it leads to another machine.
- * The kernel prefers the listener with the very address to one of all addresses.
- */
-export function ownerOfListener({ local, remote }: Ends): number | undefined {
-  const { address, port } = remote;
-  if (!isLoopback(address) && address !== local.address) return undefined;
-  const places = [address, ...(net.isIPv4(address) ? ['0.0.0.0'] : []), '::'];
-  return look((sockets) => {
-    const listeners = sockets.filter(
-      (each) => each.state === 'listening' && each.local.port === port,
-    );
-    for (const place of places) {
-      const uids = new Set(
-        listeners.filter((each) => each.local.address === place).map(({ uid }) => uid),
-      );
-      if (uids.size > 0) return uids.size === 1 ? [...uids][0] : undefined;
-    }
-    return undefined;
-  });
-}
-
 /** The user that has connected to us from this machine. undefined: that is not known, or it is another machine. */
 export function ownerOfPeer({ local, remote }: Ends): number | undefined {
   return look(
@@ -112,10 +90,6 @@ function look(find: (sockets: readonly TcpSocket[]) => number | undefined): numb
 
 function isSame(a: Endpoint, b: Endpoint): boolean {
   return a.port === b.port && a.address === b.address;
-}
-
-function isLoopback(address: string): boolean {
-  return address === '::1' || address.startsWith('127.');
 }
 
 function endpoint(text: string): Endpoint {

@@ -14,7 +14,6 @@
  *     cuts/                  files that come and go while a database file is cut (../mount/cut-marks.ts)
  *     lock                   held by the daemon that runs on this directory
  *     node.json              identity, cluster and term
- *     local-secret           what commands on this machine show to the HTTP API (local-secret.ts)
  *     archives.json          which directories have archives of snapshots (snapshots/place.ts)
  *     snapshot-run.json      until when their schedule was served (snapshots/served-times.ts)
  *
@@ -29,7 +28,6 @@ export interface Layout extends Readonly<Record<DataFolder, string>> {
   readonly root: string;
   readonly lock: string;
   readonly node: string;
-  readonly localSecret: string;
   readonly archives: string;
   readonly snapshotRun: string;
 }
@@ -42,7 +40,6 @@ export function layoutOf(root: string): Layout {
     root,
     lock: path.join(root, 'lock'),
     node: path.join(root, 'node.json'),
-    localSecret: path.join(root, 'local-secret'),
     archives: path.join(root, 'archives.json'),
     snapshotRun: path.join(root, 'snapshot-run.json'),
   };

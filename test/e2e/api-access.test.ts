@@ -158,30 +158,32 @@ for (const secret of [undefined, 'hush']) {
       assert.deepEqual(fs.readdirSync(path.join(primary.data, 'spool')), []);
     });
 
-    it('does it for who shows a secret, also through a proxy', async () => {
-      const shown = [primary.localSecret(), ...(secret === undefined ? [] : [secret])];
-      for (const token of shown) {
-        for (const headers of HEADERS.slice(0, 5)) {
-          const all = [...headers, `Authorization: Bearer ${token}`];
-          assert.equal((await curl('GET', at(primary, '/verify?name=app.db'), all)).status, 200);
-        }
-        const all = [`Authorization: Bearer ${token}`];
-        assert.equal((await curl('HEAD', at(primary, '/export?name=app.db'), all)).status, 200);
+    it('does it for who shows the secret, also through a proxy', async () => {
+      const token = [`Authorization: Bearer ${secret}`];
+      const wanted = secret === undefined ? 401 : 200;
+      for (const headers of HEADERS.slice(0, 5)) {
+        const all = [...headers, ...token];
+        assert.equal((await curl('GET', at(primary, '/verify?name=app.db'), all)).status, wanted);
       }
-      // Of each node its own.
-      const other = [`Authorization: Bearer ${replica.localSecret()}`];
-      assert.equal((await curl('GET', at(primary, '/verify?name=app.db'), other)).status, 401);
+      assert.equal((await curl('HEAD', at(primary, '/export?name=app.db'), token)).status, wanted);
     });
 
-    it('keeps its own secret in a file for root alone, over restarts', async () => {
-      const file = path.join(replica.data, 'local-secret');
-      const { mode, uid } = fs.lstatSync(file);
-      assert.deepEqual([mode, uid], [fs.constants.S_IFREG | 0o600, 0]);
-      const before = replica.localSecret();
-      assert.equal(await replica.stop(), 0);
+    it('has a socket that other users cannot connect to, and makes it again after each start and each end', async () => {
+      const mode = () => fs.lstatSync(replica.socket).mode & ~fs.constants.S_IFSOCK;
+      assert.equal(mode() & 0o007, 0);
+      const words = ['curl', '-sS', '--unix-socket', replica.socket, 'http://localhost/info'];
+      assert.match((await asNobody(words)).stderr, /ould not connect|ouldn't connect/);
+      await replica.kill();
+      assert(fs.existsSync(replica.socket), 'a dead node leaves it');
       await replica.start();
-      assert.equal(replica.localSecret(), before);
+      assert.equal(mode() & 0o007, 0);
       assert.equal((await replica.api('/verify?name=app.db')).status, 200);
+      assert.equal(await replica.stop(), 0);
+      assert(!fs.existsSync(replica.socket));
+      await replica.start();
+      assert.equal((await replica.api('/verify?name=app.db')).status, 200);
+      const who = /^GET \/verify\?name=app\.db: user 0, process \d+$/;
+      assert.equal((await replica.logged(who)).level, 'info');
     });
 
     it('answers the commands of root, which need no flag but the config', async () => {
@@ -197,30 +199,30 @@ for (const secret of [undefined, 'hush']) {
         assert.equal(run.status, 0, `${words.join(' ')}: ${run.stderr}`);
       }
       // As docs/http-api.md has it.
-      const [example = ''] = /^ {4}printf .*\n.*$/m.exec(DOCUMENT) ?? [];
-      const script = example
-        .replace('/var/lib/litefs/', `${primary.data}/`)
-        .replace('127.0.0.1:20202', `127.0.0.1:${primary.httpPort}`);
+      const [example = ''] = /^ {4}curl .*--unix-socket .*$/m.exec(DOCUMENT) ?? [];
+      const script = example.replace('/run/litefs-lite/20202.sock', primary.socket);
       const { stdout } = await runCli(['-c', script], { bin: 'sh' });
       assert.equal((JSON.parse(stdout) as { ok: boolean }).ok, true);
       const imported = await runCli(['import', 'by-root.db', file, '--config', primary.configFile]);
       assert.equal(imported.status, 0, imported.stderr);
     });
 
-    it('is not shown the secret of another node of the machine', async () => {
+    it('is not asked at the socket of another node of the machine', async () => {
       const words = ['verify', 'app.db', '--url', at(replica, ''), '--config', primary.configFile];
       const refused = await runCli(words);
       assert.equal(refused.status, EXIT_REJECTED, refused.stdout);
-      assert.match(refused.stderr, /needs a secret of the node\n .*--config FILE/);
+      assert.match(refused.stderr, /needs the secret of the node\n .*--config FILE/);
       if (secret !== undefined) {
         const given = await runCli(words, { env: { LITEFS_SECRET: secret } });
         assert.equal(given.status, 0, given.stderr);
       }
-      const wrong = await runCli(['verify', '--config', primary.configFile], {
-        env: { LITEFS_SECRET: 'wrong' },
-      });
+      const env = { LITEFS_SECRET: 'wrong' };
+      const wrong = await runCli(['verify', '--url', at(primary, '')], { env });
       assert.equal(wrong.status, EXIT_REJECTED);
-      assert.match(wrong.stderr, /no secret of the node\n {2}LITEFS_SECRET is none of its secrets/);
+      assert.match(wrong.stderr, /not the secret of the node\n {2}LITEFS_SECRET is not its secret/);
+      // At its socket it wants none.
+      const unasked = await runCli(['verify', '--config', primary.configFile], { env });
+      assert.equal(unasked.status, 0, unasked.stderr);
     });
 
     it('refuses the commands of other users, which say what to type', async () => {
@@ -259,7 +261,9 @@ for (const secret of [undefined, 'hush']) {
       const [port] = await freePorts(1);
       const config = path.join(cluster.dir, 'down.yml');
       const value = JSON.parse(fs.readFileSync(primary.configFile, 'utf8'));
-      fs.writeFileSync(config, JSON.stringify({ ...value, http: { addr: `127.0.0.1:${port}` } }));
+      const socket = path.join(cluster.dir, 'down.sock');
+      const own = { ...value, http: { addr: `127.0.0.1:${port}`, socket } };
+      fs.writeFileSync(config, JSON.stringify(own));
       const heard: (string | undefined)[] = [];
       const server = http.createServer((request, response) => {
         heard.push(`${request.method} ${request.headers.authorization}`);
@@ -273,10 +277,13 @@ for (const secret of [undefined, 'hush']) {
         process.seteuid?.(0);
       }
       try {
-        const run = await runCli(['snapshot', '--config', config]);
-        assert.equal(run.status, EXIT_REJECTED, run.stderr);
-        assert.match(run.stderr, /not known to run as the user/);
-        assert.deepEqual(heard, ['POST undefined']);
+        const file = path.join(shared, 'evil.db');
+        for (const words of [['snapshot'], ['import', 'app.db', file]]) {
+          const run = await runCli([...words, '--config', config]);
+          assert.equal(run.status, EXIT_REJECTED, run.stderr);
+          assert.match(run.stderr, /No node answers at its socket \S+down\.sock \(ENOENT\)/);
+        }
+        assert.deepEqual(heard, []);
       } finally {
         server.close();
       }

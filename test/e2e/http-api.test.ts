@@ -204,12 +204,12 @@ describe('the HTTP API', () => {
     const mounted = await runCli(['export', 'app.db', primary.file('x.db'), ...config(replica)]);
     assert.match(mounted.stderr, /is in the mount of litefs-lite/);
     fs.writeFileSync(`${file}-wal`, 'of the file that was there before');
-    // It shows its secret: another one than the node's is refused.
+    // At a URL it shows its secret: another one than the node's is refused.
     for (const [LITEFS_SECRET, status] of [
       ['hush', 0],
       ['wrong', 77],
     ] as const) {
-      const command = ['export', '--force', 'app.db', file, ...config(replica)];
+      const command = ['export', '--force', 'app.db', file, '--url', at(replica, '')];
       const shown = await runCli(command, { env: { LITEFS_SECRET } });
       assert.equal(shown.status, status, shown.stderr);
     }

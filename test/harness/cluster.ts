@@ -12,8 +12,8 @@ import path from 'node:path';
 import readline from 'node:readline';
 import type { NodeReport } from '../../src/http/info.ts';
 import { unmount } from '../../src/os/mounts.ts';
-import { layoutOf } from '../../src/store/layout.ts';
 import { program } from './cli.ts';
+import { fetchLocally } from './local-api.ts';
 import { baseFor } from './memory.ts';
 
 const START_MS_MAX = 30_000;
@@ -188,15 +188,13 @@ export class TestNode {
     return (await response.json()) as NodeReport;
   }
 
-  /** Asks its API at `where`, a path with a query, for what is not for everybody: it shows the local secret. */
+  /** Asks its API at `where`, a path with a query, also for what is not for everybody: at its socket. */
   api(where: string, request: RequestInit = {}): Promise<Response> {
-    const authorization = `Bearer ${this.localSecret()}`;
-    const headers = { authorization, ...(request.headers as Record<string, string>) };
-    return fetch(`http://127.0.0.1:${this.httpPort}${where}`, { ...request, headers });
+    return fetchLocally(this.socket, where, request);
   }
 
-  localSecret(): string {
-    return fs.readFileSync(layoutOf(this.data).localSecret, 'latin1').trim();
+  get socket(): string {
+    return path.join(this.dir, 'api.sock');
   }
 
   /** The position that the mount shows of a database; '' without one. */
@@ -234,7 +232,7 @@ export class TestNode {
     const own: Record<string, Record<string, unknown>> = {
       fuse: { dir: this.mount, passthrough },
       data: { dir: this.data },
-      http: { addr: `127.0.0.1:${this.httpPort}` },
+      http: { addr: `127.0.0.1:${this.httpPort}`, socket: this.socket },
       replication: { addr: `127.0.0.1:${this.replicationPort}`, primary: `127.0.0.1:${primary}` },
       lease: { type: 'static', candidate, 'reconnect-delay': '50ms' },
       log: { debug: true },

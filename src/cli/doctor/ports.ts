@@ -13,6 +13,26 @@ export interface Port {
   readonly holders: readonly Listener[];
 }
 
+export interface LocalSocket {
+  readonly file: string;
+  /** What connecting failed with. */
+  readonly error: string | undefined;
+  /** Whether this machine has the group whose members may use it. */
+  readonly hasGroup: boolean;
+}
+
+/** Of a node that runs: whether its commands reach it. */
+export function checkSocket({ file, error, hasGroup }: LocalSocket): Finding {
+  const users = hasGroup ? 'root and the group litefs-lite' : 'root';
+  if (error === undefined) return ok('socket', `${file} answers ${users} (http.socket)`);
+  if (error === 'EACCES') return ok('socket', `${file} is for ${users} (http.socket)`);
+  return warn(
+    'socket',
+    `the node runs, and does not answer at ${file} (http.socket): ${error}`,
+    'Commands that change or hand out databases need it. Has the config changed? systemctl restart litefs-lite',
+  );
+}
+
 /** `pid`: of our node; undefined when it does not run. */
 export function checkPort(
   { field, address, error, holders }: Port,

@@ -10,7 +10,7 @@ import {
   checkPrivileges,
 } from '../../../src/cli/doctor/machine.ts';
 import { checkAbsentNode, checkForeignNode, checkNode } from '../../../src/cli/doctor/node.ts';
-import { checkPort } from '../../../src/cli/doctor/ports.ts';
+import { checkPort, checkSocket } from '../../../src/cli/doctor/ports.ts';
 import {
   checkClock,
   checkPrimary,
@@ -162,6 +162,23 @@ describe('ports', () => {
       /no address of this/,
     );
     assert.match(checkPort({ ...port, error: 'EACCES' }, undefined).hint ?? '', /above 1023/);
+  });
+});
+
+describe('the socket of a node that runs', () => {
+  const file = '/run/litefs-lite/20202.sock';
+  const look = (error: string | undefined, hasGroup = true) =>
+    checkSocket({ file, error, hasGroup });
+
+  it('answers, or is for others, or does not answer', () => {
+    assert.equal(verdict(look(undefined)), 'ok');
+    assert.match(look(undefined).text, /root and the group litefs-lite/);
+    assert.doesNotMatch(look(undefined, false).text, /group/);
+    assert.equal(verdict(look('EACCES')), 'ok');
+    for (const error of ['ENOENT', 'ECONNREFUSED']) {
+      assert.equal(verdict(look(error)), 'warn');
+      assert.match(look(error).text, new RegExp(`does not answer at .*: ${error}`));
+    }
   });
 });
 

@@ -1,15 +1,12 @@
 /** Which node a command asks: --url, else what the config says, else the default. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import fs from 'node:fs';
-import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { type NodeFlags, nodeAt, nodeUrl, repeated } from '../../../src/cli/node-url.ts';
+import { type NodeFlags, nodeAt, repeated } from '../../../src/cli/node-url.ts';
 import { loadConfig } from '../../../src/config/load.ts';
 import { LiteFsError } from '../../../src/errors.ts';
-import { keepLocalSecret } from '../../../src/store/local-secret.ts';
 
 describe('the URL of the node', () => {
   let cwd: string;
@@ -17,7 +14,7 @@ describe('the URL of the node', () => {
     cwd = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-url-'));
   });
   after(() => fs.rmSync(cwd, { recursive: true, force: true }));
-  const ask = (flags: NodeFlags, env = {}) => nodeUrl(flags, { env, cwd, expandEnv: true });
+  const ask = (flags: NodeFlags, env = {}) => nodeAt(flags, { env, cwd, expandEnv: true }).url;
   const withFile = (text: string, env = {}) => {
     fs.writeFileSync(path.join(cwd, 'a.yml'), text);
     return ask({ config: 'a.yml' }, env);
@@ -68,7 +65,7 @@ describe('the URL of the node', () => {
     const surroundings = { env: { HOME: home }, cwd: '/', expandEnv: true };
     process.seteuid?.(65534);
     try {
-      assert.equal(nodeUrl({}, surroundings), 'http://127.0.0.1:20202');
+      assert.equal(nodeAt({}, surroundings).url, 'http://127.0.0.1:20202');
       assert.throws(() => loadConfig(undefined, surroundings), {
         code: 'CONFIG',
         message: /cannot read the config file .*EACCES/,
@@ -87,47 +84,43 @@ describe('the URL of the node', () => {
   });
 });
 
-describe('what a node may be shown', () => {
+describe('the socket of the node', () => {
   let cwd: string;
-  let secret: string;
   before(() => {
-    cwd = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-shown-'));
-    secret = keepLocalSecret(path.join(cwd, 'local-secret'), assert.fail);
+    cwd = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-socket-'));
   });
   after(() => fs.rmSync(cwd, { recursive: true, force: true }));
+  const find = (flags: NodeFlags, config: string, env = {}) => {
+    fs.writeFileSync(path.join(cwd, 'litefs.yml'), config);
+    return nodeAt(flags, { env, cwd, expandEnv: true }).socket();
+  };
+  const BY_PORT = '/run/litefs-lite/31202.sock';
 
-  /** What is shown over a connection of this process to itself at the URL's host. */
-  async function shown(flags: NodeFlags, config: string, env = {}): Promise<string | undefined> {
-    fs.writeFileSync(path.join(cwd, 'litefs.yml'), `data: {dir: "."}\n${config}`);
-    const { credentials } = nodeAt(flags, { env, cwd, expandEnv: true });
-    const server = net.createServer().listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const socket = net.connect((server.address() as net.AddressInfo).port, '127.0.0.1');
-    try {
-      await once(socket, 'connect');
-      return credentials().tokenFor(socket);
-    } finally {
-      socket.destroy();
-      server.close();
+  test('goes by the port of the node, or is what the config says', () => {
+    assert.equal(find({}, 'http: {addr: ":31202"}'), BY_PORT);
+    assert.equal(find({ config: 'litefs.yml' }, 'http: {addr: "10.0.0.1:31202"}'), BY_PORT);
+    assert.equal(find({}, 'data: {dir: /x}'), '/run/litefs-lite/20202.sock');
+    assert.equal(find({}, 'http: {socket: /run/own.sock}'), '/run/own.sock');
+    assert.equal(find({}, `http: {socket: "\${DIR}/a"}`, { DIR: '/run' }), '/run/a');
+    for (const wrong of ['own.sock', `/${'x'.repeat(107)}`, '']) {
+      assert.throws(() => find({}, `http: {socket: "${wrong}"}`), { code: 'CONFIG' });
     }
-  }
+  });
 
-  test('is its local secret, when it is the node of the config', async () => {
+  test('is that of the config, also when --url leads to its node', () => {
     const addr = 'http: {addr: "127.0.0.1:31202"}';
     for (const flags of [
-      {},
-      { config: 'litefs.yml' },
       { url: 'http://127.0.0.1:31202' },
       { url: '127.0.0.1:31202/' },
       { url: 'localhost:31202', config: 'litefs.yml' },
     ]) {
-      assert.equal(await shown(flags, addr), secret, JSON.stringify(flags));
+      assert.equal(find(flags, addr), BY_PORT, JSON.stringify(flags));
     }
-    assert.equal(await shown({ url: 'localhost:31202' }, 'http: {addr: ":31202"}'), secret);
-    assert.equal(await shown({ url: '[::1]:7' }, 'http: {addr: "[::1]:7"}'), secret);
+    assert.equal(find({ url: 'localhost:31202' }, 'http: {addr: ":31202"}'), BY_PORT);
+    assert.equal(find({ url: '[::1]:31202' }, 'http: {addr: "[::1]:31202"}'), BY_PORT);
   });
 
-  test('is nothing, when it is another: the secret of one node is not for the next', async () => {
+  test('is none when --url leads to another node', () => {
     for (const [url, addr] of [
       ['http://127.0.0.1:31203', '127.0.0.1:31202'],
       ['http://127.0.0.2:31202', '127.0.0.1:31202'],
@@ -137,22 +130,22 @@ describe('what a node may be shown', () => {
       ['http://localhost:31202', '10.0.0.1:31202'],
       ['http://127.0.0.1:31202@evil.example:31202', '127.0.0.1:31202'],
     ]) {
-      assert.equal(await shown({ url }, `http: {addr: "${addr}"}`), undefined, url);
+      assert.equal(find({ url }, `http: {addr: "${addr}"}`), undefined, url);
     }
   });
 
-  test('is what LITEFS_SECRET has, whichever node it is, and whatever the config', async () => {
+  test('is not looked for where there is a URL and LITEFS_SECRET', () => {
     const env = { LITEFS_SECRET: 'sesame' };
-    for (const flags of [{}, { url: 'http://box1:31202' }]) {
-      assert.equal(await shown(flags, 'http: {addr: ":31202"}', env), 'sesame');
-    }
-    assert.equal(await shown({ url: 'http://box1' }, 'no: {config', env), 'sesame');
+    assert.equal(find({ url: 'http://box1' }, 'no: {config', env), undefined);
+    assert.equal(find({ url: 'http://127.0.0.1:31202' }, 'http: {addr: ":31202"}', env), undefined);
+    assert.equal(find({}, 'http: {addr: ":31202"}', env), BY_PORT);
+    assert.equal(nodeAt({ url: 'box1' }, { env, cwd, expandEnv: true }).secret, 'sesame');
+    assert.equal(nodeAt({ url: 'box1' }, { env: {}, cwd, expandEnv: true }).secret, undefined);
   });
 
-  test('needs of the file only what it is about', async () => {
+  test('needs of the file only what it is about', () => {
     const other = `replication: {secret: "\${LITEFS_SECRET}"}\nlease: {candidate: 7}`;
-    assert.equal(await shown({}, other), secret);
-    await assert.rejects(shown({}, `fuse: {dir: 7}`), { code: 'CONFIG' });
+    assert.equal(find({}, other), '/run/litefs-lite/20202.sock');
   });
 });
 

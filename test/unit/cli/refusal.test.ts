@@ -2,18 +2,20 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { getGuardedJson, getJson } from '../../../src/cli/client.ts';
-import { givenSecret } from '../../../src/cli/credentials.ts';
+import { nodeElsewhere } from '../../../src/cli/node-url.ts';
 import { LiteFsError } from '../../../src/errors.ts';
 import { HttpFault } from '../../../src/http/fault.ts';
 import type { Route } from '../../../src/http/router.ts';
-import { withServer } from '../http/serve.ts';
+import { admits, withServer } from '../http/serve.ts';
 
 async function refusal(handle: () => unknown, path = '/x'): Promise<LiteFsError> {
   let caught: unknown;
   await withServer(
     { routes: [{ method: 'GET', path: '/x', access: 'public', handle }] },
     async (port) => {
-      caught = await getJson(`http://127.0.0.1:${port}`, path).catch((error) => error);
+      caught = await getJson(nodeElsewhere(`http://127.0.0.1:${port}`), path).catch(
+        (error) => error,
+      );
     },
   );
   assert(caught instanceof LiteFsError, `${caught}`);
@@ -51,14 +53,17 @@ describe('a node that refuses', () => {
   });
 
   test('what was shown to it has another hint than its own, which is for who writes requests', async () => {
-    const route: Route = { method: 'GET', path: '/x', access: 'secret', handle: () => ({}) };
-    await withServer({ routes: [route], secrets: ['sesame'] }, async (port) => {
+    const route: Route = { method: 'GET', path: '/x', access: 'guarded', handle: () => ({}) };
+    await withServer({ routes: [route], admission: admits('sesame') }, async (port) => {
       const url = `http://127.0.0.1:${port}`;
-      await assert.rejects(getJson(url, '/x'), { code: 'PEER_REJECTED', hint: /Bearer/ });
-      const shown = (secret: string) => ({ url, credentials: () => givenSecret(secret) });
+      await assert.rejects(getJson(nodeElsewhere(url), '/x'), {
+        code: 'PEER_REJECTED',
+        hint: /LITEFS_SECRET/,
+      });
+      const shown = (secret: string) => ({ ...nodeElsewhere(url), secret });
       await assert.rejects(getGuardedJson(shown('other'), '/x', 5000), {
         code: 'PEER_REJECTED',
-        message: /no secret of the node/,
+        message: /is not the secret of the node/,
         hint: /^LITEFS_SECRET /,
       });
       assert.deepEqual(await getGuardedJson(shown('sesame'), '/x', 5000), {});

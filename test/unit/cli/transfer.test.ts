@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { importDatabase } from '../../../src/cli/transfer.ts';
 import { HttpFault } from '../../../src/http/fault.ts';
 import type { Route } from '../../../src/http/router.ts';
-import { withServer } from '../http/serve.ts';
+import { admits, withServer } from '../http/serve.ts';
 
 const FILE_BYTES = 16 * 2 ** 20;
 
@@ -20,14 +20,14 @@ test('an import that is refused before it was read says why', async () => {
     const route: Route = {
       method: 'POST',
       path: '/import',
-      access: 'secret',
+      access: 'guarded',
       handle({ request }) {
         // As one that has answered and closed by the time the body comes.
         if (request.headers['transfer-encoding']) request.socket.resetAndDestroy();
         throw new HttpFault(400, 'USAGE', 'that is no name');
       },
     };
-    await withServer({ routes: [route], secrets: ['sesame'] }, async (port) => {
+    await withServer({ routes: [route], admission: admits('sesame') }, async (port) => {
       await assert.rejects(importDatabase('x', file, { url: `http://127.0.0.1:${port}` }), {
         code: 'USAGE',
         message: /that is no name$/,

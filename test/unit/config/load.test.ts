@@ -18,7 +18,7 @@ describe('mistakes', () => {
       /^f\.yml:2:3: lease\.exec is not a known key: it belongs at the left margin$/,
     ],
     ['candidate: true', /^f\.yml:1:1: candidate is not a known key: it belongs under lease:$/],
-    ['http: {wibble: 1}', /the keys here are addr, snapshot-timeout$/],
+    ['http: {wibble: 1}', /the keys here are addr, socket, hosts, snapshot-timeout$/],
     ['exec: [{cmd: a, if-candidat: true}]', /exec\[0\]\.if-candidat .*did you mean if-candidate\?/],
     ['exec: [{if-candidate: true}]', /^f\.yml:1:8: exec\[0\]\.cmd is missing$/],
     ['exec: "a | b"', /^f\.yml:1:7: exec holds a \|/],

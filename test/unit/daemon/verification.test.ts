@@ -61,6 +61,20 @@ const own = (more: object) => ({
 });
 
 describe('a replica', () => {
+  it('reads twice at most, however many ask: each of 200 GETs read all pages', async () => {
+    const read = () => own({ recalled: AT.checksum });
+    [there, answers] = [
+      [WELL, WELL],
+      [read(), read()],
+    ];
+    const verification = node('replica');
+    const reports = await Promise.all(
+      Array.from({ length: 200 }, () => verification.report('a.db')),
+    );
+    assert(reports.every(({ sameAsPrimary }) => sameAsPrimary));
+    assert.equal(calls.length, 2);
+  });
+
   it('reads its own pages once it is where the primary was', async () => {
     position = { txid: 6, checksum: 0x60n };
     there = [WELL];

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { apiRoutes, type NodeApi } from '../../../src/http/routes.ts';
-import { ask, withServer } from './serve.ts';
+import { admits, ask, withServer } from './serve.ts';
 
 const PUBLIC = [
   'GET /',
@@ -18,7 +18,7 @@ const PUBLIC = [
   'GET /metrics',
   'GET /snapshots',
 ];
-const SECRET = [
+const GUARDED = [
   'DELETE /halt',
   'GET /export',
   'GET /verify',
@@ -38,26 +38,26 @@ describe('the routes of a node', () => {
   });
   const routes = apiRoutes(untouched);
 
-  it('are public or need a secret, each as this table has it', () => {
+  it('are public or guarded, each as this table has it', () => {
     const named = (access: string) =>
       routes
         .filter((route) => route.access === access && !route.path.startsWith('/page/'))
         .map(({ method, path }) => `${method} ${path}`)
         .sort();
     assert.deepEqual(named('public'), PUBLIC);
-    assert.deepEqual(named('secret'), SECRET);
+    assert.deepEqual(named('guarded'), GUARDED);
     const page = routes.filter(({ path }) => path.startsWith('/page/'));
     assert.deepEqual(
       [...new Set(page.map(({ method, access }) => `${method} ${access}`))],
       ['GET public'],
     );
-    assert.equal(routes.length, PUBLIC.length + SECRET.length + page.length);
+    assert.equal(routes.length, PUBLIC.length + GUARDED.length + page.length);
   });
 
-  it('that need a secret do nothing without', async () => {
+  it('that are guarded do nothing without the secret', async () => {
     const failed = (what: string) => assert.fail(what);
-    await withServer({ routes, secrets: ['sesame'], failed }, async (port) => {
-      for (const name of SECRET) {
+    await withServer({ routes, admission: admits('sesame'), failed }, async (port) => {
+      for (const name of GUARDED) {
         const [method, path] = name.split(' ');
         for (const query of ['', '?name=app.db', '?name=app.db&id=7']) {
           const headers = { authorization: 'Bearer Sesame' };

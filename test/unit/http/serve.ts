@@ -10,14 +10,20 @@ export interface Answer {
   readonly text: string;
 }
 
-/** Serves while `body` runs. */
+/** Who shows this secret, and this process's own user. */
+export function admits(secret: string | undefined): RouterOptions['admission'] {
+  return { secret, uid: process.geteuid?.() ?? 0, gid: undefined };
+}
+
+/** Serves while `body` runs, also at `socket`. */
 export async function withServer(
   options: Partial<RouterOptions>,
   body: (port: number, server: HttpServer) => Promise<void>,
+  socket?: string,
 ): Promise<void> {
   const server = await startHttpServer(
-    { routes: [], secrets: [], ...options },
-    { host: '127.0.0.1', port: 0 },
+    { routes: [], admission: admits(undefined), isOwnName: () => false, ...options },
+    { host: '127.0.0.1', port: 0, socketAt: socket === undefined ? undefined : () => socket },
   );
   try {
     await body(server.port, server);

@@ -4,7 +4,7 @@ import type { ChildProcess } from 'node:child_process';
 import { EventEmitter } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
-import { Writable } from 'node:stream';
+import { PassThrough, Writable } from 'node:stream';
 import { mock, test } from 'node:test';
 import { LiteFsError } from '../../../src/errors.ts';
 import { Transfers } from '../../../src/transfer/transfers.ts';
@@ -76,6 +76,31 @@ test('an export to a client that takes nothing is given up', () =>
       await taken.promise;
       mock.timers.tick(60_000);
       await assert.rejects(given, { code: 'PEER_UNREACHABLE', message: /nothing more was taken/ });
+      assert.deepEqual(fs.readdirSync(dir), []);
+    } finally {
+      mock.timers.reset();
+    }
+  }));
+
+test('an import that nothing more is sent of is given up, and until then only four are taken', () =>
+  withFolder(async (dir) => {
+    mock.timers.enable({ apis: ['setTimeout'] });
+    try {
+      const startProcess = () => assert.fail('it has come as a whole');
+      const transfers = new Transfers({ mountDir: dir, spoolDir: dir, startProcess });
+      const { signal } = new AbortController();
+      const begin = () => {
+        const source = new PassThrough();
+        source.write('half of it');
+        return transfers.import('a.db', source, signal);
+      };
+      const begun = Array.from({ length: 4 }, begin).map((each) =>
+        assert.rejects(each, { code: 'PEER_UNREACHABLE', message: /nothing more was sent/ }),
+      );
+      await assert.rejects(begin(), { code: 'WRONG_STATE', message: /4 transfers are under way/ });
+      while (fs.readdirSync(dir).length < 4) await new Promise(setImmediate);
+      mock.timers.tick(60_000);
+      await Promise.all(begun);
       assert.deepEqual(fs.readdirSync(dir), []);
     } finally {
       mock.timers.reset();
