@@ -9,7 +9,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { errorText } from '../errors.ts';
-import { openBeneath } from '../os/beneath.ts';
+import { DIRECTORY, openBeneath } from '../os/beneath.ts';
 import { cannotBeImmutable, isImmutable, setImmutable } from '../os/immutable.ts';
 import { checked, close, errno, systemError } from '../os/libc.ts';
 import { fuseMountsAt, mountsAt, openBelowMounts } from '../os/mounts.ts';
@@ -22,6 +22,21 @@ export type Guarding =
   | { readonly kind: 'cannot'; readonly reason: string; readonly hint: string }
   /** Something that is none of our mounts hides the folder. */
   | { readonly kind: 'cannot tell' };
+
+/** Where a folder is, without symbolic links; also when a dead mount is on it. Undefined when there is none. */
+export function realFolder(dir: string): string | undefined {
+  let fd: number;
+  try {
+    fd = fs.openSync(dir, DIRECTORY);
+  } catch {
+    return undefined;
+  }
+  try {
+    return fs.readlinkSync(`/proc/self/fd/${fd}`);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
 
 /**
  * A descriptor of the folder below all of our mounts, live or dead; to be closed. Undefined when another's mount hides it.

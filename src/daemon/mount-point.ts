@@ -3,10 +3,15 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { errorText, LiteFsError } from '../errors.ts';
 import type { Logger } from '../log.ts';
-import { DIRECTORY } from '../os/beneath.ts';
 import { isImmutable } from '../os/immutable.ts';
 import { fuseMountsAt, isDeadMount, type MountEntry, mountAt, unmount } from '../os/mounts.ts';
-import { guardBareFolder, openBareFolder, unguardBareFolder } from './bare-folder.ts';
+import {
+  type Guarding,
+  guardBareFolder,
+  openBareFolder,
+  realFolder,
+  unguardBareFolder,
+} from './bare-folder.ts';
 
 /**
  * Makes the directory when it is absent, and checks that nothing would be hidden. A dead mount of an earlier run stays;
@@ -23,12 +28,23 @@ export function prepareMountPoint(dir: string, dataDir: string, log: Logger): st
   } finally {
     fs.closeSync(bare);
   }
-  // Another data.dir than before can only be made in it when it is not immutable; it is guarded again in a moment.
-  if (isInside(dataDir, real) && !fs.existsSync(dataDir)) unguardBareFolder(real);
+  makeWay(real, dataDir);
   return real;
 }
 
+/** A data.dir in the folder cannot be made while that is immutable; it is guarded again in a moment. */
+function makeWay(real: string, dataDir: string): void {
+  if (isInside(dataDir, real) && !fs.existsSync(dataDir)) unguardBareFolder(real);
+}
+
 function prepareFree(dir: string): string {
+  makeFolder(dir);
+  const real = fs.realpathSync(dir);
+  refuseUsed(dir, mountAt(real));
+  return real;
+}
+
+function makeFolder(dir: string): void {
   try {
     fs.mkdirSync(dir, { recursive: true });
   } catch (error) {
@@ -41,16 +57,11 @@ function prepareFree(dir: string): string {
       },
     );
   }
-  const real = fs.realpathSync(dir);
-  refuseUsed(dir, mountAt(real));
-  return real;
 }
 
 /** Returns the real path, which a dead mount does not tell: its folder does. */
 function prepareDead(dir: string, dataDir: string, log: Logger): string {
-  const fd = fs.openSync(dir, DIRECTORY);
-  const real = fs.readlinkSync(`/proc/self/fd/${fd}`);
-  fs.closeSync(fd);
+  const real = realFolder(dir) ?? dir;
   const stays = !isInside(dataDir, real);
   log.warn(
     { dir },
@@ -99,6 +110,32 @@ export function guardMountPoint(real: string, dataDir: string, log: Logger): voi
       { dir: real },
       `the folder ${real} cannot be made immutable (${guarding.reason}): what starts while it is not mounted may write below the mount. ${guarding.hint} Or have applications start after this node`,
     );
+  }
+}
+
+/**
+ * Makes the mount point when it is absent, and data.dir when it lies there, and guards it before a node has ever run, or while one
+ * runs. What a start would refuse is not guarded.
+ */
+export function guardAhead(dir: string, dataDir: string): Guarding {
+  try {
+    if (realFolder(dir) === undefined) makeFolder(dir);
+    const real = realFolder(dir) ?? dir;
+    const bare = openBareFolder(real);
+    if (bare === undefined) return { kind: 'cannot tell' };
+    try {
+      checkEmpty(dir, bare, path.relative(real, dataDir).split(path.sep)[0]);
+    } finally {
+      fs.closeSync(bare);
+    }
+    if (fuseMountsAt(real).length === 0 && isInside(dataDir, real)) {
+      makeWay(real, dataDir);
+      fs.mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    }
+    return guardBareFolder(real, dataDir);
+  } catch (error) {
+    const hint = error instanceof LiteFsError ? (error.hint ?? '') : 'Run as root.';
+    return { kind: 'cannot', reason: errorText(error), hint };
   }
 }
 

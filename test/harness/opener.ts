@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import os from 'node:os';
 import readline from 'node:readline';
-import { setImmediate } from 'node:timers/promises';
+import { setTimeout } from 'node:timers/promises';
 
 export interface Met {
   /** Attempts in all. */
@@ -47,7 +47,9 @@ export class Opener {
   }
 }
 
-const BATCH = 100;
+/** Opens between two moments in which it has nothing open, so that a mount can be unmounted. */
+const BATCH = 50;
+const PAUSE_MS = 1;
 
 async function main(uid: number, file: string): Promise<void> {
   // As root until here: others may not be able to read the checkout.
@@ -81,7 +83,7 @@ async function main(uid: number, file: string): Promise<void> {
       }
       if (fd !== undefined) close(fd);
     }
-    await setImmediate();
+    await setTimeout(PAUSE_MS);
   }
 }
 
