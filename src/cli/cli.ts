@@ -10,7 +10,7 @@ import { doctor } from './doctor.ts';
 import { init } from './init.ts';
 import { ltxDump, ltxList, ltxVerify } from './ltx.ts';
 import { mount } from './mount.ts';
-import { guardMountPoint, unguardMountPoint } from './mount-point.ts';
+import { guardMountPoint, printMountPoint, unguardMountPoint } from './mount-point.ts';
 import { restore } from './restore.ts';
 import { run as runWhereItBelongs } from './run.ts';
 import { snapshot, snapshots } from './snapshots.ts';
@@ -339,6 +339,11 @@ export function buildProgram(run: Runner): Command {
     .argument('[dir]', "the folder (else the config's fuse.dir)")
     .addOption(configFile())
     .action(run(unguardMountPoint));
+  mountPoint
+    .command('path')
+    .description('print the folders that are guarded, one a line')
+    .addOption(configFile())
+    .action(run(printMountPoint));
 
   program
     .command('version')

@@ -2,7 +2,12 @@
 import path from 'node:path';
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
-import { type Guarding, realFolder, unguardBareFolder } from '../daemon/bare-folder.ts';
+import {
+  type Guarding,
+  guardedFolders,
+  realFolder,
+  unguardBareFolder,
+} from '../daemon/bare-folder.ts';
 import { guardAhead } from '../daemon/mount-point.ts';
 import { LiteFsError } from '../errors.ts';
 
@@ -29,10 +34,20 @@ export function unguardMountPoint(dir: string | undefined, flags: Flags): number
   return 0;
 }
 
+/** Prints what is guarded, a folder a line: the package needs it when the program is gone. */
+export function printMountPoint(flags: Flags): number {
+  const { fuse, data } = configOf(flags);
+  const folders = guardedFolders(realFolder(fuse.dir) ?? fuse.dir, data.dir);
+  process.stdout.write(folders.map((folder) => `${folder}\n`).join(''));
+  return 0;
+}
+
 function say(guarding: Guarding, dir: string, done: string): number {
   switch (guarding.kind) {
     case 'cannot':
-      throw new LiteFsError('MOUNT_POINT', `${dir}: ${guarding.reason}`, { hint: guarding.hint });
+      throw new LiteFsError('MOUNT_POINT', `${dir} stays as it is: ${guarding.reason}`, {
+        hint: guarding.hint,
+      });
     case 'cannot tell':
       throw new LiteFsError('MOUNT_POINT', `${dir} is hidden by what is mounted there`, {
         hint: 'Unmount that first.',

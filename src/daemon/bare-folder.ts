@@ -73,6 +73,11 @@ export function guardBareFolder(real: string, dataDir: string): Guarding {
   });
 }
 
+/** All that guardBareFolder() makes immutable, the folder itself first. */
+export function guardedFolders(real: string, dataDir: string): string[] {
+  return [real, ...wayTo(dataDir, real).map((name) => `${real}/${name}`)];
+}
+
 /** Lifts the guard of the folder, and of the guarded folders in it. */
 export function unguardBareFolder(real: string): Guarding {
   return withBareFolder(real, (bare) => lift(bare, real));
@@ -129,10 +134,10 @@ function outcome(result: number, shown: string): Guarding {
     const reason = 'its file system has no such attribute';
     return { kind: 'cannot', reason, hint: 'Have it on ext4, xfs or btrfs.' };
   }
+  if (result === -errno.EPERM || result === -errno.EACCES) {
+    const hint = 'Run as root; in a container, add --cap-add LINUX_IMMUTABLE.';
+    return { kind: 'cannot', reason: 'CAP_LINUX_IMMUTABLE is lacking', hint };
+  }
   const reason = errorText(systemError('ioctl', -result, shown));
-  const mayNot = result === -errno.EPERM || result === -errno.EACCES;
-  const hint = mayNot
-    ? 'Run as root; in a container, add --cap-add LINUX_IMMUTABLE.'
-    : 'Is its file system writable?';
-  return { kind: 'cannot', reason, hint };
+  return { kind: 'cannot', reason, hint: 'Is its file system writable?' };
 }

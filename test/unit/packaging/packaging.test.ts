@@ -62,7 +62,8 @@ describe('man pages and completions', () => {
   it('name every command and field', () => {
     const page = commandsPage(commands, VERSION, '2026-11-24');
     for (const { words, subcommands } of commands) {
-      if (subcommands.length === 0) assert(page.includes(`.SS litefs\\-lite ${words.join(" ").replaceAll("-", "\\-")}`));
+      if (subcommands.length === 0)
+        assert(page.includes(`.SS litefs\\-lite ${words.join(' ').replaceAll('-', '\\-')}`));
     }
     const fields = configPage(configJsonSchema(), VERSION, '2026-11-24');
     for (const field of ['data.retention\\-bytes', 'lease.candidate', 'exec']) {
