@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { unguardBareFolder } from '../../src/daemon/bare-folder.ts';
-import { mountsAt, unmount } from '../../src/os/mounts.ts';
+import { mountsAt, parseMountInfo, unmount } from '../../src/os/mounts.ts';
 
 const DISK_BYTES = 256 * 2 ** 20;
 
@@ -31,7 +31,15 @@ export async function withDisk(body: (dir: string) => Promise<void> | void): Pro
     execFileSync('mount', ['-o', 'loop', image, dir]);
     await body(dir);
   } finally {
+    clearBelow(dir);
     clearMountPoint(dir);
     fs.rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** The last that was mounted first. */
+function clearBelow(dir: string): void {
+  const mounts = parseMountInfo(fs.readFileSync('/proc/self/mountinfo', 'latin1'));
+  const below = mounts.filter(({ point }) => point.startsWith(`${dir}/`));
+  for (const { point } of below.reverse()) unmount(point, { detach: true });
 }
