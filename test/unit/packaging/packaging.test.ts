@@ -88,6 +88,12 @@ describe('man pages and completions', () => {
   });
 });
 
+it('the unit may set the attribute that keeps the bare mount point from being written', () => {
+  const unit = fs.readFileSync(path.join(ROOT, 'debian/litefs-lite.service'), 'utf8');
+  const [, without, names] = /^CapabilityBoundingSet=(~?)(.*)$/m.exec(unit) ?? [];
+  assert.equal(names.split(' ').includes('CAP_LINUX_IMMUTABLE'), without === '', names);
+});
+
 it('the licenses of what is inside are there', () => {
   const text = licenses(ROOT);
   for (const name of ['better-sqlite3', 'koffi', 'pino', 'yaml', `node-linux-${process.arch}`]) {
