@@ -17,6 +17,7 @@ cleanup() {
   pkill -KILL -f "^$root" 2>/dev/null || true
   for pid in $(chrooted_pids); do kill -KILL "$pid" 2>/dev/null || true; done
   grep -oE " $root[^ ]* " /proc/mounts | sort -r | while read -r mount; do umount -l "$mount" || true; done
+  chattr -i "$root/litefs" 2>/dev/null || true
   rm -rf --one-file-system "$work"
   exit $status
 }
@@ -35,6 +36,7 @@ expect() { # EXPECTED COMMAND...
   got=$("$@")
   [ "$got" = "$expected" ] || { echo "expected '$expected', got '$got' from: $*" >&2; exit 1; }
 }
+writes_below() { if in_root touch /litefs/below 2>/dev/null; then echo yes; else echo no; fi; }
 rows() { in_root sqlite3 "$1" 'SELECT count(*) FROM t'; }
 
 start_node() {
@@ -74,6 +76,9 @@ in_root litefs-lite version
 in_root litefs-lite config check
 [ -f "$root/usr/share/man/man1/litefs-lite.1.gz" ] || echo "(no man pages: this Debian is configured without)"
 
+step "nobody writes below the mount before the node has ever run"
+expect no writes_below
+
 step "a node runs with the config as it was installed"
 start_node
 expect "660 root litefs-lite" in_root stat -c '%a %U %G' /run/litefs-lite/20202.sock
@@ -95,11 +100,13 @@ stop_node
 start_node
 expect 2 rows /litefs/app.db
 stop_node
+expect no writes_below
 
 step "remove: databases and config stay"
 in_root apt-get remove -y litefs-lite >>"$log" 2>&1
 [ -f "$root/etc/litefs-lite.yml" ]
 [ ! -e "$root/usr/bin/litefs-lite" ]
+expect no writes_below
 expect 2 rows /var/lib/litefs/tree/app.db
 
 step "install again, with a config that was changed"
@@ -114,6 +121,7 @@ step "purge: only the databases stay, and it is said where"
 in_root apt-get purge -y litefs-lite 2>&1 | tee -a "$log" | grep '^litefs-lite: '
 [ ! -e "$root/etc/litefs-lite.yml" ]
 [ ! -e "$root/litefs" ]
+[ ! -e "$root/var/lib/litefs-lite" ]
 expect 2 rows /var/lib/litefs/tree/app.db
 left=$(find "$root/usr" "$root/etc" -name '*litefs*' ! -path '*/sources.list.d/*')
 [ -z "$left" ] || { echo "left behind: $left" >&2; exit 1; }

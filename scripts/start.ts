@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
+import { unguardBareFolder } from '../src/daemon/bare-folder.ts';
 import type { NodeReport } from '../src/http/info.ts';
 import { unmount } from '../src/os/mounts.ts';
 
@@ -162,7 +163,9 @@ async function freePorts(count: number): Promise<number[]> {
 function removeScratch(): void {
   for (const name of ['primary', 'replica']) {
     const mount = path.join(SCRATCH, name, 'mount');
-    if (fs.existsSync(path.join(SCRATCH, name))) unmount(mount, { detach: true });
+    if (!fs.existsSync(path.join(SCRATCH, name))) continue;
+    unmount(mount, { detach: true });
+    unguardBareFolder(mount);
   }
   fs.rmSync(SCRATCH, { recursive: true, force: true });
 }

@@ -10,6 +10,7 @@ import { doctor } from './doctor.ts';
 import { init } from './init.ts';
 import { ltxDump, ltxList, ltxVerify } from './ltx.ts';
 import { mount } from './mount.ts';
+import { guardMountPoint, printMountPoint, unguardMountPoint } from './mount-point.ts';
 import { restore } from './restore.ts';
 import { run as runWhereItBelongs } from './run.ts';
 import { snapshot, snapshots } from './snapshots.ts';
@@ -323,6 +324,26 @@ export function buildProgram(run: Runner): Command {
     .command('schema')
     .description('print the JSON Schema of the config, for editors')
     .action(run(configSchema));
+
+  const mountPoint = program
+    .command('mount-point')
+    .description('keep the folder below the mount from being written, or give it back');
+  mountPoint
+    .command('guard')
+    .description('make it immutable, as each start of the node and the package do')
+    .addOption(configFile())
+    .action(run(guardMountPoint));
+  mountPoint
+    .command('unguard')
+    .description('undo that, so that the folder can be removed')
+    .argument('[dir]', "the folder (else the config's fuse.dir)")
+    .addOption(configFile())
+    .action(run(unguardMountPoint));
+  mountPoint
+    .command('path')
+    .description('print the folders that are guarded, one a line')
+    .addOption(configFile())
+    .action(run(printMountPoint));
 
   program
     .command('version')

@@ -8,6 +8,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { type InitialSettings, initialConfig, SHIPPED_CONFIG } from '../config/initial.ts';
 import { parseConfig } from '../config/load.ts';
+import type { Guarding } from '../daemon/bare-folder.ts';
+import { guardAhead } from '../daemon/mount-point.ts';
 import { errorText, LiteFsError } from '../errors.ts';
 import { holdingOf } from '../lease/holding.ts';
 import type { Holding } from '../lease/membership.ts';
@@ -45,8 +47,10 @@ export function init(flags: InitFlags): number {
   parseConfig(text, file, { env: {}, cwd: path.dirname(file), expandEnv: true });
   const kept = makeWay(file, flags.force ?? false);
   write(file, text);
-  const holding = holdingOf(layoutOf(settings.dataDir ?? DATA_DIR));
-  process.stdout.write(`${story(file, settings, { kept, addresses, holding })}\n`);
+  const { mountDir = MOUNT_DIR, dataDir = DATA_DIR } = settings;
+  const holding = holdingOf(layoutOf(dataDir));
+  const guarding = guardAhead(mountDir, dataDir);
+  process.stdout.write(`${story(file, settings, { kept, addresses, holding, guarding })}\n`);
   return 0;
 }
 
@@ -130,15 +134,21 @@ function write(file: string, text: string): void {
 function story(
   file: string,
   settings: InitialSettings,
-  more: { kept: string | undefined; addresses: readonly string[]; holding: Holding },
+  more: {
+    kept: string | undefined;
+    addresses: readonly string[];
+    holding: Holding;
+    guarding: Guarding;
+  },
 ): string {
-  const { role, host, mountDir = '/litefs', dataDir = DATA_DIR } = settings;
+  const { role, host, mountDir = MOUNT_DIR, dataDir = DATA_DIR } = settings;
   const isPrimary = role === 'primary';
   const others = more.addresses.filter((address) => address !== host);
   const lines = [
     `${file}: this node is ${isPrimary ? 'the primary' : `a replica of ${host}`}`,
     ...(more.kept ? [`  the file that was there is ${more.kept}`] : []),
     `  applications open their databases in ${mountDir}; they are kept in ${dataDir}`,
+    ...guardLines(mountDir, more.guarding),
     ...(isPrimary ? [`  replicas find it at ${host}${hintOf(others)}`] : []),
     '  the secret is in the file, which only root may read (mode 0600)',
     ...(isPrimary ? [] : joinLines(host, dataDir, more.holding)),
@@ -155,7 +165,21 @@ function story(
 }
 
 const DEFAULT_FILE = '/etc/litefs-lite.yml';
+const MOUNT_DIR = '/litefs';
 const DATA_DIR = '/var/lib/litefs';
+
+function guardLines(dir: string, guarding: Guarding): string[] {
+  if (guarding.kind === 'cannot tell') return [];
+  if (guarding.kind === 'cannot') {
+    return [
+      `  ! ${dir} is not guarded: ${guarding.reason}. ${guarding.hint}`,
+      '    The node tries it again at each start. Until then what runs before it may write below the mount.',
+    ];
+  }
+  return [
+    `  ${dir} is immutable: while the node does not run, nobody writes there ("litefs-lite mount-point unguard" undoes it)`,
+  ];
+}
 
 /** What a replica's start will do, as far as it can be told from here. */
 function joinLines(host: string, dataDir: string, holding: Holding): string[] {

@@ -1,25 +1,50 @@
-/** The mount point: made ready, mounted, and given back. */
+/** The mount point, before it is mounted: made ready, checked, and guarded. */
 import fs from 'node:fs';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { errorText, LiteFsError } from '../errors.ts';
 import type { Logger } from '../log.ts';
-import { isDeadMount, mountAt, mountFuse, unmount } from '../os/mounts.ts';
-import { processesUsing, usersText } from '../os/processes.ts';
-
-const FS_NAME = 'litefs-lite';
-const UNMOUNT_RETRY_MS = 200;
-const UNMOUNT_PATIENCE_MS = 10_000;
+import { isImmutable } from '../os/immutable.ts';
+import { fuseMountsAt, isDeadMount, type MountEntry, mountAt, unmount } from '../os/mounts.ts';
+import {
+  type Guarding,
+  guardBareFolder,
+  openBareFolder,
+  realFolder,
+  unguardBareFolder,
+} from './bare-folder.ts';
 
 /**
- * Makes the directory when it is absent, takes a dead mount of an earlier run away, and checks that
- * nothing would be hidden. Returns its real path. Throws MOUNT_POINT.
+ * Makes the directory when it is absent, and checks that nothing would be hidden. A dead mount of an earlier run stays;
+ * where data.dir lies below it, it is taken away: SQLite finds the databases by their names. Returns its real path. Throws
+ * MOUNT_POINT.
  */
 export function prepareMountPoint(dir: string, dataDir: string, log: Logger): string {
-  if (isDeadMount(dir)) {
-    log.warn({ dir }, `${dir} was still mounted by a daemon that died: unmounting it`);
-    unmount(dir, { detach: true });
+  const real = isDeadMount(dir) ? prepareDead(dir, dataDir, log) : prepareFree(dir);
+  const bare = openBareFolder(real);
+  // What another mount hides was looked at before that daemon died.
+  if (bare === undefined) return real;
+  try {
+    checkEmpty(dir, bare, path.relative(real, dataDir).split(path.sep)[0]);
+  } finally {
+    fs.closeSync(bare);
   }
+  makeWay(real, dataDir);
+  return real;
+}
+
+/** A data.dir in the folder cannot be made while that is immutable; it is guarded again in a moment. */
+function makeWay(real: string, dataDir: string): void {
+  if (isInside(dataDir, real) && !fs.existsSync(dataDir)) unguardBareFolder(real);
+}
+
+function prepareFree(dir: string): string {
+  makeFolder(dir);
+  const real = fs.realpathSync(dir);
+  refuseUsed(dir, mountAt(real));
+  return real;
+}
+
+function makeFolder(dir: string): void {
   try {
     fs.mkdirSync(dir, { recursive: true });
   } catch (error) {
@@ -32,80 +57,88 @@ export function prepareMountPoint(dir: string, dataDir: string, log: Logger): st
       },
     );
   }
-  const real = fs.realpathSync(dir);
-  const mounted = mountAt(real);
-  if (mounted?.fsType.startsWith('fuse')) {
-    throw new LiteFsError('MOUNT_POINT', `${dir} is in use: ${mounted.source} is mounted there`, {
-      hint: `Stop what mounted it, or run: umount ${dir}`,
-    });
-  }
-  const allowed = path.relative(real, dataDir).split(path.sep)[0];
-  const inTheWay = fs.readdirSync(real).filter((name) => name !== allowed);
-  if (inTheWay.length > 0) {
-    throw new LiteFsError(
-      'MOUNT_POINT',
-      `the mount point ${dir} is not empty: it has ${inTheWay.slice(0, 3).join(', ')}`,
-      {
-        hint: 'Move these files away. Once it is mounted, databases go in by: litefs-lite adopt FILE',
-      },
-    );
-  }
+}
+
+/** Returns the real path, which a dead mount does not tell: its folder does. */
+function prepareDead(dir: string, dataDir: string, log: Logger): string {
+  const real = realFolder(dir) ?? dir;
+  const stays = !isInside(dataDir, real);
+  log.warn(
+    { dir },
+    stays
+      ? `${dir} is still mounted by a daemon that died: that stays until the new mount is ready`
+      : `${dir} was still mounted by a daemon that died: unmounting it`,
+  );
+  const keep = stays ? 1 : 0;
+  while (isDeadMount(dir) && fuseMountsAt(real).length > keep) unmount(dir, { detach: true });
+  if (!isDeadMount(dir)) refuseUsed(dir, mountAt(real));
   return real;
 }
 
-/** Opens /dev/fuse and mounts it. Returns the descriptor, to be closed last of all. Throws FUSE_UNAVAILABLE. */
-export function mountDevice(dir: string, allowOther: boolean): number {
-  let device: number;
-  try {
-    device = fs.openSync('/dev/fuse', 'r+');
-  } catch (error) {
-    const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
-    throw new LiteFsError('FUSE_UNAVAILABLE', `cannot open /dev/fuse: ${errorText(error)}`, {
-      hint: missing
-        ? 'Load the module (modprobe fuse); in a container, pass --device /dev/fuse.'
-        : 'Run as root.',
-      cause: error,
-    });
+function refuseUsed(dir: string, mounted: MountEntry | undefined): void {
+  if (!mounted?.fsType.startsWith('fuse')) return;
+  throw new LiteFsError('MOUNT_POINT', `${dir} is in use: ${mounted.source} is mounted there`, {
+    hint: `Stop what mounted it, or run: umount ${dir}`,
+  });
+}
+
+function checkEmpty(dir: string, bare: number, allowed: string): void {
+  const names = fs.readdirSync(`/proc/self/fd/${bare}`);
+  const inTheWay = names.filter((name) => name !== allowed);
+  if (inTheWay.length === 0) return;
+  const first = isImmutable(bare) ? `Run: chattr -i ${dir}, and move` : 'Move';
+  throw new LiteFsError(
+    'MOUNT_POINT',
+    `the mount point ${dir} is not empty: it has ${inTheWay.slice(0, 3).join(', ')}`,
+    {
+      hint: `${first} these files away. Once it is mounted, databases go in by: litefs-lite adopt FILE`,
+    },
+  );
+}
+
+/** Guards the bare folder; says so the first time, and when it cannot be. `dataDir` is there. Throws SystemError. */
+export function guardMountPoint(real: string, dataDir: string, log: Logger): void {
+  const guarding = guardBareFolder(real, dataDir);
+  if (guarding.kind === 'changed') {
+    log.info(
+      { dir: real },
+      `the folder ${real} is immutable from now on: while it is not mounted, nobody writes there. To remove it: litefs-lite mount-point unguard ${real}`,
+    );
   }
-  try {
-    mountFuse(dir, device, { allowOther, fsName: FS_NAME });
-  } catch (error) {
-    fs.closeSync(device);
-    throw new LiteFsError('FUSE_UNAVAILABLE', `cannot mount on ${dir}: ${errorText(error)}`, {
-      hint: 'Run as root; in a container, add --cap-add SYS_ADMIN.',
-      cause: error,
-    });
+  if (guarding.kind === 'cannot') {
+    log.info(
+      { dir: real },
+      `the folder ${real} cannot be made immutable (${guarding.reason}): what starts while it is not mounted may write below the mount. ${guarding.hint} Or have applications start after this node`,
+    );
   }
-  return device;
 }
 
 /**
- * Unmounts, waiting a while for apps to let go of their files; then takes the mount out of the tree
- * anyway. Names who is in the way. `force`: does not wait. Whether it was clean.
+ * Makes the mount point when it is absent, and data.dir when it lies there, and guards it before a node has ever run, or while one
+ * runs. What a start would refuse is not guarded.
  */
-export async function releaseMountPoint(
-  dir: string,
-  log: Logger,
-  force: AbortSignal,
-): Promise<boolean> {
-  const startedMs = performance.now();
-  let named = false;
-  while (!unmount(dir)) {
-    const mounted = mountAt(dir);
-    if (!named) {
-      const users = mounted
-        ? processesUsing(mounted.dev).filter(({ pid }) => pid !== process.pid)
-        : [];
-      const who = usersText(users, dir) || 'someone';
-      log.warn({ dir, processes: users }, `${dir} is still in use by ${who}`);
-      named = true;
+export function guardAhead(dir: string, dataDir: string): Guarding {
+  try {
+    if (realFolder(dir) === undefined) makeFolder(dir);
+    const real = realFolder(dir) ?? dir;
+    const bare = openBareFolder(real);
+    if (bare === undefined) return { kind: 'cannot tell' };
+    try {
+      checkEmpty(dir, bare, path.relative(real, dataDir).split(path.sep)[0]);
+    } finally {
+      fs.closeSync(bare);
     }
-    if (force.aborted || performance.now() - startedMs > UNMOUNT_PATIENCE_MS) {
-      log.warn({ dir }, `unmounted ${dir} under those who use it: they get errors from now on`);
-      unmount(dir, { detach: true });
-      return false;
+    if (fuseMountsAt(real).length === 0 && isInside(dataDir, real)) {
+      makeWay(real, dataDir);
+      fs.mkdirSync(dataDir, { recursive: true, mode: 0o700 });
     }
-    await sleep(UNMOUNT_RETRY_MS);
+    return guardBareFolder(real, dataDir);
+  } catch (error) {
+    const hint = error instanceof LiteFsError ? (error.hint ?? '') : 'Run as root.';
+    return { kind: 'cannot', reason: errorText(error), hint };
   }
-  return true;
+}
+
+function isInside(inner: string, outer: string): boolean {
+  return path.resolve(inner).startsWith(`${path.resolve(outer)}${path.sep}`);
 }

@@ -24,9 +24,10 @@ import { nameText } from '../store/layout.ts';
 import { Api } from './api.ts';
 import { Crash, type CrashWatch, EXIT_SOFTWARE, watchForCrash } from './crash.ts';
 import { type DataDir, openDataDir } from './data-dir.ts';
-import { mountDevice, prepareMountPoint, releaseMountPoint } from './mount-point.ts';
+import { guardMountPoint, prepareMountPoint } from './mount-point.ts';
 import { waitForOldHandles } from './old-handles.ts';
 import { isOwnName } from './own-names.ts';
+import { mountDevice, type OwnMount } from './own-mount.ts';
 import { startNodeProxy } from './proxy.ts';
 import { Replication } from './replication.ts';
 import { ServiceManager } from './service-manager.ts';
@@ -57,8 +58,9 @@ interface Running {
   proxy?: RunningProxy;
   replication?: Replication;
   snapshots?: Snapshots;
+  /** Open until the mount's thread has a descriptor of its own. */
   device?: number;
-  mountDir?: string;
+  own?: OwnMount;
   mount?: MountThread;
 }
 
@@ -111,11 +113,12 @@ async function startAndServe(
   const mountDir = prepareMountPoint(config.fuse.dir, config.data.dir, log);
   const dataDir = openDataDir(config.data.dir, mountDir);
   running.dataDir = dataDir;
+  guardMountPoint(mountDir, config.data.dir, log);
 
   const oldHandlesMs = config.fuse.waitForOldHandlesMs;
   manager.starting('looking for applications of a former life', oldHandlesMs);
   // No app of a former life may still write to the files that we are about to read.
-  await waitForOldHandles(dataDir.layout.tree, oldHandlesMs, log);
+  await waitForOldHandles(dataDir.layout.tree, mountDir, oldHandlesMs, log);
 
   // Who we are, which depends on what we have.
   const holding = holdingOf(dataDir.layout);
@@ -219,9 +222,10 @@ async function startAndServe(
 
   // The mount.
   engine.shared.setPrimary(role === 'replica' ? config.lease.hostname : undefined);
-  const device = mountDevice(mountDir, config.fuse.allowOther);
+  const own = mountDevice(mountDir, config.fuse.allowOther);
+  const { device } = own;
   running.device = device;
-  running.mountDir = mountDir;
+  running.own = own;
   const mount = startMount(engine, {
     device,
     treeRoot: dataDir.layout.tree,
@@ -235,6 +239,7 @@ async function startAndServe(
   // The mount's thread has a descriptor of its own, which goes with it: ours would outlive it.
   fs.closeSync(device);
   running.device = undefined;
+  own.uncover();
   // The first close of a file teaches the kernel not to ask us about closing. Without that, a process that is killed
   // with files of its own mount open would wait for itself for ever.
   await fs.promises.readFile(path.join(mountDir, LAG_FILE));
@@ -361,7 +366,7 @@ async function takeDown(running: Running, options: NodeOptions, force: AbortSign
       log.error(`while stopping: ${what}: ${errorText(error)}`);
     }
   };
-  const { engine, mount, device, mountDir } = running;
+  const { engine, mount, device, own } = running;
   await attempt('proxy', () => running.proxy?.close());
   // Before HTTP, where somebody may wait for a snapshot.
   await attempt('snapshots', () => running.snapshots?.close(force));
@@ -369,10 +374,10 @@ async function takeDown(running: Running, options: NodeOptions, force: AbortSign
   running.api?.close();
   await attempt('replication', () => running.replication?.close());
   if (engine) await attempt('engine', () => engine.client.callIfAlive('detach', {}));
-  let isUnused = mountDir === undefined;
-  if (mountDir !== undefined && !options.skipUnmount) {
+  let isUnused = own === undefined;
+  if (own && !options.skipUnmount) {
     await attempt('unmount', async () => {
-      isUnused = await releaseMountPoint(mountDir, log, force);
+      isUnused = await own.release(log, force);
     });
   }
   // A detached mount would go on for those who have it open.

@@ -27,23 +27,39 @@ interface HeldFile {
   readonly ino: number;
 }
 
-/** Waits at most `waitMs` for all databases below `tree` to be let go of. Throws OLD_HANDLES. */
-export async function waitForOldHandles(dir: string, waitMs: number, log: Logger): Promise<void> {
+/**
+ * Waits at most `waitMs` for all databases below the tree `dir` to be let go of. Throws OLD_HANDLES.
+ * @param mountDir where the dead mount is, or was
+ */
+export async function waitForOldHandles(
+  dir: string,
+  mountDir: string,
+  waitMs: number,
+  log: Logger,
+): Promise<void> {
   const tree = new TreeDoor(dir);
   try {
-    await waitUntilLetGo(tree, waitMs, log);
+    await waitUntilLetGo(tree, mountDir, waitMs, log);
   } finally {
     tree.close();
   }
 }
 
-async function waitUntilLetGo(tree: TreeDoor, waitMs: number, log: Logger): Promise<void> {
+async function waitUntilLetGo(
+  tree: TreeDoor,
+  mountDir: string,
+  waitMs: number,
+  log: Logger,
+): Promise<void> {
   const startedMs = performance.now();
   let told = false;
   for (;;) {
     const held = heldFiles(tree);
     if (held.length === 0) return;
-    const who = () => usersText(held.flatMap(holders), tree.dir);
+    const who = () => {
+      const users = held.flatMap((file) => holders(file, mountDir));
+      return usersText(users, tree.dir);
+    };
     if (performance.now() - startedMs >= waitMs) {
       throw new LiteFsError('OLD_HANDLES', `still open from before the daemon died: ${who()}`, {
         hint: 'Restart these apps, then start litefs-lite again.',
@@ -80,9 +96,9 @@ function heldFile(tree: TreeDoor, name: string): HeldFile | undefined {
 }
 
 /** Who has it open below the dead mount, or through it. */
-function holders({ name, path: file, dev, ino }: HeldFile): ProcessUse[] {
+function holders({ name, path: file, dev, ino }: HeldFile, mountDir: string): ProcessUse[] {
   const direct = processesWithFileOpen(dev, ino).filter(({ pid }) => pid !== process.pid);
-  const users = direct.length > 0 ? direct : processesOnLostMount(nameText(name));
+  const users = direct.length > 0 ? direct : processesOnLostMount(mountDir, nameText(name));
   if (users.length === 0) return [{ pid: 0, command: 'an unknown process', path: file }];
   return users.map((user) => ({ ...user, path: file }));
 }

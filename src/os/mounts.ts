@@ -29,6 +29,18 @@ export interface MountOptions {
   readonly fsName: string;
 }
 
+/** What the kernel is told of a FUSE mount: `key=value`, or a flag. */
+export function fuseOptions(fuseFd: number, { allowOther }: MountOptions): string[] {
+  return [
+    `fd=${fuseFd}`,
+    'rootmode=40000',
+    `user_id=${process.getuid?.()}`,
+    `group_id=${process.getgid?.()}`,
+    'default_permissions',
+    ...(allowOther ? ['allow_other'] : []),
+  ];
+}
+
 /**
  * Mounts a FUSE connection; returns before it was answered. The kernel checks permissions.
  * @param dir an existing directory
@@ -36,11 +48,7 @@ export interface MountOptions {
  * @throws SystemError EPERM without CAP_SYS_ADMIN, ENODEV without FUSE
  */
 export function mountFuse(dir: string, fuseFd: number, options: MountOptions): void {
-  const data = [
-    `fd=${fuseFd},rootmode=40000,user_id=${process.getuid?.()},group_id=${process.getgid?.()}`,
-    'default_permissions',
-    ...(options.allowOther ? ['allow_other'] : []),
-  ].join(',');
+  const data = fuseOptions(fuseFd, options).join(',');
   const attempt = (type: string): number =>
     mount(
       cString(options.fsName),
@@ -111,12 +119,25 @@ export function parseMountInfo(text: string): MountEntry[] {
 }
 
 /**
- * What is mounted on `dir`: the topmost, when there are several.
+ * What is mounted on `dir`, in the order in which it was made: as a rule the last is the topmost.
+ * @param dir absolute, without symbolic links
+ */
+export function mountsAt(dir: string): MountEntry[] {
+  const entries = parseMountInfo(readFileSync('/proc/self/mountinfo', 'latin1'));
+  return entries.filter((entry) => entry.point === dir);
+}
+
+/**
+ * What was mounted last on `dir`.
  * @param dir absolute, without symbolic links
  */
 export function mountAt(dir: string): MountEntry | undefined {
-  const entries = parseMountInfo(readFileSync('/proc/self/mountinfo', 'latin1'));
-  return entries.findLast((entry) => entry.point === dir);
+  return mountsAt(dir).at(-1);
+}
+
+/** Those that some daemon serves, or served. */
+export function fuseMountsAt(dir: string): MountEntry[] {
+  return mountsAt(dir).filter(({ fsType }) => /^fuse(\.|$)/.test(fsType));
 }
 
 const scratch = Buffer.alloc(256);

@@ -92,11 +92,12 @@ export function processesUsing(where: string | number): ProcessUse[] {
   return scan((held) => held.path === where || held.path.startsWith(inside));
 }
 
-/** Processes that have something open on a mount that was taken out of the tree, where it was `path` below the mount. */
-export function processesOnLostMount(path: string): ProcessUse[] {
-  // The kernel has no more than that to tell of it, as if the mount were the root.
-  const shown = `/${path}`;
-  return existsSync(shown) ? [] : scan((held) => held.path === shown);
+/** Processes that have `path` open, below the dead mount at `dir`, or on one that was there and was taken out of the tree. */
+export function processesOnLostMount(dir: string, path: string): ProcessUse[] {
+  const shown = [`${dir}/${path}`];
+  // Of a mount that was taken away the kernel has no more to tell than that, as if it were the root.
+  if (!existsSync(`/${path}`)) shown.push(`/${path}`);
+  return scan((held) => shown.includes(held.path));
 }
 
 /** `sqlite3 (5913): app.db, app.db-wal; bash (812)`: each process once; one that is not known has pid 0. Paths are shown as they are below `dir`. */

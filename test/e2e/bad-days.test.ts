@@ -7,7 +7,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { test } from 'node:test';
 import Sqlite from 'better-sqlite3';
-import { mountAt, unmount } from '../../src/os/mounts.ts';
+import { isDeadMount, mountAt, unmount } from '../../src/os/mounts.ts';
 import { Cluster, inSync, startCluster, type TestNode, until } from '../harness/cluster.ts';
 
 /** Half of what an unmount waits for those who use it. */
@@ -31,7 +31,8 @@ async function startFailing(node: TestNode): Promise<{ status: number | null; te
   const status = await Promise.race([node.exited, mounted.then(() => assert.fail('it came up'))]);
   over.abort();
   await until('its log is read', () => node.log.some(({ level }) => level === 'fatal'));
-  assert.equal(mountAt(node.mount), undefined, 'something is still mounted');
+  // A start that fails leaves the dead mount of the life before, which keeps applications from the bare folder.
+  assert(mountAt(node.mount) === undefined || isDeadMount(node.mount), 'something is mounted');
   assert.equal(node.log.at(-1)?.level, 'fatal', 'the last word is why');
   return { status, text: node.logText() };
 }

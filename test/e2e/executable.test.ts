@@ -6,11 +6,11 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { PAGE_FILES } from '../../src/http/page/files.ts';
-import { unmount } from '../../src/os/mounts.ts';
 import { VERSION } from '../../src/version.ts';
 import { sqlite3 } from '../harness/app.ts';
 import { runCli } from '../harness/cli.ts';
 import { freePorts, inSync, TestNode } from '../harness/cluster.ts';
+import { clearMountPoint } from '../harness/mount-points.ts';
 
 const BUILD = path.resolve(import.meta.dirname, '../../scripts/build.ts');
 
@@ -26,7 +26,7 @@ describe('the executable', () => {
   after(async () => {
     for (const node of nodes) {
       await node.kill();
-      unmount(node.mount, { detach: true });
+      clearMountPoint(node.mount);
     }
     fs.rmSync(folder, { recursive: true, force: true });
   });

@@ -7,6 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import { decodeToken } from '../../src/cli/join-token.ts';
 import { SHIPPED_CONFIG } from '../../src/config/initial.ts';
 import { runCli } from '../harness/cli.ts';
+import { clearMountPoint } from '../harness/mount-points.ts';
 
 const EXIT_USAGE = 64;
 const EXIT_CONFIG = 78;
@@ -18,13 +19,16 @@ describe('init and token', () => {
     dir = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-init-'));
     primary = path.join(dir, 'primary.yml');
   });
-  after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  after(() => {
+    clearMountPoint(path.join(dir, 'm'));
+    fs.rmSync(dir, { recursive: true, force: true });
+  });
+  /** No test makes the mount point that a node of this machine would have. */
+  const init = (...args: string[]) => runCli(['init', '--dir', 'm', ...args], { cwd: dir });
   const token = async () => (await runCli(['token', '--config', primary])).stdout;
 
   test('a primary: a file for its owner alone, and what to type next', async () => {
-    const made = await runCli(['init', '--config', primary, '--dir', 'm', '--data', 'd'], {
-      cwd: dir,
-    });
+    const made = await init('--config', primary, '--data', 'd');
     assert.equal(made.status, 0, made.stderr);
     assert.equal(fs.statSync(primary).mode & 0o777, 0o600);
     assert.ok(made.stdout.startsWith(`${primary}: this node is the primary\n`), made.stdout);
@@ -35,12 +39,14 @@ describe('init and token', () => {
     assert.ok(check.stdout.includes(`in ${dir}/m and kept in ${dir}/d\n`), check.stdout);
     assert.match(check.stdout, /to :20204, with a secret\n/);
     assert.ok(!made.stdout.includes(decodeToken(await token()).secret), 'the secret is not shown');
-    assert.deepEqual(fs.readdirSync(dir), ['primary.yml']);
+    assert.deepEqual(fs.readdirSync(dir).sort(), ['m', 'primary.yml']);
+    assert.match(made.stdout, /^ {2}\S+\/m is immutable: while the node does not run/m);
+    assert.throws(() => fs.writeFileSync(path.join(dir, 'm', 'app.db'), ''), { code: 'EPERM' });
   });
 
   test('two primaries have two secrets, of 256 bits', async () => {
     const other = path.join(dir, 'other.yml');
-    await runCli(['init', '--primary', '--config', other]);
+    await init('--primary', '--config', other);
     const second = decodeToken((await runCli(['token', '-config', other])).stdout).secret;
     assert.notEqual(second, decodeToken(await token()).secret);
     assert.equal(Buffer.from(second, 'base64url').length, 32);
@@ -48,7 +54,7 @@ describe('init and token', () => {
 
   test('a replica: the token alone, and the two configs belong together', async () => {
     const file = path.join(dir, 'replica.yml');
-    const made = await runCli(['init', '--token', (await token()).trim(), '--config', file]);
+    const made = await init('--token', (await token()).trim(), '--config', file);
     assert.equal(made.status, 0, made.stderr);
     const { host } = decodeToken(await token());
     assert.ok(made.stdout.includes(`a replica of ${host}\n`), made.stdout);
@@ -71,7 +77,7 @@ describe('init and token', () => {
     fs.mkdirSync(path.join(data, 'tree'), { recursive: true });
     fs.writeFileSync(path.join(data, 'tree', 'app.db'), 'SQLite format 3\0');
     const args = ['--token', (await token()).trim(), '--config', path.join(dir, 'full.yml')];
-    const made = await runCli(['init', ...args, '--data', data]);
+    const made = await init(...args, '--data', data);
     assert.equal(made.status, 0, made.stderr);
     assert.ok(made.stdout.includes(`  ! ${data} has databases. `), made.stdout);
     assert.ok(made.stdout.includes(`mv ${data} ${data}.old\n`), made.stdout);
@@ -81,11 +87,11 @@ describe('init and token', () => {
     const file = path.join(dir, 'none.yml');
     const text = (await token()).trim();
     const wrong = text.slice(0, 12) + (text[12] === 'A' ? 'B' : 'A') + text.slice(13);
-    const { status, stderr } = await runCli(['init', '--token', wrong, '--config', file]);
+    const { status, stderr } = await init('--token', wrong, '--config', file);
     assert.equal(status, EXIT_USAGE);
     assert.match(stderr, /the token is mistyped/);
     assert.match(stderr, /Copy the whole line/);
-    const alone = await runCli(['init', '--replica-of', 'box1', '--config', file]);
+    const alone = await init('--replica-of', 'box1', '--config', file);
     assert.equal(alone.status, EXIT_USAGE);
     assert.match(alone.stderr, /Run "litefs-lite token" on box1/);
     assert.equal(fs.existsSync(file), false);
@@ -94,13 +100,13 @@ describe('init and token', () => {
   test('the file as the package installs it is replaced, an edited one only by --force, and kept', async () => {
     const file = path.join(dir, 'conffile.yml');
     fs.writeFileSync(file, SHIPPED_CONFIG);
-    assert.equal((await runCli(['init', '--config', file])).status, 0);
+    assert.equal((await init('--config', file)).status, 0);
     const edited = fs.readFileSync(file, 'utf8');
-    const refused = await runCli(['init', '--config', file]);
+    const refused = await init('--config', file);
     assert.equal(refused.status, EXIT_CONFIG);
     assert.match(refused.stderr, /exists, and is not as the package installed it\n {2}Add --force/);
     assert.equal(fs.readFileSync(file, 'utf8'), edited);
-    const forced = await runCli(['init', '--config', file, '--force']);
+    const forced = await init('--config', file, '--force');
     assert.equal(forced.status, 0, forced.stderr);
     assert.notEqual(fs.readFileSync(file, 'utf8'), edited);
     assert.equal(fs.readFileSync(`${file}.old`, 'utf8'), edited);

@@ -258,9 +258,16 @@ for (const passthrough of ['auto', 'off'] as const) {
     test('may use the -shm when they may read the database, and else not', async (t) => {
       const name = 'guarded.db';
       await makeBank(name);
+      const own = async (mode: number) => {
+        fs.chownSync(primary.file(name), 0, MEMBER.gid);
+        fs.chmodSync(primary.file(name), mode);
+        await until('the replica has heard of it', () => {
+          const { gid, mode: has } = fs.statSync(replica.file(name));
+          return gid === MEMBER.gid && (has & 0o777) === mode;
+        });
+      };
+      await own(0o640);
       await replica.stop();
-      fs.chownSync(replica.backing(name), 0, MEMBER.gid);
-      fs.chmodSync(replica.backing(name), 0o640);
       await startAlone();
       assertUsable(replica, name, 0, MEMBER);
       assert.match(sqlite3As(NOBODY, replica.file(name), '.tables').stderr, /unable to open/);
@@ -269,8 +276,9 @@ for (const passthrough of ['auto', 'off'] as const) {
         /EACCES/,
       );
       await inSync(primary, replica, name);
-      // Past the mount, while it runs: heeded with the next transaction.
-      fs.chmodSync(replica.backing(name), 0o604);
+      // While it runs.
+      await own(0o604);
+      assertUsable(replica, name, 0);
       bankWriter(open(t, primary.file(name)))();
       await inSync(primary, replica, name);
       assertUsable(replica, name, 1);

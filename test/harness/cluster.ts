@@ -11,10 +11,10 @@ import os from 'node:os';
 import path from 'node:path';
 import readline from 'node:readline';
 import type { NodeReport } from '../../src/http/info.ts';
-import { unmount } from '../../src/os/mounts.ts';
 import { program } from './cli.ts';
 import { fetchLocally } from './local-api.ts';
 import { baseFor } from './memory.ts';
+import { clearMountPoint } from './mount-points.ts';
 
 const START_MS_MAX = 30_000;
 export const WAIT_MS_MAX = 30_000;
@@ -277,7 +277,7 @@ export class Cluster {
 
   async close(): Promise<void> {
     await Promise.all([...this.nodes].reverse().map((node) => node.kill()));
-    for (const node of this.nodes) unmount(node.mount, { detach: true });
+    for (const node of this.nodes) clearMountPoint(node.mount);
     fs.rmSync(this.dir, { recursive: true, force: true });
   }
 }

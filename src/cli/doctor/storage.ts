@@ -108,7 +108,7 @@ export function checkMountPoint(dir: string, point: MountPoint, running: boolean
     return warn(
       'mount',
       `${dir} is still mounted by a daemon that died`,
-      'The next start takes it away: systemctl restart litefs-lite',
+      'The next start replaces it: systemctl restart litefs-lite',
     );
   }
   if (running && mounted === 'litefs-lite') return ok('mount', `${dir} is mounted`);

@@ -62,7 +62,8 @@ describe('man pages and completions', () => {
   it('name every command and field', () => {
     const page = commandsPage(commands, VERSION, '2026-11-24');
     for (const { words, subcommands } of commands) {
-      if (subcommands.length === 0) assert(page.includes(`.SS litefs\\-lite ${words.join(' ')}`));
+      if (subcommands.length === 0)
+        assert(page.includes(`.SS litefs\\-lite ${words.join(' ').replaceAll('-', '\\-')}`));
     }
     const fields = configPage(configJsonSchema(), VERSION, '2026-11-24');
     for (const field of ['data.retention\\-bytes', 'lease.candidate', 'exec']) {
@@ -85,6 +86,12 @@ describe('man pages and completions', () => {
     assert.equal(complete('config', ''), 'check schema --help');
     assert.equal(complete('ltx', 'list', '--j'), '--json');
   });
+});
+
+it('the unit may set the attribute that keeps the bare mount point from being written', () => {
+  const unit = fs.readFileSync(path.join(ROOT, 'debian/litefs-lite.service'), 'utf8');
+  const [, without, names] = /^CapabilityBoundingSet=(~?)(.*)$/m.exec(unit) ?? [];
+  assert.equal(names.split(' ').includes('CAP_LINUX_IMMUTABLE'), without === '', names);
 });
 
 it('the licenses of what is inside are there', () => {
