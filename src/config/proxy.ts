@@ -1,4 +1,5 @@
 /** The `proxy` section of the config file: LiteFS's fields, and ours. */
+import net from 'node:net';
 import { z } from 'zod';
 import { Fault } from './fault.ts';
 import {
@@ -23,6 +24,31 @@ function parseTarget(value: unknown): { host: string; port: number } | Fault {
   }
   return { host: address.host ?? 'localhost', port: address.port };
 }
+
+/** An address, or some that have their first bits in common: `10.0.0.0/8`. */
+function parseRange(value: unknown): AddressRange | Fault {
+  const [, address = '', bits] = /^([^/]*)(?:\/([0-9]{1,3}))?$/.exec(String(value)) ?? [];
+  const version = net.isIP(address);
+  const bitsMax = version === 4 ? 32 : 128;
+  const prefix = bits === undefined ? bitsMax : Number(bits);
+  if (version === 0 || prefix > bitsMax || address.includes('%')) {
+    return new Fault('is not an address: write one like "10.0.0.1", "10.0.0.0/8" or "fd00::/8"');
+  }
+  if (/^::ffff:/i.test(address)) return new Fault('is an address of IPv4: write it as such');
+  return { address, prefix };
+}
+
+const ranges = () =>
+  z
+    .preprocess(
+      (value) => (typeof value === 'string' ? [value] : value),
+      z.array(scalar(parseRange, { type: 'string', minLength: 2 })),
+    )
+    .prefault([])
+    .meta({ orText: true });
+
+/** Whole numbers from 0. */
+const count = () => z.number().int().min(0);
 
 const patterns = () => z.array(text()).prefault([]);
 
@@ -77,12 +103,18 @@ export const proxy = z
       'replay-body': size()
         .prefault('1MiB')
         .describe('The most of a body that is kept in case the application asks for fly-replay.'),
+      'replay-memory': size()
+        .prefault('64MiB')
+        .describe('The most of all such bodies together; past it they are not kept.'),
       'max-lag': duration().prefault('10s').describe('/litefs/health fails beyond this lag.'),
       debug: flag().prefault(false).describe('Log each request.'),
       passthrough: patterns().describe(
         'Paths that go to the application untouched; * stands for anything.',
       ),
       'always-forward': patterns().describe('Paths that count as writes whatever the method.'),
+      'trusted-proxies': ranges().describe(
+        'Addresses of proxies before this one, whose X-Forwarded-For and the like are believed.',
+      ),
       'primary-redirect-timeout': duration()
         .prefault('5s')
         .describe('How long a write waits for the primary to be known and to answer.'),
@@ -90,10 +122,24 @@ export const proxy = z
       'read-header-timeout': duration().prefault('10s').describe("For a request's headers."),
       'write-timeout': duration().prefault('0').describe('For an answer; 0 is none.'),
       'idle-timeout': duration().prefault('30s').describe('For an unused connection.'),
+      'progress-timeout': duration()
+        .prefault('60s')
+        .describe('How long nothing of a body may move, in either direction; 0 is any time.'),
+      'max-connections': count().prefault(16_384).describe('From clients, in all; 0 is no limit.'),
+      'max-connections-per-address': count()
+        .prefault(1024)
+        .describe('The same for one address that is not of trusted-proxies.'),
     }),
   )
   .prefault({})
   .describe('The HTTP proxy in front of the application.');
+
+/** Addresses that have their first bits in common. */
+interface AddressRange {
+  readonly address: string;
+  /** Bits. */
+  readonly prefix: number;
+}
 
 /** The section as the program uses it. */
 export interface ProxyConfig {
@@ -107,16 +153,23 @@ export interface ProxyConfig {
   readonly websocket: 'local' | 'primary';
   readonly responseHeaders: boolean;
   readonly replayBodyBytesMax: number;
+  readonly replayMemoryBytesMax: number;
   readonly maxLagMs: number;
   readonly debug: boolean;
   readonly passthrough: readonly string[];
   readonly alwaysForward: readonly string[];
+  /** Proxies before this one that are believed. */
+  readonly trusted: readonly AddressRange[];
   readonly primaryMs: number;
   /** 0: none, of this and the next two. */
   readonly requestMs: number;
   readonly headersMs: number;
   readonly answerMs: number;
   readonly idleMs: number;
+  /** 0: none, of this and the next two. */
+  readonly progressMs: number;
+  readonly connectionsMax: number;
+  readonly connectionsPerAddressMax: number;
 }
 
 /** undefined when there is none; a section without target or db is a contradiction that is reported elsewhere. */
@@ -134,14 +187,19 @@ export function resolveProxy(section: z.output<typeof proxy>): ProxyConfig | und
     websocket: section.websocket,
     responseHeaders: section['response-headers'],
     replayBodyBytesMax: section['replay-body'],
+    replayMemoryBytesMax: section['replay-memory'],
     maxLagMs: section['max-lag'],
     debug: section.debug,
     passthrough: section.passthrough,
     alwaysForward: section['always-forward'],
+    trusted: section['trusted-proxies'],
     primaryMs: section['primary-redirect-timeout'],
     requestMs: section['read-timeout'],
     headersMs: section['read-header-timeout'],
     answerMs: section['write-timeout'],
     idleMs: section['idle-timeout'],
+    progressMs: section['progress-timeout'],
+    connectionsMax: section['max-connections'],
+    connectionsPerAddressMax: section['max-connections-per-address'],
   };
 }

@@ -198,6 +198,7 @@ async function startAndServe(
     const troubles = () => api.health().reasons;
     const parts = {
       config: config.proxy,
+      secret: config.replication.secret,
       identity,
       engine: engine.client,
       replication,

@@ -17,7 +17,9 @@ describe('a proxy among strangers', () => {
   const client = new WebClient();
 
   before(async () => {
-    cluster = await ProxiedCluster.start({ proxy: { 'read-header-timeout': '500ms' } });
+    cluster = await ProxiedCluster.start({
+      proxy: { 'read-header-timeout': '500ms', 'max-connections-per-address': 10_000 },
+    });
     [primary, replica] = cluster.ports;
     await client.post(primary, '/keys/a?value=1');
   });
