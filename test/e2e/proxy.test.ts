@@ -6,6 +6,7 @@ import http from 'node:http';
 import net from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { until } from '../harness/cluster.ts';
+import { type HeldLink, heldLink } from '../harness/held-link.ts';
 import { ProxiedCluster } from '../harness/proxied.ts';
 import { WebClient } from '../harness/web-client.ts';
 
@@ -235,10 +236,15 @@ describe('a proxy on a bad day', () => {
   let client: WebClient;
   let primary: number;
   let replica: number;
+  let link: HeldLink;
 
   before(async () => {
     client = new WebClient();
     cluster = await ProxiedCluster.start({
+      async link(port) {
+        link = await heldLink(port);
+        return link.port;
+      },
       proxy: {
         'primary-redirect-timeout': '300ms',
         'read-your-writes-timeout': '200ms',
@@ -251,6 +257,7 @@ describe('a proxy on a bad day', () => {
   });
   after(async () => {
     client?.close();
+    link?.close();
     await cluster?.close();
   });
 
@@ -262,12 +269,17 @@ describe('a proxy on a bad day', () => {
   });
 
   it('waits for a replica that is behind, then asks the primary', async () => {
-    client.cookies.set('__txid', '00000000000fffff');
+    link.hold();
+    await client.post(primary, '/keys/b?value=1');
     const startedMs = performance.now();
-    const answer = await client.fetch(replica, '/keys/a');
+    const answer = await client.fetch(replica, '/keys/b');
     assert(performance.now() - startedMs >= 190);
     assert.equal(answer.headers['litefs-role'], 'primary');
-    client.cookies.delete('__txid');
+    assert.deepEqual(answer.json(), { value: '1' });
+    link.release();
+    await until('the replica has it', async () => {
+      return (await client.fetch(replica, '/keys/b')).headers['litefs-role'] === 'replica';
+    });
   });
 
   it('answers reads, not writes, while the primary is gone', async () => {
@@ -318,7 +330,12 @@ describe('a proxy that forwards nothing by itself', () => {
       ['redirect', 307, 'location', /^http:\/\/shop\.example:81\/app\/keys\/a\?value=1$/],
       ['fly-replay', 409, 'fly-replay', /^instance=box-primary$/],
     ] as const) {
+      let link: HeldLink | undefined;
       const cluster = await ProxiedCluster.start({
+        async link(port) {
+          link = await heldLink(port);
+          return link.port;
+        },
         proxy: {
           advertise: 'http://shop.example:81/app/',
           'on-write': onWrite,
@@ -334,12 +351,16 @@ describe('a proxy that forwards nothing by itself', () => {
         assert.equal(answer.status, status, answer.text);
         assert.match(String(answer.headers[header]), value);
         assert.equal(answer.headers['litefs-role'], undefined);
-        const headers = { cookie: '__txid=00000000000fffff' };
-        const stale = await client.fetch(cluster.replica.port, '/keys/a', { headers });
+        link?.hold();
+        await cluster.primary.startApp();
+        assert.equal((await client.post(cluster.primary.port, '/keys/a?value=1')).status, 200);
+        const stale = await client.fetch(cluster.replica.port, '/keys/a');
         assert.equal(stale.status, 504);
+        client.cookies.clear();
         const expected = onWrite === 'redirect' ? /answered with 307/ : /answered with 409/;
         await assert.rejects(upgrade(cluster.replica.port, 'websocket'), expected);
       } finally {
+        link?.close();
         await cluster.close();
       }
     }
