@@ -53,20 +53,28 @@ const SEALED = new RegExp(
   `^(.+)\\.([0-9a-z]{1,11})\\.([0-9a-z]{1,11})\\.([A-Za-z0-9_-]{${SEAL_CHARS}})$`,
 );
 
-/** What the header Cookie says of the databases; of others nothing. A cookie with a seal goes before those without. Never throws. */
-export function parseWanted(header: string | undefined, realm: CookieRealm): Wanted {
+/**
+ * What the header Cookie wants of the databases that is not `here` yet; nothing of other databases. A cookie with a seal goes before
+ * those without. Seals take time: none is looked at for what is here. Never throws.
+ */
+export function parseWanted(
+  header: string | undefined,
+  realm: CookieRealm,
+  here: Txids = WANTS_NOTHING.txids,
+): Wanted {
   if (header === undefined || !header.includes(TXID_COOKIE)) return WANTS_NOTHING;
   let plain: Wanted | undefined;
   for (const value of cookieValues(header, TXID_COOKIE)) {
     const [, numbers, term, settledMs, given] = SEALED.exec(value) ?? [];
-    if (given === undefined) {
-      plain ??= { txids: parseTxids(value, realm.databases), vouched: undefined };
-    } else if (isSeal(given, sealOf([numbers, term, settledMs], realm))) {
+    const txids = parseTxids(numbers ?? value, realm.databases);
+    if (![...txids].some(([name, txid]) => (here.get(name) ?? 0) < txid)) continue;
+    if (given === undefined) plain ??= { txids, vouched: undefined };
+    else if (isSeal(given, sealOf([numbers, term, settledMs], realm))) {
       const vouched = {
         term: Number.parseInt(term, 36),
         settledMs: Number.parseInt(settledMs, 36),
       };
-      return { txids: parseTxids(numbers, realm.databases), vouched };
+      return { txids, vouched };
     }
   }
   return plain ?? WANTS_NOTHING;

@@ -125,7 +125,9 @@ export class Exchanges {
     const isWaitedFor = kind === 'read' && !facts.isPrimary;
     const input = {
       kind,
-      wanted: isWaitedFor ? parseWanted(request.headers.cookie, this.#realm()) : WANTS_NOTHING,
+      wanted: isWaitedFor
+        ? parseWanted(request.headers.cookie, this.#realm(), facts.txids)
+        : WANTS_NOTHING,
       forwarded: request.headers[FORWARDED_BY] !== undefined,
       target: request.url ?? '/',
     };

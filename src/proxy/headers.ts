@@ -44,12 +44,16 @@ export function requestHeaders(raw: HeaderList, client: ClientFacts, hop: Hop): 
   const forwarding = new Forwarding(client);
   const via: string[] = [];
   for (const [name, value] of endToEnd(raw)) {
-    const key = name.toLowerCase();
-    const folded = isPlain(key) ? key : foldedName(key);
-    if (isForwarding(folded)) forwarding.take(key, name, value);
-    else if (key === 'via') via.push(value);
-    // As CGI has it, `Proxy` is HTTP_PROXY, which many programs take for a setting.
-    else if (folded !== 'proxy' && !OURS.test(folded)) headers.push(name, value);
+    switch (kindOf(name)) {
+      case 'plain':
+        headers.push(name, value);
+        break;
+      case 'forwarding':
+        forwarding.take(name.toLowerCase(), name, value);
+        break;
+      case 'via':
+        via.push(value);
+    }
   }
   if (wantsTrailers(raw)) headers.push('TE', 'trailers');
   headers.push(...forwarding.headers());
@@ -67,9 +71,25 @@ function wantsTrailers(raw: HeaderList): boolean {
   return false;
 }
 
-/** Whether nothing is to be folded: most names. */
-function isPlain(key: string): boolean {
-  return !/[^a-z0-9-]/.test(key);
+type HeaderKind = 'plain' | 'forwarding' | 'via' | 'none';
+
+/** The names that came lately: clients send the same ones again and again. */
+const kinds = new Map<string, HeaderKind>();
+const KINDS_MAX = 1000;
+
+/** What becomes of a header of a request. */
+function kindOf(name: string): HeaderKind {
+  const known = kinds.get(name);
+  if (known !== undefined) return known;
+  const folded = foldedName(name);
+  let kind: HeaderKind = 'plain';
+  if (isForwarding(folded)) kind = 'forwarding';
+  // As CGI has it, `Proxy` is HTTP_PROXY, which many programs take for a setting.
+  else if (folded === 'proxy' || OURS.test(folded)) kind = 'none';
+  else if (folded === 'via') kind = name.toLowerCase() === 'via' ? 'via' : 'none';
+  if (kinds.size >= KINDS_MAX) kinds.clear();
+  kinds.set(name, kind);
+  return kind;
 }
 
 /** The answer's headers for the client. `keepOurs`: it comes from the primary's proxy, whose word on itself stands. */
