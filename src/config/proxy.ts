@@ -1,13 +1,14 @@
 /** The `proxy` section of the config file: LiteFS's fields, and ours. */
-import net from 'node:net';
 import { z } from 'zod';
 import { Fault } from './fault.ts';
 import {
   type Address,
+  type AddressRange,
   duration,
   flag,
   httpUrl,
   listenAddress,
+  parseAddressRange,
   parseListenAddress,
   scalar,
   size,
@@ -25,24 +26,11 @@ function parseTarget(value: unknown): { host: string; port: number } | Fault {
   return { host: address.host ?? 'localhost', port: address.port };
 }
 
-/** An address, or some that have their first bits in common: `10.0.0.0/8`. */
-function parseRange(value: unknown): AddressRange | Fault {
-  const [, address = '', bits] = /^([^/]*)(?:\/([0-9]{1,3}))?$/.exec(String(value)) ?? [];
-  const version = net.isIP(address);
-  const bitsMax = version === 4 ? 32 : 128;
-  const prefix = bits === undefined ? bitsMax : Number(bits);
-  if (version === 0 || prefix > bitsMax || address.includes('%')) {
-    return new Fault('is not an address: write one like "10.0.0.1", "10.0.0.0/8" or "fd00::/8"');
-  }
-  if (/^::ffff:/i.test(address)) return new Fault('is an address of IPv4: write it as such');
-  return { address, prefix };
-}
-
 const ranges = () =>
   z
     .preprocess(
       (value) => (typeof value === 'string' ? [value] : value),
-      z.array(scalar(parseRange, { type: 'string', minLength: 2 })),
+      z.array(scalar(parseAddressRange, { type: 'string', minLength: 2 })),
     )
     .prefault([])
     .meta({ orText: true });
@@ -133,13 +121,6 @@ export const proxy = z
   )
   .prefault({})
   .describe('The HTTP proxy in front of the application.');
-
-/** Addresses that have their first bits in common. */
-interface AddressRange {
-  readonly address: string;
-  /** Bits. */
-  readonly prefix: number;
-}
 
 /** The section as the program uses it. */
 export interface ProxyConfig {
