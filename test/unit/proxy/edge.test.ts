@@ -135,6 +135,18 @@ describe('early hints', () => {
     });
   });
 
+  it('are eight at most', async () => {
+    const wordy: http.RequestListener = (_, response) => {
+      for (let i = 0; i < 20; i++) response.writeInformation(103, { Link: LINKS[0] });
+      response.end('well');
+    };
+    await withBoth(wordy, async (port) => {
+      const text = await hinted(port, '1.1');
+      assert.equal(text.match(/103 Early Hints/g)?.length, 8);
+      assert.match(text, /200 OK[\s\S]*well/);
+    });
+  });
+
   it('do not come to who speaks HTTP/1.0', async () => {
     await withBoth(app, async (port) => {
       assert.match(await hinted(port, '1.0'), /^HTTP\/1\.1 200 /);
