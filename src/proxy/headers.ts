@@ -76,6 +76,7 @@ type HeaderKind = 'plain' | 'forwarding' | 'via' | 'none';
 /** The names that came lately: clients send the same ones again and again. */
 const kinds = new Map<string, HeaderKind>();
 const KINDS_MAX = 1000;
+const KNOWN_NAME_CHARS_MAX = 64;
 
 /** What becomes of a header of a request. */
 function kindOf(name: string): HeaderKind {
@@ -87,6 +88,7 @@ function kindOf(name: string): HeaderKind {
   // As CGI has it, `Proxy` is HTTP_PROXY, which many programs take for a setting.
   else if (folded === 'proxy' || OURS.test(folded)) kind = 'none';
   else if (folded === 'via') kind = name.toLowerCase() === 'via' ? 'via' : 'none';
+  if (name.length > KNOWN_NAME_CHARS_MAX) return kind;
   if (kinds.size >= KINDS_MAX) kinds.clear();
   kinds.set(name, kind);
   return kind;

@@ -39,6 +39,7 @@ export interface Answered extends Outcome {
 const CHECK_MS = 2000;
 /** Of progress-timeout, how often bodies are looked at: what has stalled is found that much late at most. */
 const LOOKS = 4;
+const LOOK_MS_MAX = 5000;
 
 /** To those that are not let in; there is no request yet that could be answered. */
 const TURNED_AWAY =
@@ -163,7 +164,8 @@ class Progress {
       else endStalled(request, response);
     });
     this.#watch = watch;
-    this.#timer = setInterval(() => watch.look(performance.now()), stallMs / LOOKS);
+    const everyMs = Math.min(stallMs / LOOKS, LOOK_MS_MAX);
+    this.#timer = setInterval(() => watch.look(performance.now()), everyMs).unref();
   }
 
   /** The result is to be called once the answer has ended. */
