@@ -3,10 +3,12 @@ import { z } from 'zod';
 import { Fault } from './fault.ts';
 import {
   type Address,
+  type AddressRange,
   duration,
   flag,
   httpUrl,
   listenAddress,
+  parseAddressRange,
   parseListenAddress,
   scalar,
   size,
@@ -23,6 +25,18 @@ function parseTarget(value: unknown): { host: string; port: number } | Fault {
   }
   return { host: address.host ?? 'localhost', port: address.port };
 }
+
+const ranges = () =>
+  z
+    .preprocess(
+      (value) => (typeof value === 'string' ? [value] : value),
+      z.array(scalar(parseAddressRange, { type: 'string', minLength: 2 })),
+    )
+    .prefault([])
+    .meta({ orText: true });
+
+/** Whole numbers from 0. */
+const count = () => z.number().int().min(0);
 
 const patterns = () => z.array(text()).prefault([]);
 
@@ -77,12 +91,18 @@ export const proxy = z
       'replay-body': size()
         .prefault('1MiB')
         .describe('The most of a body that is kept in case the application asks for fly-replay.'),
+      'replay-memory': size()
+        .prefault('64MiB')
+        .describe('The most of all such bodies together; past it they are not kept.'),
       'max-lag': duration().prefault('10s').describe('/litefs/health fails beyond this lag.'),
       debug: flag().prefault(false).describe('Log each request.'),
       passthrough: patterns().describe(
         'Paths that go to the application untouched; * stands for anything.',
       ),
       'always-forward': patterns().describe('Paths that count as writes whatever the method.'),
+      'trusted-proxies': ranges().describe(
+        'Addresses of proxies before this one, whose X-Forwarded-For and the like are believed.',
+      ),
       'primary-redirect-timeout': duration()
         .prefault('5s')
         .describe('How long a write waits for the primary to be known and to answer.'),
@@ -90,6 +110,13 @@ export const proxy = z
       'read-header-timeout': duration().prefault('10s').describe("For a request's headers."),
       'write-timeout': duration().prefault('0').describe('For an answer; 0 is none.'),
       'idle-timeout': duration().prefault('30s').describe('For an unused connection.'),
+      'progress-timeout': duration()
+        .prefault('60s')
+        .describe('How long nothing of a body may move, in either direction; 0 is any time.'),
+      'max-connections': count().prefault(16_384).describe('From clients, in all; 0 is no limit.'),
+      'max-connections-per-address': count()
+        .prefault(1024)
+        .describe('The same for one address that is not of trusted-proxies.'),
     }),
   )
   .prefault({})
@@ -107,16 +134,23 @@ export interface ProxyConfig {
   readonly websocket: 'local' | 'primary';
   readonly responseHeaders: boolean;
   readonly replayBodyBytesMax: number;
+  readonly replayMemoryBytesMax: number;
   readonly maxLagMs: number;
   readonly debug: boolean;
   readonly passthrough: readonly string[];
   readonly alwaysForward: readonly string[];
+  /** Proxies before this one that are believed. */
+  readonly trusted: readonly AddressRange[];
   readonly primaryMs: number;
   /** 0: none, of this and the next two. */
   readonly requestMs: number;
   readonly headersMs: number;
   readonly answerMs: number;
   readonly idleMs: number;
+  /** 0: none, of this and the next two. */
+  readonly progressMs: number;
+  readonly connectionsMax: number;
+  readonly connectionsPerAddressMax: number;
 }
 
 /** undefined when there is none; a section without target or db is a contradiction that is reported elsewhere. */
@@ -134,14 +168,19 @@ export function resolveProxy(section: z.output<typeof proxy>): ProxyConfig | und
     websocket: section.websocket,
     responseHeaders: section['response-headers'],
     replayBodyBytesMax: section['replay-body'],
+    replayMemoryBytesMax: section['replay-memory'],
     maxLagMs: section['max-lag'],
     debug: section.debug,
     passthrough: section.passthrough,
     alwaysForward: section['always-forward'],
+    trusted: section['trusted-proxies'],
     primaryMs: section['primary-redirect-timeout'],
     requestMs: section['read-timeout'],
     headersMs: section['read-header-timeout'],
     answerMs: section['write-timeout'],
     idleMs: section['idle-timeout'],
+    progressMs: section['progress-timeout'],
+    connectionsMax: section['max-connections'],
+    connectionsPerAddressMax: section['max-connections-per-address'],
   };
 }

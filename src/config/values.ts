@@ -5,11 +5,13 @@
  *   duration   "10m", "1s", "1h30m", "500ms", "7d", 0     ms (a number)
  *   size       "512MiB", "2GB", 1048576                   bytes (a number)
  *   address    ":20202", "10.0.0.1:20202", "[::1]:20202"  { host, port }
+ *   range      "10.0.0.0/8", "fd00::1"                    { address, prefix }
  *   flag       true, false; also yes, no, on, off         boolean
  *   command    "serve --name 'a b'"                       its words
  *
  * Parsers return a Fault, not an exception, for text a person got wrong.
  */
+import net from 'node:net';
 import { z } from 'zod';
 import { Fault } from './fault.ts';
 import { splitWords } from './words.ts';
@@ -19,6 +21,13 @@ export interface Address {
   readonly host: string | undefined;
   /** 0 to 65535; 0 listens on any free port. */
   readonly port: number;
+}
+
+/** Addresses that have their first bits in common. */
+export interface AddressRange {
+  readonly address: string;
+  /** How many bits. */
+  readonly prefix: number;
 }
 
 const MS_PER_UNIT: Record<string, number> = {
@@ -97,6 +106,19 @@ export function parsePeerAddress(value: unknown): { host: string; port: number }
     );
   }
   return { host: address.host, port: address.port };
+}
+
+/** An address, or some that have their first bits in common: `10.0.0.0/8`. */
+export function parseAddressRange(value: unknown): AddressRange | Fault {
+  const [, address = '', bits] = /^([^/]*)(?:\/([0-9]{1,3}))?$/.exec(String(value)) ?? [];
+  const version = net.isIP(address);
+  const bitsMax = version === 4 ? 32 : 128;
+  const prefix = bits === undefined ? bitsMax : Number(bits);
+  if (version === 0 || prefix > bitsMax || address.includes('%')) {
+    return new Fault('is not an address: write one like "10.0.0.1", "10.0.0.0/8" or "fd00::/8"');
+  }
+  if (/^::ffff:/i.test(address)) return new Fault('is an address of IPv4: write it as such');
+  return { address, prefix };
 }
 
 /** The inverse of parseListenAddress. */

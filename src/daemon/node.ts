@@ -26,8 +26,8 @@ import { Crash, type CrashWatch, EXIT_SOFTWARE, watchForCrash } from './crash.ts
 import { type DataDir, openDataDir } from './data-dir.ts';
 import { guardMountPoint, prepareMountPoint } from './mount-point.ts';
 import { waitForOldHandles } from './old-handles.ts';
-import { isOwnName } from './own-names.ts';
 import { mountDevice, type OwnMount } from './own-mount.ts';
+import { isOwnName } from './own-names.ts';
 import { startNodeProxy } from './proxy.ts';
 import { Replication } from './replication.ts';
 import { ServiceManager } from './service-manager.ts';
@@ -210,6 +210,7 @@ async function startAndServe(
     const troubles = () => api.troubles();
     const parts = {
       config: config.proxy,
+      secret: config.replication.secret,
       identity,
       engine: engine.client,
       replication,

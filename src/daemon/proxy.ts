@@ -1,16 +1,22 @@
 /** The proxy in the daemon: what it asks of the node, from the engine and replication. */
+import { createHash } from 'node:crypto';
 import type { ProxyConfig } from '../config/proxy.ts';
 import type { EngineClient } from '../engine/client.ts';
 import type { NodeIdentity } from '../lease/node-identity.ts';
 import type { Logger } from '../log.ts';
+import type { Position } from '../ltx/position.ts';
+import { descriptorLimit } from '../os/descriptor-limit.ts';
+import { plainAddress } from '../proxy/addresses.ts';
 import type { Txids } from '../proxy/cookie.ts';
-import type { NodeFacts } from '../proxy/decide.ts';
-import type { ProxyNode } from '../proxy/node.ts';
+import type { NodeFacts, PrimaryWord } from '../proxy/decide.ts';
+import type { Flushed, ProxyNode } from '../proxy/node.ts';
 import { type Answered, type RunningProxy, startProxy } from '../proxy/server.ts';
 import type { Replication } from './replication.ts';
 
 export interface ProxyParts {
   readonly config: ProxyConfig;
+  /** replication.secret. */
+  readonly secret: string | undefined;
   readonly identity: NodeIdentity;
   readonly engine: EngineClient;
   readonly replication: Replication;
@@ -22,8 +28,15 @@ export interface ProxyParts {
 
 /** Listens. Rejects with LISTEN. */
 export function startNodeProxy(parts: ProxyParts): Promise<RunningProxy> {
-  const { config, log } = parts;
-  return startProxy(new DaemonNode(parts), config, (request) => {
+  const { config, identity, secret, log } = parts;
+  const settings = {
+    ...config,
+    secret,
+    descriptorsMax: descriptorLimit(),
+    // Tells nodes of one host apart, and nobody which one it is.
+    pseudonym: `litefs-lite-${createHash('sha256').update(identity.nodeId).digest('hex').slice(0, 12)}`,
+  };
+  return startProxy(new DaemonNode(parts), settings, (request) => {
     parts.answered(request);
     const { method, path, status, ms, kind, way, error } = request;
     if (error) log.error({ err: error, method, path }, `the proxy failed at ${method} ${path}`);
@@ -32,11 +45,15 @@ export function startNodeProxy(parts: ProxyParts): Promise<RunningProxy> {
   });
 }
 
+/** Between two warnings of the same text. */
+const WARN_AGAIN_MS = 60_000;
+
 /** The databases of which it cannot be told whether all that is committed is captured. */
 type Uncertain = ReadonlySet<string>;
 
 class DaemonNode implements ProxyNode {
   readonly #parts: ProxyParts;
+  readonly #warnedMs = new Map<string, number>();
   #known: Txids | undefined;
   #flushing: Promise<Uncertain> | undefined;
   #nextFlush: Promise<Uncertain> | undefined;
@@ -56,14 +73,33 @@ class DaemonNode implements ProxyNode {
       primaryHostname: replication.primaryHostname,
       primaryUrl: replication.primaryProxyUrl,
       txids: this.#txids(),
+      heard: () => this.#heard(),
     };
+  }
+
+  membership() {
+    const { clusterId, term } = this.#parts.identity;
+    return { clusterId, term };
+  }
+
+  isPeer(address: string): boolean {
+    const hosts = this.#parts.replication.followerHosts();
+    return hosts.some((host) => plainAddress(host) === address);
+  }
+
+  warn(text: string): void {
+    const nowMs = performance.now();
+    const lastMs = this.#warnedMs.get(text);
+    if (lastMs !== undefined && nowMs - lastMs < WARN_AGAIN_MS) return;
+    this.#warnedMs.set(text, nowMs);
+    this.#parts.log.warn(text);
   }
 
   lagMs(): number | undefined {
     return this.#parts.replication.lagMs;
   }
 
-  async flush(): Promise<Txids> {
+  async flush(): Promise<Flushed> {
     let uncertain: Uncertain;
     if (!this.#flushing) uncertain = await this.#startFlush();
     else {
@@ -77,10 +113,11 @@ class DaemonNode implements ProxyNode {
       uncertain = await this.#nextFlush;
     }
     const txids = this.#txids();
-    if (uncertain.size === 0) return txids;
+    if (uncertain.size === 0) return { txids, isCertain: true };
     // What this write has committed, if anything, is in the next transaction: it is not read without that.
     const isOpen = (name: string) => uncertain.has(bytesOf(name));
-    return new Map([...txids].map(([name, txid]) => [name, isOpen(name) ? txid + 1 : txid]));
+    const next = [...txids].map(([name, txid]) => [name, isOpen(name) ? txid + 1 : txid] as const);
+    return { txids: new Map(next), isCertain: false };
   }
 
   #startFlush(): Promise<Uncertain> {
@@ -123,16 +160,22 @@ class DaemonNode implements ProxyNode {
     return this.#parts.troubles();
   }
 
+  #heard(): PrimaryWord {
+    const { positions, primaryWord } = this.#parts.replication.heard();
+    return { txids: this.#ofConfig(positions), said: primaryWord };
+  }
+
   #txids(): Txids {
-    if (this.#known) return this.#known;
-    const { engine, config } = this.#parts;
-    const positions = engine.positions();
+    this.#known ??= this.#ofConfig(this.#parts.engine.positions());
+    return this.#known;
+  }
+
+  #ofConfig(positions: ReadonlyMap<string, Position>): Txids {
     const txids = new Map<string, number>();
-    for (const database of config.databases) {
+    for (const database of this.#parts.config.databases) {
       const position = positions.get(bytesOf(database));
       if (position) txids.set(database, position.txid);
     }
-    this.#known = txids;
     return txids;
   }
 }

@@ -11,7 +11,7 @@ import { nameText } from '../http/names.ts';
 import type { NodeIdentity } from '../lease/node-identity.ts';
 import { Sightings } from '../lease/sightings.ts';
 import type { Logger } from '../log.ts';
-import { ReplicationClient } from '../replication/client.ts';
+import { type ClientState, ReplicationClient } from '../replication/client.ts';
 import { type Trouble, troubleText } from '../replication/parts.ts';
 import { probePrimary } from '../replication/probe.ts';
 import { ReplicationServer } from '../replication/server.ts';
@@ -126,6 +126,16 @@ export class Replication {
   /** How far behind the primary, ms; undefined before the first sync, 0 on the primary. */
   get lagMs(): number | undefined {
     return this.#client ? this.#client.state().lagMs : 0;
+  }
+
+  /** What the node that this one follows has told of its databases, by their names as bytes. */
+  heard(): Pick<ClientState, 'positions' | 'primaryWord'> {
+    return this.#client?.state() ?? { positions: new Map(), primaryWord: undefined };
+  }
+
+  /** The addresses from which nodes follow this one now, without their ports. */
+  followerHosts(): string[] {
+    return this.#server.replicas().map(({ address }) => address.slice(0, address.lastIndexOf(':')));
   }
 
   /** As Hello has it: what we know of the primary's proxy, or on the primary, where ours is. */

@@ -1,7 +1,7 @@
 /** The body of a request on its way from the client to the other side. */
 import type http from 'node:http';
 import { trailerPairs } from './headers.ts';
-import { KeptBody } from './replay.ts';
+import { KeptBody, type ReplayMemory } from './replay.ts';
 
 /**
  * A client that has sent `Expect: 100-continue` holds its body back until it is asked for it. A server that knows
@@ -36,9 +36,14 @@ export class RequestBody {
   }
 
   /** Keeps what goes by from now on, up to a limit. */
-  keep(bytesMax: number): KeptBody {
-    this.#kept = new KeptBody(bytesMax);
+  keep(bytesMax: number, memory: ReplayMemory): KeptBody {
+    this.#kept = new KeptBody(bytesMax, memory);
     return this.#kept;
+  }
+
+  /** The request has its answer: nothing is kept any more. */
+  release(): void {
+    this.#kept?.release();
   }
 
   /** Streams it, as soon as the client sends it. */

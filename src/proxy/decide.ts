@@ -1,11 +1,12 @@
 /** Where a request goes. Pure: from what is asked, and what the node knows at this moment. */
-import type { Txids } from './cookie.ts';
+import type { Txids, Vouched, Wanted } from './cookie.ts';
+import { originForm } from './intake.ts';
 import type { RequestKind } from './rules.ts';
 
 export interface DecisionInput {
   readonly kind: Exclude<RequestKind, 'health'>;
   /** How far the databases must have come for this client. */
-  readonly wanted: Txids;
+  readonly wanted: Wanted;
   /** Another node has forwarded it here. */
   readonly forwarded: boolean;
   /** The request target as the client sent it, for a redirect. */
@@ -20,7 +21,20 @@ export interface NodeFacts {
   readonly primaryUrl: string | undefined;
   /** Where the databases are here. */
   readonly txids: Txids;
+  /** What is known of the primary at this moment; asked for when the databases here are not as far as they should be. */
+  heard(): PrimaryWord;
 }
+
+/** What a replica knows of its primary. */
+export interface PrimaryWord {
+  /** How far the primary is known to be. */
+  readonly txids: Txids;
+  /** When the primary itself, not another replica, has said so last, by its clock, and its term then. */
+  readonly said: { readonly term: number; readonly atMs: number } | undefined;
+}
+
+/** Clocks may be set back a little: a word counts for more than a cookie when it is later by this. */
+const CLOCK_MARGIN_MS = 2000;
 
 export interface DecisionSettings {
   readonly onWrite: 'forward' | 'redirect' | 'fly-replay';
@@ -41,7 +55,7 @@ export type Decision =
 
 export interface Refusal {
   readonly to: 'refuse';
-  readonly status: 502 | 503 | 504 | 508;
+  readonly status: 400 | 408 | 502 | 503 | 504 | 508;
   /** One line: what is wrong, and with whom. */
   readonly reason: string;
 }
@@ -59,15 +73,40 @@ export function decide(
     return refuse(508, `${node.hostname} is not the primary, and was taken for it by another node`);
   }
   if (input.kind === 'write') return write(input, node, settings, waited);
-  const missing = new Map(
-    [...input.wanted].filter(([name, txid]) => (node.txids.get(name) ?? 0) < txid),
-  );
+  const missing = missingTxids(input.wanted, node);
   if (missing.size === 0) return { to: 'target', cookie: false, marked: true };
   if (!waited) return { to: 'wait', txids: missing };
   if (settings.onStale === 'forward' && node.primaryUrl !== undefined) {
     return forwardTo(node.primaryUrl, node);
   }
   return refuse(504, `${node.hostname} has not received what this client has written`);
+}
+
+/**
+ * What has to be waited for: what is not here, and is with the primary, or may be. Where the primary has not come to is waited for
+ * only when the primary's proxy has said that there is something, and the primary nothing since: a number that anybody made up, or
+ * of a database that has lost it, never comes.
+ */
+export function missingTxids({ txids, vouched }: Wanted, node: NodeFacts): Map<string, number> {
+  const missing = new Map<string, number>();
+  for (const [name, txid] of txids) {
+    if ((node.txids.get(name) ?? 0) < txid) missing.set(name, txid);
+  }
+  if (missing.size === 0) return missing;
+  const word = node.heard();
+  const mayCome = vouched !== undefined && !isRefuted(vouched, word);
+  if (mayCome) return missing;
+  for (const [name, txid] of missing) {
+    if ((word.txids.get(name) ?? 0) < txid) missing.delete(name);
+  }
+  return missing;
+}
+
+/** Whether the primary has said enough since to know that what it has not told of is not there. */
+function isRefuted({ term, settledMs }: Vouched, { said }: PrimaryWord): boolean {
+  if (said === undefined || said.term < term) return false;
+  // Of an earlier term it has all that there will be.
+  return said.term > term || said.atMs > settledMs + CLOCK_MARGIN_MS;
 }
 
 function write(
@@ -108,6 +147,6 @@ export function refuse(status: Refusal['status'], reason: string): Refusal {
 
 /** The same path at another node. A target with a host of its own must not lead anywhere else. */
 function locationAt(base: string, target: string): string {
-  const path = target.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i, '');
+  const path = originForm(target);
   return base.replace(/\/+$/, '') + (path.startsWith('/') ? path : `/${path}`);
 }

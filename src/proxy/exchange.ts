@@ -1,7 +1,15 @@
 /** One request and its answer: decided (decide.ts), sent where it belongs, and streamed back. */
 import type http from 'node:http';
 import { RequestBody } from './body.ts';
-import { formatTxids, parseTxids, txidSetCookie } from './cookie.ts';
+import {
+  type CookieRealm,
+  formatTxids,
+  parseWanted,
+  setsTxidCookie,
+  TXID_COOKIE,
+  txidSetCookie,
+  WANTS_NOTHING,
+} from './cookie.ts';
 import {
   type Decision,
   type DecisionSettings,
@@ -10,15 +18,19 @@ import {
   type Refusal,
   refuse,
 } from './decide.ts';
+import { Entrance, type EntranceSettings } from './entrance.ts';
+import { descriptorBounds } from './gate.ts';
 import {
   FORWARDED_BY,
   headerValue,
   relaxTxnumCookie,
-  requestHeaders,
   responseHeaders,
   trailerPairs,
   withoutHeader,
 } from './headers.ts';
+import { answerHealth } from './health.ts';
+import { passHints } from './hints.ts';
+import { originForm } from './intake.ts';
 import type { ProxyNode } from './node.ts';
 import {
   headersOf,
@@ -31,17 +43,21 @@ import {
   silentTarget,
 } from './own-answer.ts';
 import { ClientGone, type Presence } from './presence.ts';
-import { type KeptBody, replayWish } from './replay.ts';
+import { type KeptBody, ReplayMemory, replayWish } from './replay.ts';
 import { isRepeatable, isUpgrade, type RequestKind, type RuleSettings, Rules } from './rules.ts';
 import { answerOf, Upstream } from './upstream.ts';
 
-export interface ExchangeSettings extends DecisionSettings, RuleSettings {
+export interface ExchangeSettings extends DecisionSettings, RuleSettings, EntranceSettings {
   readonly databases: readonly string[];
   readonly readYourWritesMs: number;
   readonly primaryMs: number;
   readonly responseHeaders: boolean;
+  /** Of one body that is kept, and of all. */
   readonly replayBodyBytesMax: number;
+  readonly replayMemoryBytesMax: number;
   readonly maxLagMs: number;
+  /** How many descriptors this process may have. */
+  readonly descriptorsMax: number;
 }
 
 /** How a request ended, for the log and the metrics. */
@@ -53,19 +69,12 @@ export interface Outcome {
   readonly error?: unknown;
 }
 
-/** The answer to GET /litefs/health. */
-export interface ProxyHealth {
-  readonly status: 'ok' | 'unhealthy';
-  /** Why not, in plain words; empty when it is well. */
-  readonly reasons: readonly string[];
-  readonly role: 'primary' | 'replica';
-  readonly node: string;
-  /** null before the first sync. */
-  readonly lagMs: number | null;
-}
-
 /** An application that is just being started is waited for. */
 export const TARGET_RETRY_MS = 5000;
+
+const COOKIE_CONFLICT =
+  `the application sets a cookie ${TXID_COOKIE} itself: it is left alone, so the proxy cannot set its own, and clients may ` +
+  'read older data than they wrote on replicas; give it another name';
 
 /** A request and its answer, and what all steps need of them. */
 interface Visit {
@@ -79,13 +88,19 @@ export class Exchanges {
   readonly node: ProxyNode;
   readonly settings: ExchangeSettings;
   readonly target: Upstream;
+  readonly entrance: Entrance;
   readonly #rules: Rules;
+  readonly #replayMemory: ReplayMemory;
+  readonly #descriptorsMax: number;
   #primary: { readonly url: string; readonly upstream: Upstream } | undefined;
 
-  constructor(node: ProxyNode, target: Upstream, settings: ExchangeSettings) {
+  constructor(node: ProxyNode, settings: ExchangeSettings) {
     this.node = node;
-    this.target = target;
+    this.#descriptorsMax = descriptorBounds(settings.descriptorsMax).upstream;
+    this.target = new Upstream(settings.target, this.#descriptorsMax);
     this.settings = settings;
+    this.entrance = new Entrance(settings);
+    this.#replayMemory = new ReplayMemory(settings.replayMemoryBytesMax);
     this.#rules = new Rules(settings);
   }
 
@@ -106,13 +121,17 @@ export class Exchanges {
   async decide(request: http.IncomingMessage, client: Presence): Promise<Decision> {
     const { node, settings } = this;
     const kind = this.kindOf(request) as Exclude<RequestKind, 'health'>;
+    const facts = node.facts();
+    const isWaitedFor = kind === 'read' && !facts.isPrimary;
     const input = {
       kind,
-      wanted: parseTxids(request.headers.cookie, settings.databases),
+      wanted: isWaitedFor
+        ? parseWanted(request.headers.cookie, this.#realm(), facts.txids)
+        : WANTS_NOTHING,
       forwarded: request.headers[FORWARDED_BY] !== undefined,
       target: request.url ?? '/',
     };
-    let decision = decide(input, node.facts(), settings, false);
+    let decision = decide(input, facts, settings, false);
     while (decision.to === 'wait' || decision.to === 'wait-for-primary') {
       const ms = decision.to === 'wait' ? settings.readYourWritesMs : settings.primaryMs;
       const until = AbortSignal.any([client.signal, AbortSignal.timeout(ms)]);
@@ -134,13 +153,22 @@ export class Exchanges {
   ): Promise<Outcome> {
     const kind = this.kindOf(request);
     try {
+      const refusal = this.entrance.refusalOf(request, this.node.facts().hostname);
+      if (refusal) {
+        this.#refuse(request, response, refusal);
+        return { kind, way: refusal.to };
+      }
       if (kind === 'health') {
-        this.#health(response);
+        answerHealth(this.node, this.settings.maxLagMs, response);
         return { kind, way: 'health' };
       }
       const decision = await this.decide(request, client);
       const body = new RequestBody(request, response);
-      await this.#follow(decision, { request, response, body, client });
+      try {
+        await this.#follow(decision, { request, response, body, client });
+      } finally {
+        body.release();
+      }
       return { kind, way: decision.to };
     } catch (error) {
       if (response.headersSent || client.gone) response.destroy();
@@ -172,11 +200,11 @@ export class Exchanges {
     const { request, response, body, client } = visit;
     // The primary has nowhere to send it again.
     const keptBytesMax = this.node.facts().isPrimary ? 0 : this.settings.replayBodyBytesMax;
-    const kept = decision.marked ? body.keep(keptBytesMax) : undefined;
+    const kept = decision.marked ? body.keep(keptBytesMax, this.#replayMemory) : undefined;
     let answer: http.IncomingMessage;
     try {
       answer = await this.#ask(this.target, visit, {
-        headers: requestHeaders(request.rawHeaders, clientOf(request)),
+        headers: this.entrance.headersFor(request),
         retryMs: TARGET_RETRY_MS,
       });
     } catch (error) {
@@ -188,14 +216,22 @@ export class Exchanges {
     }
     const wish = headerValue(answer.rawHeaders, 'fly-replay');
     if (kept && wish !== undefined) return this.#replay(wish, answer, kept, visit);
-    const txids = decision.cookie ? await this.node.flush() : this.node.facts().txids;
-    const { databases } = this.settings;
+    const flushed = decision.cookie
+      ? await this.node.flush()
+      : { txids: this.node.facts().txids, isCertain: true };
     const headers = responseHeaders(answer.rawHeaders, { keepOurs: false });
-    if (decision.cookie && txids.size > 0) {
-      headers.push('Set-Cookie', txidSetCookie(txids, databases, Date.now()));
+    if (setsTxidCookie(headers)) this.node.warn(COOKIE_CONFLICT);
+    else if (decision.cookie && flushed.txids.size > 0) {
+      const { term } = this.node.membership();
+      headers.push('Set-Cookie', txidSetCookie(flushed, term, this.#realm(), Date.now()));
     }
-    headers.push(...this.ownHeaders(formatTxids(txids, databases)));
+    headers.push(...this.ownHeaders(formatTxids(flushed.txids, this.settings.databases)));
     return this.#relay(answer, visit, relaxTxnumCookie(headers));
+  }
+
+  #realm(): CookieRealm {
+    const { secret, databases } = this.settings;
+    return { secret, databases, clusterId: this.node.membership().clusterId };
   }
 
   /** `kept`: the body, when it has been read already. */
@@ -206,7 +242,7 @@ export class Exchanges {
     let answer: http.IncomingMessage;
     try {
       answer = await this.#ask(this.upstreamOf(url), visit, {
-        headers: requestHeaders(request.rawHeaders, clientOf(request), hostname),
+        headers: this.entrance.headersFor(request, hostname),
         retryMs: primaryMs,
         sent: kept,
       });
@@ -243,6 +279,11 @@ export class Exchanges {
       body.drain();
       await ended(request, client);
     }
+    if (kept.isCrowded) {
+      const text =
+        'the application asks for a replay, and bodies of others take all of proxy.replay-memory';
+      return this.#refuse(request, response, refuse(503, text));
+    }
     if (!kept.complete) {
       const text = `the application asks for a replay, and the body is larger than ${kept.bytesMax} bytes (proxy.replay-body)`;
       return this.#refuse(request, response, refuse(502, text));
@@ -253,12 +294,13 @@ export class Exchanges {
   /** Sends the request; `sent`: in the place of its body. */
   async #ask(
     upstream: Upstream,
-    { request, body, client }: Visit,
+    { request, response, body, client }: Visit,
     options: { headers: string[]; retryMs: number; sent?: KeptBody },
   ): Promise<http.IncomingMessage> {
     const { headers, retryMs, sent } = options;
     const method = request.method ?? 'GET';
-    const head = { method, path: request.url ?? '/', headers: framed(headers, request, sent) };
+    const path = originForm(request.url ?? '/');
+    const head = { method, path, headers: framed(headers, request, sent) };
     // What is replayed is a write to the application, whatever it looks like; and so may be what another node forwards.
     const mayRepeat =
       !sent &&
@@ -268,6 +310,7 @@ export class Exchanges {
     for (let fresh = !mayRepeat; ; fresh = true) {
       const upward = await upstream.open(head, { retryMs, fresh, client });
       const answered = answerOf(upward);
+      passHints(upward, request, response);
       if (sent) for (const chunk of sent.chunks) upward.write(chunk);
       if (sent || !body.exists) upward.end();
       else body.sendTo(upward);
@@ -321,7 +364,7 @@ export class Exchanges {
     this.#primary?.upstream.close();
     const { hostname, port } = new URL(url);
     const host = hostname.replace(/^\[|\]$/g, '');
-    const upstream = new Upstream({ host, port: Number(port) || 80 });
+    const upstream = new Upstream({ host, port: Number(port) || 80 }, this.#descriptorsMax);
     this.#primary = { url, upstream };
     return upstream;
   }
@@ -341,30 +384,6 @@ export class Exchanges {
     ];
   }
 
-  #health(response: http.ServerResponse): void {
-    const lagMs = this.node.lagMs();
-    const { maxLagMs } = this.settings;
-    const isLate = lagMs !== undefined && maxLagMs > 0 && lagMs > maxLagMs;
-    const reasons = [
-      ...this.node.troubles(),
-      ...(isLate ? [`${Math.round(lagMs)} ms behind the primary, more than proxy.max-lag`] : []),
-    ];
-    const isWell = reasons.length === 0;
-    const { isPrimary, hostname } = this.node.facts();
-    const report: ProxyHealth = {
-      status: isWell ? 'ok' : 'unhealthy',
-      reasons,
-      role: isPrimary ? 'primary' : 'replica',
-      node: hostname,
-      lagMs: lagMs === undefined ? null : Math.round(lagMs),
-    };
-    response.writeHead(isWell ? 200 : 503, {
-      'content-type': 'application/json; charset=utf-8',
-      'cache-control': 'no-store',
-    });
-    response.end(`${JSON.stringify(report)}\n`);
-  }
-
   #refuse(request: http.IncomingMessage, response: http.ServerResponse, refusal: Refusal): void {
     this.#end(request, response, ofRefusal(refusal));
   }
@@ -378,24 +397,22 @@ export class Exchanges {
   }
 }
 
+/** The client does not go on with its body. */
+export function endStalled(request: http.IncomingMessage, response: http.ServerResponse): void {
+  end(request, response, ofRefusal(refuse(408, 'the body does not come (proxy.progress-timeout)')));
+}
+
 /** An answer of our own. */
 function end(
   request: http.IncomingMessage,
   response: http.ServerResponse,
   answer: OwnAnswer,
 ): void {
-  // What is left of the body would be taken for the next request.
-  const close = request.complete ? [] : ['Connection', 'close'];
+  // What is left of the body would be taken for the next request; and who sent what is none, may mean more by it.
+  const isLast = !request.complete || answer.status === 400;
+  const close = isLast ? ['Connection', 'close'] : [];
   response.writeHead(answer.status, [...headersOf(answer), ...close]);
   response.end(answer.text);
-}
-
-function clientOf(request: http.IncomingMessage) {
-  return {
-    address: request.socket.remoteAddress ?? 'unknown',
-    host: request.headers.host,
-    encrypted: false,
-  };
 }
 
 /** With the framing of the body that is sent: what came in chunks goes on in chunks, what is kept has its length. */

@@ -3,6 +3,8 @@
  * raw: order, case and repetition survive.
  */
 
+import { type ClientFacts, Forwarding, foldedName, isForwarding } from './forwarding.ts';
+
 export type HeaderList = readonly string[];
 
 /** Of one connection, not of the message: RFC 9110, 7.6.1. */
@@ -22,41 +24,74 @@ const NEVER_HOP_BY_HOP = new Set(['host', 'content-length', 'cookie', 'authoriza
 
 /** Says that a request has been forwarded by a replica once already, and by which. */
 export const FORWARDED_BY = 'litefs-forwarded-by';
+/** Beside it: shows that it is true, and that what it says of the client is. See seal.ts. */
+export const FORWARDED_SEAL = 'litefs-forwarded-seal';
 const OURS = /^litefs-/;
 
-export interface ClientFacts {
-  /** The address that the request came from. */
-  readonly address: string;
-  readonly host: string | undefined;
-  readonly encrypted: boolean;
+/** The next hop, and what it has to be told. */
+export interface Hop {
+  /** As the request came, "1.0" or "1.1", and this node's name in Via. */
+  readonly via: { readonly httpVersion: string; readonly pseudonym: string };
+  /** For requests that have none. */
+  readonly host: string;
+  /** This node, when the next hop is the primary's proxy. */
+  readonly forwardedBy: string | undefined;
 }
 
-/**
- * The request's headers for the next hop. Its framing is the caller's: content-length stays, transfer-encoding goes.
- * `forwardedBy`: this node, when the next hop is the primary's proxy.
- */
-export function requestHeaders(
-  raw: HeaderList,
-  client: ClientFacts,
-  forwardedBy?: string,
-): string[] {
-  const headers: string[] = [];
-  const chain: string[] = [];
-  let host = client.host;
-  let protocol = client.encrypted ? 'https' : 'http';
+/** The request's headers for the next hop. Its framing is the caller's: content-length stays, transfer-encoding goes. */
+export function requestHeaders(raw: HeaderList, client: ClientFacts, hop: Hop): string[] {
+  const headers: string[] = client.host === undefined ? ['Host', hop.host] : [];
+  const forwarding = new Forwarding(client);
+  const via: string[] = [];
   for (const [name, value] of endToEnd(raw)) {
-    const key = name.toLowerCase();
-    // What another proxy before us has said of the client stands.
-    if (key === 'x-forwarded-for') chain.push(value);
-    else if (key === 'x-forwarded-host') host = value;
-    else if (key === 'x-forwarded-proto') protocol = value;
-    else if (!OURS.test(key)) headers.push(name, value);
+    switch (kindOf(name)) {
+      case 'plain':
+        headers.push(name, value);
+        break;
+      case 'forwarding':
+        forwarding.take(name.toLowerCase(), name, value);
+        break;
+      case 'via':
+        via.push(value);
+    }
   }
-  headers.push('X-Forwarded-For', [...chain, client.address].join(', '));
-  if (host !== undefined) headers.push('X-Forwarded-Host', host);
-  headers.push('X-Forwarded-Proto', protocol);
-  if (forwardedBy !== undefined) headers.push(FORWARDED_BY, forwardedBy);
+  if (wantsTrailers(raw)) headers.push('TE', 'trailers');
+  headers.push(...forwarding.headers());
+  headers.push('Via', [...via, `${hop.via.httpVersion} ${hop.via.pseudonym}`].join(', '));
+  if (hop.forwardedBy !== undefined) headers.push(FORWARDED_BY, hop.forwardedBy);
   return headers;
+}
+
+/** Of what TE asks for, trailers are all that goes through. */
+function wantsTrailers(raw: HeaderList): boolean {
+  for (let i = 0; i < raw.length; i += 2) {
+    if (raw[i].length !== 2 || raw[i].toLowerCase() !== 'te') continue;
+    if (tokens(raw[i + 1]).includes('trailers')) return true;
+  }
+  return false;
+}
+
+type HeaderKind = 'plain' | 'forwarding' | 'via' | 'none';
+
+/** The names that came lately: clients send the same ones again and again. */
+const kinds = new Map<string, HeaderKind>();
+const KINDS_MAX = 1000;
+const KNOWN_NAME_CHARS_MAX = 64;
+
+/** What becomes of a header of a request. */
+function kindOf(name: string): HeaderKind {
+  const known = kinds.get(name);
+  if (known !== undefined) return known;
+  const folded = foldedName(name);
+  let kind: HeaderKind = 'plain';
+  if (isForwarding(folded)) kind = 'forwarding';
+  // As CGI has it, `Proxy` is HTTP_PROXY, which many programs take for a setting.
+  else if (folded === 'proxy' || OURS.test(folded)) kind = 'none';
+  else if (folded === 'via') kind = name.toLowerCase() === 'via' ? 'via' : 'none';
+  if (name.length > KNOWN_NAME_CHARS_MAX) return kind;
+  if (kinds.size >= KINDS_MAX) kinds.clear();
+  kinds.set(name, kind);
+  return kind;
 }
 
 /** The answer's headers for the client. `keepOurs`: it comes from the primary's proxy, whose word on itself stands. */

@@ -1,7 +1,7 @@
 /** Answers of the proxy's own, the same to a request and to one that wants another protocol. */
 import { errorText } from '../errors.ts';
 import { type Refusal, refuse } from './decide.ts';
-import { type Origin, Unreached } from './upstream.ts';
+import { Crowded, type Origin, Unreached } from './upstream.ts';
 
 /** Ways that end here: where the request goes is decided, and that is no other node and no application. */
 export interface OwnAnswer {
@@ -43,11 +43,17 @@ export function headersOf({ headers, text }: OwnAnswer): string[] {
 
 /** The application has not answered, and why. */
 export function silentTarget({ host, port }: Origin, error: unknown): Refusal {
+  if (error instanceof Crowded) return crowded();
   return refuse(502, `the application at ${host}:${port} does not answer: ${errorText(error)}`);
 }
 
 /** The primary's proxy has not. What never reached it may be asked again. */
 export function silentPrimary(url: string, error: unknown): Refusal {
+  if (error instanceof Crowded) return crowded();
   const text = `the primary's proxy at ${url} does not answer: ${errorText(error)}`;
   return refuse(error instanceof Unreached ? 503 : 502, text);
+}
+
+function crowded(): Refusal {
+  return refuse(503, 'descriptors are short: this node has too many connections and open files');
 }

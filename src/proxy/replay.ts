@@ -34,32 +34,102 @@ function impossible(what: string): ReplayWish {
   return { kind: 'impossible', reason: `the application ${what}` };
 }
 
-/** The body of a request as far as it has gone by, up to a limit. */
-export class KeptBody {
+/** What all bodies together may take. */
+export class ReplayMemory {
   readonly #bytesMax: number;
-  #chunks: Buffer[] = [];
   #bytes = 0;
 
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
   }
 
+  /** In use now. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Whether there is so much left: it is taken then. */
+  take(bytes: number): boolean {
+    if (this.#bytes + bytes > this.#bytesMax) return false;
+    this.#bytes += bytes;
+    return true;
+  }
+
+  give(bytes: number): void {
+    this.#bytes -= bytes;
+  }
+}
+
+/** Chunks of a body may be of a byte each, and each a view into much more memory: they are copied together. */
+const BLOCK_BYTES = 16 * 1024;
+
+/**
+ * The body of a request as far as it has gone by, up to a limit for it and one for all. Past either nothing of it is kept: the
+ * request goes on, it only cannot be replayed.
+ */
+export class KeptBody {
+  readonly #bytesMax: number;
+  readonly #memory: ReplayMemory;
+  #blocks: Buffer[] = [];
+  /** Of the last block. */
+  #filled = 0;
+  #bytes = 0;
+  #isCrowded = false;
+
+  constructor(bytesMax: number, memory: ReplayMemory) {
+    this.#bytesMax = bytesMax;
+    this.#memory = memory;
+  }
+
   add(chunk: Buffer): void {
     this.#bytes += chunk.length;
-    if (this.complete) this.#chunks.push(chunk);
-    else this.#chunks = [];
+    if (!this.complete) {
+      this.release();
+      return;
+    }
+    for (let at = 0; at < chunk.length; ) {
+      let block = this.#blocks.at(-1);
+      if (!block || this.#filled === block.length) {
+        const bytes = Math.max(BLOCK_BYTES, chunk.length - at);
+        if (!this.#memory.take(bytes)) {
+          this.#isCrowded = true;
+          this.release();
+          return;
+        }
+        block = Buffer.allocUnsafeSlow(bytes);
+        this.#blocks.push(block);
+        this.#filled = 0;
+      }
+      const copied = chunk.copy(block, this.#filled, at);
+      this.#filled += copied;
+      at += copied;
+    }
   }
 
   /** Whether all that went by is here. */
   get complete(): boolean {
-    return this.#bytes <= this.#bytesMax;
+    return this.#bytes <= this.#bytesMax && !this.#isCrowded;
+  }
+
+  /** Whether it is not kept because of what others have. */
+  get isCrowded(): boolean {
+    return this.#isCrowded;
   }
 
   get chunks(): readonly Buffer[] {
-    return this.#chunks;
+    return this.#blocks.map((block, i) =>
+      i === this.#blocks.length - 1 ? block.subarray(0, this.#filled) : block,
+    );
   }
 
   get bytesMax(): number {
     return this.#bytesMax;
+  }
+
+  /** Lets its memory go; it may be called more than once. */
+  release(): void {
+    for (const block of this.#blocks) this.#memory.give(block.length);
+    this.#blocks = [];
+    this.#filled = 0;
   }
 }

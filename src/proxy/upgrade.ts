@@ -3,7 +3,8 @@ import http from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Decision } from './decide.ts';
 import { type Exchanges, type Outcome, TARGET_RETRY_MS } from './exchange.ts';
-import { requestHeaders, responseHeaders } from './headers.ts';
+import { responseHeaders } from './headers.ts';
+import { originForm } from './intake.ts';
 import {
   headersOf,
   type OwnAnswer,
@@ -35,7 +36,8 @@ export async function passUpgrade(exchanges: Exchanges, wish: Wish): Promise<Upg
   const kind = exchanges.kindOf(request);
   socket.on('error', () => socket.destroy());
   try {
-    const decision = await exchanges.decide(request, client);
+    const refusal = exchanges.entrance.refusalOf(request, exchanges.node.facts().hostname);
+    const decision = refusal ?? (await exchanges.decide(request, client));
     const status = await follow(exchanges, decision, wish);
     return { kind, way: decision.to, status };
   } catch (error) {
@@ -50,11 +52,13 @@ async function follow(exchanges: Exchanges, decision: Decision, wish: Wish): Pro
   const own = (of: OwnAnswer) => answer(wish.socket, of, exchanges.ownHeaders(''));
   switch (decision.to) {
     case 'target':
-      return pass(exchanges.target, wish, { retryMs: TARGET_RETRY_MS }).catch((error) =>
-        own(ofRefusal(silentTarget(exchanges.target.origin, error))),
-      );
+      return pass(exchanges.target, wish, {
+        retryMs: TARGET_RETRY_MS,
+        told: exchanges.entrance.headersFor(wish.request),
+      }).catch((error) => own(ofRefusal(silentTarget(exchanges.target.origin, error))));
     case 'primary': {
-      const options = { retryMs: settings.primaryMs, forwardedBy: node.facts().hostname };
+      const told = exchanges.entrance.headersFor(wish.request, node.facts().hostname);
+      const options = { retryMs: settings.primaryMs, told };
       return pass(exchanges.upstreamOf(decision.url), wish, options).catch((error) =>
         own(ofRefusal(silentPrimary(decision.url, error))),
       );
@@ -74,21 +78,11 @@ async function follow(exchanges: Exchanges, decision: Decision, wish: Wish): Pro
 async function pass(
   upstream: Upstream,
   { request, socket, head, client }: Wish,
-  { retryMs, forwardedBy }: { retryMs: number; forwardedBy?: string },
+  { retryMs, told }: { retryMs: number; told: readonly string[] },
 ): Promise<number> {
-  const facts = {
-    address: request.socket.remoteAddress ?? 'unknown',
-    host: request.headers.host,
-    encrypted: false,
-  };
-  const headers = [
-    ...requestHeaders(request.rawHeaders, facts, forwardedBy),
-    'Connection',
-    'Upgrade',
-    'Upgrade',
-    request.headers.upgrade ?? '',
-  ];
-  const { method = 'GET', url: path = '/' } = request;
+  const headers = [...told, 'Connection', 'Upgrade', 'Upgrade', request.headers.upgrade ?? ''];
+  const { method = 'GET' } = request;
+  const path = originForm(request.url ?? '/');
   const upward = await upstream.open({ method, path, headers }, { retryMs, fresh: true, client });
   client.onLeave = () => upward.destroy();
   return new Promise((resolve, reject) => {

@@ -70,14 +70,18 @@ export class Upstream {
   readonly #fresh = new FreshAgent();
   readonly #agent = new http.Agent({ keepAlive: true, maxFreeSockets: IDLE_SOCKETS_MAX });
 
-  constructor(origin: Origin) {
+  readonly #descriptorsMax: number;
+
+  /** `descriptorsMax`: a connection whose descriptor has that number, or a higher one, is given up. */
+  constructor(origin: Origin, descriptorsMax = Infinity) {
     this.origin = origin;
+    this.#descriptorsMax = descriptorsMax;
   }
 
   /**
    * A request that has a connection and waits for its body. Connecting is tried again for `retryMs`.
    * `fresh`: by a connection that was never used; a used one may be closed by the other side just when it is taken.
-   * Rejects with Unreached, what else ended it, or when the client goes.
+   * Rejects with Unreached, Crowded, what else ended it, or when the client goes.
    */
   async open(
     head: UpstreamHead,
@@ -101,6 +105,7 @@ export class Upstream {
       client.onLeave = () => request.destroy();
       try {
         await connected(request);
+        if (descriptorOf(request.socket) >= this.#descriptorsMax) throw new Crowded();
         return request;
       } catch (error) {
         request.destroy();
@@ -122,6 +127,18 @@ export class Unreached extends Error {
   constructor(cause: unknown) {
     super(errorText(cause), { cause });
   }
+}
+
+/** The node has no descriptors left for it: those that there are belong to its databases. */
+export class Crowded extends Error {
+  constructor() {
+    super('descriptors are short');
+  }
+}
+
+/** The number of a connection's descriptor; -1 when it has none any more. Node tells it nowhere else. */
+export function descriptorOf(socket: object | null | undefined): number {
+  return (socket as { _handle?: { fd?: number } } | null | undefined)?._handle?.fd ?? -1;
 }
 
 function connected(request: http.ClientRequest): Promise<void> {

@@ -57,6 +57,8 @@ export interface ClientState {
   readonly clockAheadMs: number | undefined;
   /** The server's positions, as last heard. */
   readonly positions: ReadonlyMap<string, Position>;
+  /** The last heartbeat of a primary itself: its term, and its clock then, ms since 1970. */
+  readonly primaryWord: { readonly term: number; readonly atMs: number } | undefined;
   /** Databases that are not replicated at present there, or where it has them from. */
   readonly troubles: readonly Trouble[];
 }
@@ -100,6 +102,7 @@ export class ReplicationClient {
   /** When we were last known to have everything, monotonic ms. */
   #currentMs = 0;
   #heartbeat: Heartbeat | undefined;
+  #primaryWord: ClientState['primaryWord'];
   #clockAheadMs: number | undefined;
   #troubles: readonly Trouble[] = [];
 
@@ -124,6 +127,7 @@ export class ReplicationClient {
       primaryClockMs: this.#heartbeat?.clockMs ?? 0,
       clockAheadMs: this.#clockAheadMs,
       positions: this.#theirs,
+      primaryWord: this.#primaryWord,
       troubles: this.#troubles,
     };
   }
@@ -233,6 +237,9 @@ export class ReplicationClient {
         heartbeat: (heartbeat) => {
           this.#heartbeat = heartbeat;
           this.#clockAheadMs = heartbeat.clockMs - clock.wallMs();
+          const { role, term = 0 } = this.#server ?? {};
+          // A replica passes on what it has itself come to.
+          this.#primaryWord = role === 'primary' ? { term, atMs: heartbeat.clockMs } : undefined;
           this.#checkCurrent();
         },
         troubles: (troubles) => this.#troubled(troubles),

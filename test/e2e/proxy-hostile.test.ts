@@ -17,7 +17,9 @@ describe('a proxy among strangers', () => {
   const client = new WebClient();
 
   before(async () => {
-    cluster = await ProxiedCluster.start({ proxy: { 'read-header-timeout': '500ms' } });
+    cluster = await ProxiedCluster.start({
+      proxy: { 'read-header-timeout': '500ms', 'max-connections-per-address': 10_000 },
+    });
     [primary, replica] = cluster.ports;
     await client.post(primary, '/keys/a?value=1');
   });
@@ -144,7 +146,11 @@ describe('a proxy among strangers', () => {
     const sockets: net.Socket[] = [];
     try {
       for (let i = 0; i < IDLE_CONNECTIONS; i++) {
-        const socket = net.connect({ port: replica, host: `127.0.0.${1 + (i % 4)}` });
+        const socket = net.connect({
+          port: replica,
+          host: '127.0.0.1',
+          localAddress: `127.0.0.${2 + (i % 4)}`,
+        });
         socket.on('error', () => {}).resume();
         sockets.push(socket);
         if (i % 500 === 499) await isWell();

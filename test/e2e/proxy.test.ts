@@ -6,6 +6,7 @@ import http from 'node:http';
 import net from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { until } from '../harness/cluster.ts';
+import { type HeldLink, heldLink } from '../harness/held-link.ts';
 import { ProxiedCluster } from '../harness/proxied.ts';
 import { WebClient } from '../harness/web-client.ts';
 
@@ -19,7 +20,11 @@ describe('the proxies of a primary and its replica', () => {
 
   before(async () => {
     cluster = await ProxiedCluster.start({
-      proxy: { passthrough: ['*.png'], 'always-forward': ['/keys/forwarded*'] },
+      proxy: {
+        passthrough: ['*.png'],
+        'always-forward': ['/keys/forwarded*'],
+        'trusted-proxies': ['127.0.0.0/8'],
+      },
     });
     [primary, replica] = cluster.ports;
   });
@@ -34,7 +39,7 @@ describe('the proxies of a primary and its replica', () => {
     const [cookie] = answer.headers['set-cookie'] ?? [];
     assert.match(
       cookie,
-      /^__txid=[0-9a-f]{16}; Path=\/; Expires=.* GMT; Max-Age=300; HttpOnly; SameSite=Lax$/,
+      /^__txid=[0-9a-f]{16}\.1\.[0-9a-z]{8}\.[\w-]{22}; Path=\/; Expires=.* GMT; Max-Age=300; HttpOnly; SameSite=Lax$/,
     );
     const txid = String(answer.headers['litefs-txid']);
     assert.equal(cookie.slice(7, 23), txid);
@@ -61,7 +66,7 @@ describe('the proxies of a primary and its replica', () => {
     const written = await other.post(replica, '/keys/c?value=1');
     assert.equal(written.status, 200, written.text);
     assert.equal(written.headers['litefs-role'], 'primary');
-    assert.match(other.cookies.get('__txid') ?? '', TXID);
+    assert.match(other.cookies.get('__txid')?.slice(0, 16) ?? '', TXID);
     const read = await other.fetch(replica, '/keys/c');
     assert.deepEqual(read.json(), { value: '1' });
     assert.equal(read.headers['litefs-role'], 'replica');
@@ -85,7 +90,7 @@ describe('the proxies of a primary and its replica', () => {
       'x-mine': 'yes',
       connection: 'keep-alive, x-hop',
       'x-hop': 'drop me',
-      te: 'trailers',
+      te: 'trailers, gzip',
       'litefs-role': 'primary',
     };
     const seen = async (port: number, method: string) => {
@@ -102,7 +107,8 @@ describe('the proxies of a primary and its replica', () => {
     assert.equal(direct.get('x-forwarded-proto'), 'https');
     assert.equal(direct.get('x-forwarded-for'), '203.0.113.9, 127.0.0.1');
     assert.equal(direct.get('x-mine'), 'yes');
-    for (const gone of ['x-hop', 'te', 'litefs-role']) assert.equal(direct.get(gone), undefined);
+    assert.equal(direct.get('te'), 'trailers');
+    for (const gone of ['x-hop', 'litefs-role']) assert.equal(direct.get(gone), undefined);
     const through = await seen(replica, 'POST');
     assert.equal(through.get('host'), 'shop.example');
     assert.equal(through.get('x-forwarded-for'), '203.0.113.9, 127.0.0.1, 127.0.0.1');
@@ -230,10 +236,15 @@ describe('a proxy on a bad day', () => {
   let client: WebClient;
   let primary: number;
   let replica: number;
+  let link: HeldLink;
 
   before(async () => {
     client = new WebClient();
     cluster = await ProxiedCluster.start({
+      async link(port) {
+        link = await heldLink(port);
+        return link.port;
+      },
       proxy: {
         'primary-redirect-timeout': '300ms',
         'read-your-writes-timeout': '200ms',
@@ -246,6 +257,7 @@ describe('a proxy on a bad day', () => {
   });
   after(async () => {
     client?.close();
+    link?.close();
     await cluster?.close();
   });
 
@@ -257,12 +269,17 @@ describe('a proxy on a bad day', () => {
   });
 
   it('waits for a replica that is behind, then asks the primary', async () => {
-    client.cookies.set('__txid', '00000000000fffff');
+    link.hold();
+    await client.post(primary, '/keys/b?value=1');
     const startedMs = performance.now();
-    const answer = await client.fetch(replica, '/keys/a');
+    const answer = await client.fetch(replica, '/keys/b');
     assert(performance.now() - startedMs >= 190);
     assert.equal(answer.headers['litefs-role'], 'primary');
-    client.cookies.delete('__txid');
+    assert.deepEqual(answer.json(), { value: '1' });
+    link.release();
+    await until('the replica has it', async () => {
+      return (await client.fetch(replica, '/keys/b')).headers['litefs-role'] === 'replica';
+    });
   });
 
   it('answers reads, not writes, while the primary is gone', async () => {
@@ -313,7 +330,12 @@ describe('a proxy that forwards nothing by itself', () => {
       ['redirect', 307, 'location', /^http:\/\/shop\.example:81\/app\/keys\/a\?value=1$/],
       ['fly-replay', 409, 'fly-replay', /^instance=box-primary$/],
     ] as const) {
+      let link: HeldLink | undefined;
       const cluster = await ProxiedCluster.start({
+        async link(port) {
+          link = await heldLink(port);
+          return link.port;
+        },
         proxy: {
           advertise: 'http://shop.example:81/app/',
           'on-write': onWrite,
@@ -329,12 +351,16 @@ describe('a proxy that forwards nothing by itself', () => {
         assert.equal(answer.status, status, answer.text);
         assert.match(String(answer.headers[header]), value);
         assert.equal(answer.headers['litefs-role'], undefined);
-        const headers = { cookie: '__txid=00000000000fffff' };
-        const stale = await client.fetch(cluster.replica.port, '/keys/a', { headers });
+        link?.hold();
+        await cluster.primary.startApp();
+        assert.equal((await client.post(cluster.primary.port, '/keys/a?value=1')).status, 200);
+        const stale = await client.fetch(cluster.replica.port, '/keys/a');
         assert.equal(stale.status, 504);
+        client.cookies.clear();
         const expected = onWrite === 'redirect' ? /answered with 307/ : /answered with 409/;
         await assert.rejects(upgrade(cluster.replica.port, 'websocket'), expected);
       } finally {
+        link?.close();
         await cluster.close();
       }
     }

@@ -78,6 +78,8 @@ export interface ProxiedOptions {
   readonly proxy?: Record<string, unknown>;
   /** The same, for each replica. */
   readonly replicaProxy?: Record<string, unknown>;
+  /** More sections of the config file, for all. */
+  readonly config?: Record<string, unknown>;
   /** The application's command: DATABASE and PORT in it are replaced; by default web-app.ts. */
   readonly command?: (hostname: string) => readonly string[];
   /** A port that leads to the primary's replication port, in place of that. */
@@ -121,6 +123,7 @@ export class ProxiedCluster {
           passthrough: 'auto',
           primaryPort,
           config: {
+            ...options.config,
             lease: { hostname },
             proxy: {
               addr: `127.0.0.1:${port}`,

@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import { Fault } from '../../../src/config/fault.ts';
 import {
   formatAddress,
+  parseAddressRange,
   parseDuration,
   parseFileMode,
   parseListenAddress,
@@ -171,5 +172,29 @@ check(
     ['4755', /is not a mode/],
     ['0689', /is not a mode/],
     ['u=rw', /is not a mode/],
+  ],
+);
+
+check(
+  'ranges of addresses',
+  parseAddressRange,
+  [
+    ['10.0.0.1', { address: '10.0.0.1', prefix: 32 }],
+    ['10.0.0.0/8', { address: '10.0.0.0', prefix: 8 }],
+    ['0.0.0.0/0', { address: '0.0.0.0', prefix: 0 }],
+    ['::1', { address: '::1', prefix: 128 }],
+    ['fd00::/8', { address: 'fd00::', prefix: 8 }],
+  ],
+  [
+    ['10.0.0.0/33', /is not an address/],
+    ['10.0.0/8', /is not an address/],
+    ['10.0.0.0/', /is not an address/],
+    ['10.0.0.0/8/8', /is not an address/],
+    ['fd00::/129', /is not an address/],
+    ['fe80::1%eth0', /is not an address/],
+    ['caddy.lan', /is not an address/],
+    ['', /is not an address/],
+    [5, /is not an address/],
+    ['::ffff:10.0.0.1', /IPv4: write it as such/],
   ],
 );

@@ -1,24 +1,35 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import type { Wanted } from '../../../src/proxy/cookie.ts';
 import {
   type Decision,
   type DecisionInput,
   type DecisionSettings,
   decide,
+  missingTxids,
   type NodeFacts,
+  type PrimaryWord,
 } from '../../../src/proxy/decide.ts';
 
 const URL = 'http://10.0.0.1:20200';
-const READ: DecisionInput = { kind: 'read', wanted: new Map(), forwarded: false, target: '/a?b' };
+const vouched = { term: 3, settledMs: 10_000 };
+const wants = (txid: number): Wanted => ({ txids: new Map([['a.db', txid]]), vouched });
+const READ: DecisionInput = {
+  kind: 'read',
+  wanted: { txids: new Map(), vouched: undefined },
+  forwarded: false,
+  target: '/a?b',
+};
 const WRITE: DecisionInput = { ...READ, kind: 'write' };
-const STALE: DecisionInput = { ...READ, wanted: new Map([['a.db', 8]]) };
+const STALE: DecisionInput = { ...READ, wanted: wants(8) };
 const PRIMARY: NodeFacts = {
   isPrimary: true,
   hostname: 'box1',
   primaryHostname: 'box1',
   primaryUrl: undefined,
   txids: new Map([['a.db', 7]]),
+  heard: () => ({ txids: new Map([['a.db', 7]]), said: undefined }),
 };
 const REPLICA: NodeFacts = { ...PRIMARY, isPrimary: false, hostname: 'box2', primaryUrl: URL };
 const BY_TLS: NodeFacts = { ...REPLICA, primaryUrl: 'https://box1/' };
@@ -59,14 +70,7 @@ describe('where a request goes', () => {
       false,
       { to: 'redirect', location: 'https://box1/a?b' },
     ],
-    [
-      'a read on a replica that is as far',
-      { ...READ, wanted: new Map([['a.db', 7]]) },
-      REPLICA,
-      {},
-      false,
-      here,
-    ],
+    ['a read on a replica that is as far', { ...READ, wanted: wants(7) }, REPLICA, {}, false, here],
     [
       'a read on a replica that is behind',
       STALE,
@@ -141,6 +145,46 @@ describe('where a request goes', () => {
         assert.notEqual(decision.to, 'target');
         const waits = decision.to === 'wait' || decision.to === 'wait-for-primary';
         assert(!waits || !waited, 'waits once');
+      }),
+    );
+  });
+});
+
+describe('what is waited for', () => {
+  const missing = (wanted: Wanted, said: PrimaryWord['said'], primary: number) => {
+    const heard = () => ({ txids: new Map([['a.db', primary]]), said });
+    return missingTxids(wanted, { ...REPLICA, heard }).size > 0;
+  };
+  const byNobody = (txid: number): Wanted => ({ ...wants(txid), vouched: undefined });
+  const table: [
+    title: string,
+    wanted: Wanted,
+    said: PrimaryWord['said'],
+    primary: number,
+    is: boolean,
+  ][] = [
+    ['what is here', wants(7), undefined, 9, false],
+    ['what nobody vouches for, beyond the primary', byNobody(8), undefined, 7, false],
+    ['what anybody made up', byNobody(0x1fffffffffffff), { term: 3, atMs: 99_000 }, 9, false],
+    ['what nobody vouches for, and the primary has', byNobody(9), undefined, 9, true],
+    ['what was written, and not told of yet', wants(8), undefined, 7, true],
+    ['the same, by a primary that spoke before', wants(8), { term: 3, atMs: 9999 }, 7, true],
+    ['the same, by one whose clock may differ a bit', wants(8), { term: 3, atMs: 11_999 }, 7, true],
+    ['what the primary has lost since', wants(8), { term: 3, atMs: 12_001 }, 7, false],
+    ['what it had, though it spoke since', wants(8), { term: 3, atMs: 12_001 }, 8, true],
+    ['what the primary before it has lost', wants(8), { term: 4, atMs: 1 }, 7, false],
+    ['what a later primary has', wants(8), { term: 2, atMs: 99_000 }, 7, true],
+  ];
+  for (const [title, wanted, said, primary, is] of table) {
+    it(`${is ? 'is' : 'is not'} ${title}`, () => assert.equal(missing(wanted, said, primary), is));
+  }
+
+  it('never is what nobody vouches for and the primary has not', () => {
+    const txid = fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER });
+    const said = fc.record({ term: fc.nat(9), atMs: fc.nat(99_999) });
+    fc.assert(
+      fc.property(txid, fc.nat(), fc.option(said, { nil: undefined }), (wanted, primary, word) => {
+        assert.equal(missing(byNobody(wanted), word, primary), wanted > 7 && wanted <= primary);
       }),
     );
   });

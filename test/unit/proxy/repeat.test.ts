@@ -62,6 +62,7 @@ describe('an application that dies after it was asked', () => {
         isPrimary: false,
         primaryHostname: 'box1',
         primaryUrl: `http://127.0.0.1:${primaryPort}`,
+        heard: () => ({ txids: new Map([['app.db', 0xff]]), said: undefined }),
       };
       const body = async (port: number) => {
         // A read that this node is too far behind for keeps a connection to the primary.

@@ -13,6 +13,9 @@ export interface StandOptions {
   readonly answered?: (answer: Answered) => void;
 }
 
+/** Each is a node of its own. */
+let stands = 0;
+
 /** The proxy's port while `body` runs. The application is an HTTP server, or one that speaks bytes. */
 export async function withProxy(
   app: http.RequestListener | net.Server,
@@ -89,13 +92,17 @@ function nodeOf({ facts, node }: StandOptions): ProxyNode {
       primaryHostname: 'box',
       primaryUrl: undefined,
       txids,
+      heard: () => ({ txids, said: undefined }),
       ...facts,
     }),
     lagMs: () => 0,
-    flush: async () => txids,
+    flush: async () => ({ txids, isCertain: true }),
     waitForTxids: async () => false,
     waitForPrimary: async () => false,
     troubles: () => [],
+    membership: () => ({ clusterId: '0123456789abcdef', term: 1 }),
+    isPeer: () => false,
+    warn: () => {},
     ...node,
   };
 }
@@ -114,6 +121,14 @@ function settingsOf(port: number, { settings }: StandOptions): ProxySettings {
     primaryMs: 0,
     responseHeaders: true,
     replayBodyBytesMax: 2 ** 20,
+    replayMemoryBytesMax: 2 ** 26,
+    trusted: [],
+    secret: undefined,
+    pseudonym: `stand-${++stands}`,
+    descriptorsMax: Infinity,
+    connectionsMax: 0,
+    connectionsPerAddressMax: 0,
+    progressMs: 0,
     maxLagMs: 0,
     requestMs: 0,
     headersMs: 0,
