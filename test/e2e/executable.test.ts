@@ -59,7 +59,7 @@ describe('the executable', () => {
       const response = await fetch(`http://127.0.0.1:${primary.httpPort}/${at}`);
       assert.equal(await response.text(), text, name);
     }
-    for (const node of nodes.splice(0).reverse()) assert.equal(await node.stop(), 0);
+    await stopAll();
   });
 
   test('loads no addon that is not its own, or that others may write to', async () => {
@@ -68,7 +68,7 @@ describe('the executable', () => {
     const [primary] = await startPair();
     sqlite3(primary.file('a.db'), 'CREATE TABLE t(x)');
     assert(!fs.readFileSync(`/proc/${primary.pid}/maps`, 'utf8').includes(lib));
-    for (const node of nodes.splice(0).reverse()) assert.equal(await node.stop(), 0);
+    await stopAll();
   });
 
   test('goes on when a package was installed over it, also with exports and imports', async () => {
@@ -89,8 +89,15 @@ describe('the executable', () => {
       fs.rmSync(bin);
       fs.writeFileSync(bin, before, { mode: 0o755 });
     }
-    for (const node of nodes.splice(0).reverse()) assert.equal(await node.stop(), 0);
+    await stopAll();
   });
+
+  async function stopAll(): Promise<void> {
+    for (const node of nodes.splice(0).reverse()) {
+      assert.equal(await node.stop(), 0);
+      clearMountPoint(node.mount);
+    }
+  }
 
   /** A primary and a replica of it, both of the executable. */
   async function startPair(): Promise<[TestNode, TestNode]> {
