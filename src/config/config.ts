@@ -76,6 +76,10 @@ export interface Config {
   };
 }
 
+/** 16 bytes in base64, without the padding. */
+const SECRET_CHARS_MIN = 22;
+const SECRET_KINDS_MIN = 8;
+
 /** What is wrong with the file at a path of keys: a sentence without its subject. */
 export interface ConfigProblem {
   readonly path: readonly PropertyKey[];
@@ -165,6 +169,14 @@ export function contradictions(file: ConfigFile, config: Config): ConfigProblem[
     );
   }
 
+  const { secret } = config.replication;
+  if (secret !== undefined && isGuessable(secret)) {
+    blame(
+      'replication.secret',
+      'can be guessed: write one of at least 128 random bits, as this makes: openssl rand -hex 32',
+    );
+  }
+
   if (config.fuse.dir === config.data.dir) {
     blame('fuse.dir', `is the same as data.dir (${config.data.dir}): give each its own directory`);
   } else if (isInside(config.fuse.dir, config.data.dir)) {
@@ -215,6 +227,14 @@ export function contradictions(file: ConfigFile, config: Config): ConfigProblem[
     );
   }
   return problems;
+}
+
+/**
+ * Whether a secret surely has fewer than 128 bits: with fewer characters than those make in base64, or too few different ones. From
+ * one handshake, or an API that is asked often, it could be found.
+ */
+function isGuessable(secret: string): boolean {
+  return secret.length < SECRET_CHARS_MIN || new Set(secret).size < SECRET_KINDS_MIN;
 }
 
 /** What may be meant otherwise than it is written, each a sentence for the log. */

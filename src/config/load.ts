@@ -23,6 +23,7 @@ import { type Address, socketAt } from './values.ts';
 
 /** A config file is a page or two; what is larger is some other file. */
 const FILE_BYTES_MAX = 1 << 20;
+const OTHERS_MAY_READ = 0o004;
 
 export interface LoadedConfig {
   readonly config: Config;
@@ -75,7 +76,21 @@ export function loadConfig(path: string | undefined, surroundings: Surroundings)
       hint: 'write one of them, or name yours: --config FILE',
     });
   }
-  return parseConfig(readConfigFile(file), file, surroundings);
+  const source = readConfigFile(file);
+  const loaded = parseConfig(source, file, surroundings);
+  refuseOpenSecret(file, source, loaded.config.replication.secret);
+  return loaded;
+}
+
+/** A secret that stands in the file itself is one only as long as others cannot read that. */
+function refuseOpenSecret(file: string, source: string, secret: string | undefined): void {
+  if (secret === undefined || !source.includes(secret)) return;
+  if ((statSync(file).mode & OTHERS_MAY_READ) === 0) return;
+  throw new LiteFsError(
+    'CONFIG',
+    `${file} has replication.secret in it, and every user of this machine may read it`,
+    { hint: `Run: chmod o-rwx ${file}` },
+  );
 }
 
 /** What programs that ask a node must know of its config. */

@@ -309,6 +309,7 @@ async function serve(
       LITEFS_PRIMARY: parts.replication.primaryHostname ?? '',
       LITEFS_IS_PRIMARY: `${config.lease.candidate}`,
     },
+    config.replication.secret,
     log,
   );
   const app = commands.length > 0 ? supervisor.run() : new Promise<number>(() => {});

@@ -16,18 +16,37 @@ export interface AppEnvironment {
 }
 
 const SIGNAL_EXIT_BASE = 128;
+/** As the documents have the config take it from the environment. */
+const SECRET_VARIABLE = 'LITEFS_SECRET';
+
+/** An environment without the variables that hold the secret, whatever the config calls them. */
+export function withoutSecret(
+  env: NodeJS.ProcessEnv,
+  secret: string | undefined,
+): NodeJS.ProcessEnv {
+  const holds = ([name, value]: [string, string | undefined]) =>
+    name === SECRET_VARIABLE || (secret !== undefined && value === secret);
+  return Object.fromEntries(Object.entries(env).filter((one) => !holds(one)));
+}
 
 export class Supervisor {
   readonly #commands: readonly ExecCommand[];
   readonly #environment: AppEnvironment;
+  readonly #secret: string | undefined;
   readonly #log: Logger;
   #child: ChildProcess | undefined;
   #stopping = false;
 
-  /** `commands`: those that apply to this node, as configured. */
-  constructor(commands: readonly ExecCommand[], environment: AppEnvironment, log: Logger) {
+  /** `commands`: those that apply to this node, as configured. `secret`: of the nodes, which they are not to learn. */
+  constructor(
+    commands: readonly ExecCommand[],
+    environment: AppEnvironment,
+    secret: string | undefined,
+    log: Logger,
+  ) {
     this.#commands = commands;
     this.#environment = environment;
+    this.#secret = secret;
     this.#log = log;
   }
 
@@ -54,7 +73,7 @@ export class Supervisor {
     return new Promise((resolve, reject) => {
       const child = spawn(program, args, {
         stdio: 'inherit',
-        env: { ...process.env, ...this.#environment },
+        env: { ...withoutSecret(process.env, this.#secret), ...this.#environment },
       });
       this.#child = child;
       child.on('error', (error) => {

@@ -95,7 +95,7 @@ test('a wrong secret is refused with one line, and replication begins when it is
     const primary = await cluster.add('primary', {
       candidate: true,
       passthrough: 'auto',
-      config: { replication: { secret: 'right' } },
+      config: { replication: { secret: 'the-right-one-0123456789' } },
     });
     await primary.start();
     create(primary.file('app.db'));
@@ -103,7 +103,7 @@ test('a wrong secret is refused with one line, and replication begins when it is
       candidate: false,
       passthrough: 'auto',
       primaryPort: primary.replicationPort,
-      config: { replication: { secret: 'wrong' } },
+      config: { replication: { secret: 'another-one-9876543210abc' } },
     });
     replica.launch();
     const line = await replica.logged(/^refused by/);

@@ -190,7 +190,7 @@ describe('commands that need no node', () => {
       'good.yml',
       `fuse: {dir: m}\ndata: {dir: d}\nreplication: {secret: "\${SECRET}"}\nexec: "serve --port 80"\n`,
     );
-    const env = { SECRET: 'rumpelstiltskin' };
+    const env = { SECRET: 'rumpelstiltskin, whom nobody knows' };
     const { status, stdout } = await runCli(['config', 'check', file], { cwd: dir, env });
     assert.equal(status, 0);
     assert.ok(stdout.startsWith(`${file} is right:\n  this node is the primary\n`), stdout);

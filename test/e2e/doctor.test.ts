@@ -16,6 +16,9 @@ import {
   until,
 } from '../harness/cluster.ts';
 
+const SECRET = 'hush, this is of all the nodes';
+const OTHER_SECRET = 'and this is of some other nodes';
+
 describe('doctor', () => {
   let cluster: Cluster;
   let primary: TestNode;
@@ -24,7 +27,7 @@ describe('doctor', () => {
 
   before(async () => {
     ({ cluster, primary, replica } = await startCluster('auto', {
-      config: { replication: { secret: 'hush' }, lease: { 'advertise-url': 'http://127.0.0.1:1' } },
+      config: { replication: { secret: SECRET }, lease: { 'advertise-url': 'http://127.0.0.1:1' } },
     }));
     sqlite3(primary.file('app.db'), 'CREATE TABLE t(x)');
     await inSync(primary, replica, 'app.db');
@@ -46,7 +49,7 @@ describe('doctor', () => {
     const value = JSON.parse(fs.readFileSync(config(replica), 'utf8'));
     value[section] = { ...value[section], ...fields };
     const file = path.join(cluster.dir, name);
-    fs.writeFileSync(file, JSON.stringify(value));
+    fs.writeFileSync(file, JSON.stringify(value), { mode: 0o600 });
     return file;
   };
 
@@ -77,7 +80,9 @@ describe('doctor', () => {
   });
 
   test('a wrong secret', async () => {
-    const { failed } = await examine(changed('secret.yml', 'replication', { secret: 'other' }));
+    const { failed } = await examine(
+      changed('secret.yml', 'replication', { secret: OTHER_SECRET }),
+    );
     assert.deepEqual(
       failed.map(({ check }) => check),
       ['secret'],

@@ -14,6 +14,8 @@ const DOCUMENT = fs.readFileSync(
   'utf8',
 );
 
+const SECRET = 'hush, this is of all the nodes';
+
 describe('the HTTP API', () => {
   let cluster: Cluster;
   let primary: TestNode;
@@ -23,7 +25,7 @@ describe('the HTTP API', () => {
 
   before(async () => {
     ({ cluster, primary, replica } = await startCluster('auto', {
-      config: { replication: { secret: 'hush' } },
+      config: { replication: { secret: SECRET } },
     }));
     sqlite3(
       primary.file('app.db'),
@@ -80,7 +82,7 @@ describe('the HTTP API', () => {
       fs.writeFileSync(copy, bytes);
       assert.equal(sqlite3(copy, 'SELECT x FROM t'), '1');
     }
-    const secret = { headers: { authorization: 'Bearer hush' } };
+    const secret = { headers: { authorization: `Bearer ${SECRET}` } };
     assert.equal((await fetch(at(primary, '/export?name=app.db'), secret)).status, 200);
     assert.equal((await primary.api('/export?name=nope.db')).status, 404);
     assert.equal((await primary.api('/export?name=../node.json')).status, 400);
@@ -206,7 +208,7 @@ describe('the HTTP API', () => {
     fs.writeFileSync(`${file}-wal`, 'of the file that was there before');
     // At a URL it shows its secret: another one than the node's is refused.
     for (const [LITEFS_SECRET, status] of [
-      ['hush', 0],
+      [SECRET, 0],
       ['wrong', 77],
     ] as const) {
       const command = ['export', '--force', 'app.db', file, '--url', at(replica, '')];

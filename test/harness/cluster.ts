@@ -108,7 +108,8 @@ export class TestNode {
   /** Starts the daemon and does not wait. */
   launch(args: readonly string[] = []): void {
     const file = this.configFile;
-    fs.writeFileSync(file, JSON.stringify(this.#config(), null, 2));
+    // It may have a secret in it.
+    fs.writeFileSync(file, JSON.stringify(this.#config(), null, 2), { mode: 0o600 });
     const { executable, environment } = this.settings;
     const child = spawn(executable ?? program(), ['mount', '-config', file, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],

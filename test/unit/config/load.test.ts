@@ -54,6 +54,16 @@ describe('mistakes', () => {
 describe('contradictions', () => {
   for (const [what, text, pattern] of [
     [
+      'a short secret',
+      'replication: {secret: "correct horse battery"}',
+      /^f\.yml:1:23: replication\.secret can be guessed: .*openssl rand -hex 32$/,
+    ],
+    [
+      'a secret of few letters',
+      'replication: {secret: "abababababababababababababababab"}',
+      /replication\.secret can be guessed/,
+    ],
+    [
       'a replica without a primary',
       'lease: {candidate: false}',
       /^f\.yml:1:20: lease\.candidate is false, so .*advertise-url/,
@@ -167,4 +177,28 @@ test('a file that is absent, a directory or far too large is an error that names
   assert.throws(() => loadConfig('.', surroundings), { code, message: new RegExp(dir) });
   fs.writeFileSync(path.join(dir, 'big.yml'), Buffer.alloc(2 ** 20 + 1, '#'));
   assert.throws(() => loadConfig('big.yml', surroundings), { code, message: /larger than 1 MiB/ });
+});
+
+test('a file with the secret in it is for nobody else to read; one that has it from the environment is', () => {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-test-'));
+  try {
+    const secret = '0123456789abcdef0123456789abcdef';
+    const file = path.join(dir, 'litefs.yml');
+    const load = (env = {}) => loadConfig(file, { env, cwd: dir, expandEnv: true });
+    fs.writeFileSync(file, `replication: {secret: "${secret}"}`);
+    fs.chmodSync(file, 0o644);
+    assert.throws(load, (error: { code: string; message: string; hint: string }) => {
+      assert.deepEqual([error.code, error.hint], ['CONFIG', `Run: chmod o-rwx ${file}`]);
+      assert.match(error.message, /every user of this machine may read it$/);
+      assert(!error.message.includes(secret));
+      return true;
+    });
+    fs.chmodSync(file, 0o640);
+    assert.equal(load().config.replication.secret, secret);
+    fs.writeFileSync(file, `replication: {secret: "\${SECRET}"}`);
+    fs.chmodSync(file, 0o644);
+    assert.equal(load({ SECRET: secret }).config.replication.secret, secret);
+  } finally {
+    fs.rmSync(dir, { recursive: true });
+  }
 });

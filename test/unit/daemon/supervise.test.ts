@@ -28,7 +28,7 @@ function withApps(body: (stand: Stand) => Promise<void>): Promise<void> {
     const started: Supervisor[] = [];
     const supervise = (...commands: string[][]) => {
       const exec = commands.map((argv) => ({ argv, ifCandidate: false }));
-      const supervisor = new Supervisor(exec, environment, log);
+      const supervisor = new Supervisor(exec, environment, SECRET, log);
       started.push(supervisor);
       return supervisor;
     };
@@ -44,6 +44,7 @@ function withApps(body: (stand: Stand) => Promise<void>): Promise<void> {
   });
 }
 
+const SECRET = 'what the nodes share';
 const shell = (script: string) => ['sh', '-c', script];
 const say = (text: string) => `echo "${text}" >> "$LITEFS_DIR/said"`;
 /** Says so when it is there, and goes round until a signal comes: a shell that waits may miss one. */
@@ -67,6 +68,19 @@ test('a command that fails is the last', () =>
 test('without commands there is nothing to fail', () =>
   withApps(async ({ supervise }) => {
     assert.equal(await supervise().run(), 0);
+  }));
+
+test('no command sees the secret of the nodes, whatever its variable is called', () =>
+  withApps(async ({ supervise, said }) => {
+    process.env.LITEFS_SECRET = 'another';
+    process.env.OURS = SECRET;
+    try {
+      await supervise(shell(say('[$LITEFS_SECRET] [$OURS]'))).run();
+      assert.deepEqual(said(), ['[] []']);
+    } finally {
+      delete process.env.LITEFS_SECRET;
+      delete process.env.OURS;
+    }
   }));
 
 test('a command sees our environment and what it needs to know of the mount', () =>
