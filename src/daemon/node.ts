@@ -16,6 +16,7 @@ import { holdingOf } from '../lease/holding.ts';
 import { NodeIdentity } from '../lease/node-identity.ts';
 import type { Logger } from '../log.ts';
 import { LAG_FILE } from '../mount/names.ts';
+import { SystemAccounts } from '../os/accounts.ts';
 import { keepMemorySmall } from '../os/allocator.ts';
 import { exitNow } from '../os/exit.ts';
 import { groupId } from '../os/groups.ts';
@@ -29,6 +30,7 @@ import { waitForOldHandles } from './old-handles.ts';
 import { mountDevice, type OwnMount } from './own-mount.ts';
 import { isOwnName } from './own-names.ts';
 import { startNodeProxy } from './proxy.ts';
+import { checkReplicaOwner } from './replica-owner.ts';
 import { Replication } from './replication.ts';
 import { ServiceManager } from './service-manager.ts';
 import { Snapshots } from './snapshots.ts';
@@ -108,6 +110,7 @@ async function startAndServe(
 ): Promise<number> {
   const { log } = options;
   const role = config.lease.candidate ? 'primary' : 'replica';
+  if (role === 'replica') checkReplicaOwner(config.fuse.ownership, new SystemAccounts());
 
   // Ours alone: the data directory.
   const mountDir = prepareMountPoint(config.fuse.dir, config.data.dir, log);
