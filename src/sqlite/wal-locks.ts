@@ -27,16 +27,24 @@ export interface ShmAccess {
   unlock(slot: number, count: number): void;
   readShm(offset: number, length: number): Buffer;
   writeShm(offset: number, bytes: Buffer): void;
+  /**
+   * false: a write may wait for whoever removes the file, and that for us. Then a reader takes marks as it finds them, and may
+   * find none.
+   */
+  readonly mayRaise: boolean;
 }
 
 /** A snapshot being read: the frames 1..header.mxFrame over the database file. */
 export interface WalRead {
-  /** The read mark held, 0..4; with 0 the database file has everything and the log is not to be read. */
+  /** The read mark held, 0..4; with 0 the database file has everything and the log is not to be read. UNMARKED: none. */
   readonly slot: number;
   /** The value of that mark. */
   readonly mark: number;
   readonly header: WalIndexHeader;
 }
+
+/** The slot of a snapshot that nothing protects: only what has happened since tells whether it was one. */
+export const UNMARKED = -1;
 
 /**
  * Takes a snapshot. 'retry': something moved, or the index must be recovered first; 'busy': somebody
@@ -64,8 +72,9 @@ export function beginRead(
   }
 
   const best = bestMark(checkpoint.readMarks, header.mxFrame);
+  if (best.slot === 0 && !shm.mayRaise) return { slot: UNMARKED, mark: 0, header };
   const { slot, mark } =
-    best.mark < header.mxFrame ? (raiseMark(shm, header.mxFrame) ?? best) : best;
+    best.mark < header.mxFrame && shm.mayRaise ? (raiseMark(shm, header.mxFrame) ?? best) : best;
   if (slot === 0 || !shm.lock(WAL_READ_SLOT(slot), 1, 'shared')) return 'retry';
   if (readU32(shm, readMarkOffset(slot)) !== mark || !headerIsStill(shm, seen)) {
     shm.unlock(WAL_READ_SLOT(slot), 1);
@@ -76,12 +85,12 @@ export function beginRead(
 
 /** Whether the mark of a snapshot is still there: a connection that recovers the index resets those that it can. */
 export function isMarked(shm: ShmAccess, { slot, mark }: WalRead): boolean {
-  return slot === 0 || readU32(shm, readMarkOffset(slot)) === mark;
+  return slot <= 0 || readU32(shm, readMarkOffset(slot)) === mark;
 }
 
 /** Lets go of a snapshot. */
 export function endRead(shm: ShmAccess, read: WalRead): void {
-  shm.unlock(WAL_READ_SLOT(read.slot), 1);
+  if (read.slot !== UNMARKED) shm.unlock(WAL_READ_SLOT(read.slot), 1);
 }
 
 /**

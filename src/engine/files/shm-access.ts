@@ -11,8 +11,17 @@ export function shmAccess(files: DatabaseFiles, own?: number): ShmAccess {
   return own === undefined ? sharedAccess(files) : ownAccess(files, own);
 }
 
+/**
+ * On a primary the last connection removes the -shm, which is held back until we have captured, and the kernel keeps its inode
+ * locked all the while. write(2) would wait for that, and we with it, for ever; a mapping does not, where it can be had.
+ */
+function mayWrite(files: DatabaseFiles): boolean {
+  return files.mayBeMapped || !files.mayBeHeldUp;
+}
+
 function ownAccess(files: DatabaseFiles, fd: number): ShmAccess {
   return {
+    mayRaise: mayWrite(files),
     lock: (slot, count, type) =>
       ofdLock(fd, type === 'shared' ? 'read' : 'write', WAL_LOCK_BASE + slot, count),
     unlock(slot, count) {
@@ -33,6 +42,7 @@ function ownAccess(files: DatabaseFiles, fd: number): ShmAccess {
 
 function sharedAccess(files: DatabaseFiles): ShmAccess {
   return {
+    mayRaise: mayWrite(files),
     lock(slot, count, type) {
       const kind = type === 'shared' ? 'read' : 'write';
       return files.lock('shm', kind, WAL_LOCK_BASE + slot, count);

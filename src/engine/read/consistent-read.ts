@@ -17,7 +17,7 @@ import {
 } from '../../sqlite/db-header.ts';
 import { PENDING_BYTE, RESERVED_BYTE } from '../../sqlite/locks.ts';
 import { frameOffset, WAL_FRAME_HEADER_BYTES } from '../../sqlite/wal.ts';
-import { beginRead, endRead, isMarked, type WalRead } from '../../sqlite/wal-locks.ts';
+import { beginRead, endRead, isMarked, UNMARKED, type WalRead } from '../../sqlite/wal-locks.ts';
 import type { EngineContext } from '../core/context.ts';
 import type { Database } from '../core/database.ts';
 import { OpenWouldBlock } from '../files/files.ts';
@@ -156,7 +156,7 @@ function* partsOf(
   if (mxFrame > 0) {
     if (!isCurrent) return undefined;
     // Through slot 0 all is in the file, and a writer may start the -wal over at any time.
-    if (slot > 0) {
+    if (slot !== 0) {
       const scanned = yield* scanFrames(db, file, 0, mxFrame);
       if (scanned.last !== mxFrame || scanned.commit !== index.pageCount) return undefined;
       frames = scanned.frames;
@@ -191,7 +191,7 @@ interface Marked {
  * Whether the -wal still has the frames of a view, and the file none behind them. Checkpoints heed the mark, except those of a
  * connection that is alone: one that closes as the last removes the -shm, or leaves it to be made anew without our mark, and one
  * with locking_mode=EXCLUSIVE says in the end how far it came. (SQLite since 3.11 says so before it begins, but older ones leave
- * what it has said to the next generation.)
+ * what it has said to the next generation.) Without a mark nothing may have been committed since.
  */
 function isStill(ctx: EngineContext, db: Database, marked: Marked): boolean | undefined {
   const { fd, read, writesBefore, lastFrame } = marked;
@@ -207,6 +207,7 @@ function isStill(ctx: EngineContext, db: Database, marked: Marked): boolean | un
   if (read.slot === 0) return !isWritten;
   if (!sameSalts(now, read.header) || !isMarked(shmAccess(db.files, fd), read)) return false;
   if (readFrameHeader(db, mxFrame, pageSize) !== lastFrame) return false;
+  if (read.slot === UNMARKED) return !hasGoneOn && !isWritten;
   if (now.mxFrame === mxFrame || !isWritten) return true;
   return now.backfilled <= mxFrame && isHeldExclusively(db.files) === false;
 }

@@ -28,6 +28,7 @@ export function fileShm(fd: number): ShmAccess {
   return {
     lock: (slot, count, type) => lockRange(fd, type, WAL_LOCK_BASE + slot, count),
     unlock: (slot, count) => lockRange(fd, 'unlock', WAL_LOCK_BASE + slot, count),
+    mayRaise: true,
     readShm(offset, length) {
       const bytes = Buffer.alloc(length);
       fs.readSync(fd, bytes, 0, length, offset);

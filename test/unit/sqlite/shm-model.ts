@@ -45,6 +45,7 @@ export class ShmModel {
   client(before: (call: string) => void = () => {}): ShmAccess {
     const id = this.#clients++;
     return {
+      mayRaise: true,
       lock: (slot, count, type) => {
         before('lock');
         const slots = this.#holders.slice(slot, slot + count);
