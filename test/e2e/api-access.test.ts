@@ -59,7 +59,7 @@ function asNobody(words: readonly string[], env: Record<string, string> = {}): P
   });
 }
 
-for (const secret of [undefined, 'hush']) {
+for (const secret of [undefined, 'hush, this is of all the nodes']) {
   describe(`the API of a node ${secret ? 'with a' : 'without'} secret`, () => {
     let cluster: Cluster;
     let primary: TestNode;
@@ -227,7 +227,10 @@ for (const secret of [undefined, 'hush']) {
 
     it('refuses the commands of other users, which say what to type', async () => {
       const config = path.join(shared, 'litefs.yml');
-      fs.copyFileSync(primary.configFile, config);
+      const { replication, ...rest } = JSON.parse(fs.readFileSync(primary.configFile, 'utf8'));
+      // Without the secret, which a file for all to read must not have.
+      const own = { ...rest, replication: { ...replication, secret: undefined } };
+      fs.writeFileSync(config, JSON.stringify(own));
       const [named, asked] = [
         ['--config', config],
         ['--url', at(primary, '')],

@@ -114,7 +114,7 @@ test('a wrong secret is refused with one line, and replication begins when it is
     await primary.logged(/refused a connection from .*secret/);
     assert.equal(await replica.stop(), 0);
     (replica.settings.config as Record<string, Record<string, string>>).replication.secret =
-      'right';
+      'the-right-one-0123456789';
     await replica.start();
     await inSync(primary, replica, 'app.db');
   }));
