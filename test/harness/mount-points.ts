@@ -17,6 +17,15 @@ export function clearMountPoint(dir: string): void {
   unguardBareFolder(real);
 }
 
+/** Removes a folder in which nodes were, whose mounts have gone: they have made the folders below those immutable. */
+export function removeNodes(dir: string): void {
+  if (!fs.existsSync(dir)) return;
+  for (const entry of fs.readdirSync(dir, { recursive: true, withFileTypes: true })) {
+    if (entry.isDirectory()) unguardBareFolder(path.join(entry.parentPath, entry.name));
+  }
+  fs.rmSync(dir, { recursive: true, force: true });
+}
+
 /** An ext4 of its own, which all users may enter. */
 export async function withDisk(body: (dir: string) => Promise<void> | void): Promise<void> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-disk-'));

@@ -1,6 +1,7 @@
 /** One power cut of a recorded life: the disks that it left, and what SQLite alone finds on them. */
 import fs from 'node:fs';
 import path from 'node:path';
+import { removeNodes } from '../mount-points.ts';
 import { SeededRandom } from '../random.ts';
 import { FATES, type Fate, writeCrashImage } from './crash-image.ts';
 import { DISK_BYTES, MountedDisk, run } from './disks.ts';
@@ -141,6 +142,6 @@ export class Crash {
   }
 
   close(): void {
-    fs.rmSync(this.dir, { recursive: true, force: true });
+    removeNodes(this.dir);
   }
 }

@@ -1,9 +1,9 @@
 /** The folder that a check of power cuts has to itself, and the end of all that is in it. */
 import fs from 'node:fs';
 import path from 'node:path';
-import { unguardBareFolder } from '../../../src/daemon/bare-folder.ts';
 import { parseMountInfo, unmount } from '../../../src/os/mounts.ts';
 import { memoryFolder } from '../memory.ts';
+import { removeNodes } from '../mount-points.ts';
 import { run } from './disks.ts';
 
 /** Part of the command of what serves disks, and the type of its mount. */
@@ -38,15 +38,7 @@ export function sweep(dir: string): void {
   for (const loop of loops) run('losetup', '--detach', loop);
   for (const { point } of mounts) unmount(point, { detach: true });
   end(commands);
-  unguard(dir);
-  fs.rmSync(dir, { recursive: true, force: true });
-}
-
-/** Nodes have made the folders below their mounts immutable. */
-function unguard(dir: string): void {
-  for (const entry of fs.readdirSync(dir, { recursive: true, withFileTypes: true })) {
-    if (entry.isDirectory()) unguardBareFolder(path.join(entry.parentPath, entry.name));
-  }
+  removeNodes(dir);
 }
 
 function loopsOf(dir: string): string[] {
