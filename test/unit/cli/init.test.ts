@@ -11,8 +11,10 @@ import { initialConfig, SHIPPED_CONFIG } from '../../../src/config/initial.ts';
 import { parseConfig } from '../../../src/config/load.ts';
 import { LiteFsError } from '../../../src/errors.ts';
 
-const FOUND = { host: '10.0.0.1', secret: () => 'made' };
-const TOKEN = { host: 'box1.lan', replicationPort: 4, httpPort: 2, secret: 'handed on' };
+const MADE = 'made by this machine, at random';
+const HANDED_ON = 'handed on by a machine before it';
+const FOUND = { host: '10.0.0.1', secret: () => MADE };
+const TOKEN = { host: 'box1.lan', replicationPort: 4, httpPort: 2, secret: HANDED_ON };
 const load = (text: string) =>
   parseConfig(text, 'x.yml', { env: {}, cwd: '/', expandEnv: true }).config;
 
@@ -29,7 +31,7 @@ describe('what init writes', () => {
     assert.equal(config.lease.candidate, true);
     assert.equal(config.lease.advertiseUrl, 'http://10.0.0.1:20202/');
     assert.deepEqual(config.replication.addr, { host: undefined, port: 20204 });
-    assert.equal(config.replication.secret, 'made');
+    assert.equal(config.replication.secret, MADE);
     assert.deepEqual(config.http.addr, { host: '127.0.0.1', port: 20202 });
     assert.deepEqual([config.fuse.dir, config.data.dir], ['/litefs', '/var/lib/litefs']);
     assert(config.snapshots, 'as in the shipped one');
@@ -43,7 +45,7 @@ describe('what init writes', () => {
       assert.equal(config.lease.advertiseUrl, `http://${host}:2/`);
       assert.deepEqual(config.replication.primary, { host, port: 4 });
       assert.deepEqual(config.replication.addr, { host: undefined, port: 20204 });
-      assert.equal(config.replication.secret, 'handed on');
+      assert.equal(config.replication.secret, HANDED_ON);
     }
   });
 
@@ -52,13 +54,14 @@ describe('what init writes', () => {
     assert.equal(config.lease.advertiseUrl, 'http://10.0.0.1:2/');
     assert.deepEqual(config.replication.addr, { host: undefined, port: 4 });
     assert.deepEqual(config.http.addr, { host: '127.0.0.1', port: 2 });
-    assert.equal(config.replication.secret, 'handed on');
+    assert.equal(config.replication.secret, HANDED_ON);
   });
 
   it('is right whatever the secret and the folders are', () => {
     const text = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 40 });
     fc.assert(
-      fc.property(text, text, fc.boolean(), (secret, folder, isPrimary) => {
+      fc.property(text, text, fc.boolean(), (odd, folder, isPrimary) => {
+        const secret = `${odd}${MADE}`;
         const name = folder.replaceAll(/[/\0.]/g, '_');
         const config = load(
           initialConfig({
@@ -99,12 +102,12 @@ describe('a token is made', () => {
   const tokenIn = (text: string) => tokenOf(load(text), 'x.yml', '10.0.0.7');
 
   it('of the address that is advertised, or of this machine', () => {
-    const rest = 'replication: {secret: s, addr: ":5"}\nhttp: {addr: ":6"}\n';
+    const rest = `replication: {secret: "${MADE}", addr: ":5"}\nhttp: {addr: ":6"}\n`;
     assert.deepEqual(tokenIn(rest), {
       host: '10.0.0.7',
       replicationPort: 5,
       httpPort: 6,
-      secret: 's',
+      secret: MADE,
     });
     const named = tokenIn(`${rest}lease: {advertise-url: "https://box.lan"}\n`);
     assert.deepEqual([named.host, named.httpPort], ['box.lan', 443]);
@@ -114,7 +117,7 @@ describe('a token is made', () => {
     for (const [text, code] of [
       ['lease: {candidate: false, advertise-url: "http://b:1"}', 'WRONG_STATE'],
       [SHIPPED_CONFIG, 'CONFIG'],
-      ['replication: {secret: s, addr: "127.0.0.1:5"}', 'CONFIG'],
+      [`replication: {secret: "${MADE}", addr: "127.0.0.1:5"}`, 'CONFIG'],
     ] as const) {
       assert.throws(
         () => tokenIn(text),

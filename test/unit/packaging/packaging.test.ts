@@ -16,6 +16,7 @@ import { VERSION } from '../../../src/version.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../../..');
 const commands = allCommands();
+const SECRET = 'what all nodes of the cluster share';
 
 describe('the configs', () => {
   const load = (file: string, env: Record<string, string>) =>
@@ -30,9 +31,12 @@ describe('the configs', () => {
   });
 
   it('of the container is made by its environment', () => {
-    const primary = load('container.yml', { LITEFS_SECRET: 'x' }).config;
+    const primary = load('container.yml', { LITEFS_SECRET: SECRET }).config;
     assert.equal(primary.lease.candidate, true);
-    const replica = load('container.yml', { LITEFS_SECRET: 'x', LITEFS_CANDIDATE: 'false' }).config;
+    const replica = load('container.yml', {
+      LITEFS_SECRET: SECRET,
+      LITEFS_CANDIDATE: 'false',
+    }).config;
     assert.deepEqual(replica.replication.primary, { host: 'primary', port: 20204 });
     const compose = parse(
       fs.readFileSync(path.join(ROOT, 'packaging/examples/compose.yml'), 'utf8'),
@@ -50,11 +54,11 @@ describe('the configs', () => {
     const file = path.join(folder, 'litefs-lite.yml');
     fs.writeFileSync(file, /```yaml\n([^`]*)```/.exec(text)?.[1] ?? '');
     const { config } = loadConfig(file, {
-      env: { LITEFS_SECRET: 'x' },
+      env: { LITEFS_SECRET: SECRET },
       cwd: '/',
       expandEnv: true,
     });
-    assert.equal(config.replication.secret, 'x');
+    assert.equal(config.replication.secret, SECRET);
   });
 });
 
