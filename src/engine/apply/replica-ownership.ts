@@ -3,6 +3,7 @@
  * says. Until that is known they are root's alone; a database that another version has made keeps what it has.
  */
 import fs from 'node:fs';
+import { errorText } from '../../errors.ts';
 import {
   type DatabaseOwnership,
   foldersAbove,
@@ -14,6 +15,9 @@ import {
 import type { EngineContext } from '../core/context.ts';
 import type { Database } from '../core/database.ts';
 import { giveToReaders } from '../files/ownership.ts';
+
+/** What chown(2) says of a number that a user namespace does not have, and without CAP_CHOWN. */
+const NOT_ALLOWED = ['EINVAL', 'EPERM'];
 
 /** As the primary says. Throws what the disk says; then it may be told again. */
 export function takeOwnership(ctx: EngineContext, db: Database, told: DatabaseOwnership): void {
@@ -46,18 +50,42 @@ export function prepareOwnership(ctx: EngineContext, db: Database, image: string
     db.files.makeFolders();
     return;
   }
-  giveFolders(db, wanted.folders);
-  const { uid, gid, mode } = wanted.file;
-  fs.chownSync(image, uid, gid);
-  fs.chmodSync(image, mode);
+  db.files.makeFolders();
+  asFarAsAllowed(ctx, db, () => {
+    giveFolders(db, wanted.folders);
+    const { uid, gid, mode } = wanted.file;
+    fs.chownSync(image, uid, gid);
+    fs.chmodSync(image, mode);
+  });
 }
 
 function giveOwnership(ctx: EngineContext, db: Database): void {
   if (!db.ownership || db.pageCount === 0 || !db.files.exists('db')) return;
   const { file, folders } = resolve(ctx, db.ownership);
-  giveFolders(db, folders);
-  db.files.own('db', file);
+  asFarAsAllowed(ctx, db, () => {
+    giveFolders(db, folders);
+    db.files.own('db', file);
+  });
   giveToReaders(db.files);
+}
+
+/**
+ * In a container there may be no such user, or no right to give files away. The database is replicated all the same, and
+ * stays closed to whom it would have been given.
+ */
+function asFarAsAllowed(ctx: EngineContext, db: Database, give: () => void): void {
+  try {
+    give();
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (!NOT_ALLOWED.includes(code)) throw error;
+    ctx.log(
+      'warn',
+      `${db.name} cannot be given to its owner here: ${errorText(error)}. Others than root may not be able to read it; ` +
+        'fuse.replica-owner names another owner',
+      { database: db.name },
+    );
+  }
 }
 
 function giveFolders(db: Database, folders: ReturnType<typeof resolve>['folders']): void {
