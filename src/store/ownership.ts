@@ -100,9 +100,10 @@ export function resolveOwnership(
   };
 }
 
-/** The number of a user or group of this machine that is named or numbered; undefined when there is none of that name. */
+/** The number of a user or group of this machine that is named or numbered; undefined when there can be none. */
 export function accountId(table: AccountTable, text: string): number | undefined {
-  return /^\d+$/.test(text) ? Number(text) : table.id(text);
+  if (!/^\d+$/.test(text)) return table.id(text);
+  return Number(text) <= ID_MAX ? Number(text) : undefined;
 }
 
 /** Who may read a file may enter its folder; who may write it may make files beside it, as SQLite does. */

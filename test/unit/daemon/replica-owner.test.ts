@@ -12,5 +12,7 @@ test('users and groups that the config names must be there', () => {
   const refused = (owner: object, text: RegExp) =>
     assert.throws(() => checkReplicaOwner(owner, ACCOUNTS), { code: 'CONFIG', message: text });
   refused({ user: 'web' }, /no user web on this machine/);
+  // chown(2) takes it for "as it is".
+  refused({ user: '4294967295' }, /no user 4294967295/);
   refused({ user: 'pdns', group: 'pdns' }, /no group pdns on this machine/);
 });
