@@ -5,6 +5,7 @@ import { type Admission, authorize } from './authorization.ts';
 import { type Caller, callerText } from './caller.ts';
 import { asFault, faultReport, HttpFault } from './fault.ts';
 import { expectOwnHost } from './host.ts';
+import { endAfterBody } from './unread-body.ts';
 
 /** One request, and what is known of it. */
 export interface Exchange {
@@ -94,7 +95,7 @@ export class Router {
       const query = url?.searchParams ?? new URLSearchParams();
       isStream = route.isStream ?? false;
       const body = await route.handle({ request, response, query, signal });
-      if (body !== undefined) sendJson(response, 200, body);
+      if (body !== undefined) sendJson(request, response, 200, body);
     } catch (error) {
       const isExpected = error instanceof HttpFault || error instanceof LiteFsError;
       if ((!isExpected || response.headersSent) && !signal.aborted) {
@@ -105,7 +106,7 @@ export class Router {
       else {
         const fault = asFault(error);
         refuseBody();
-        sendJson(response, fault.status, faultReport(fault), fault.headers);
+        sendJson(request, response, fault.status, faultReport(fault), fault.headers);
       }
     }
     if (!isStream) expectTaken(response);
@@ -147,6 +148,7 @@ function pick(onPath: readonly Route[], method: string | undefined, path: string
 }
 
 function sendJson(
+  request: IncomingMessage,
   response: ServerResponse,
   status: number,
   body: unknown,
@@ -160,5 +162,5 @@ function sendJson(
     'x-content-type-options': 'nosniff',
     ...headers,
   });
-  response.end(text);
+  endAfterBody(request, response, text);
 }

@@ -3,7 +3,7 @@ import type { ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
-import type { Readable, Writable } from 'node:stream';
+import { PassThrough, type Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { errorText, LiteFsError } from '../errors.ts';
 import type { InMount } from './folder.ts';
@@ -146,11 +146,12 @@ function endOf(child: ChildProcess, job: TransferJob): Promise<TransferEnd> {
   });
 }
 
-/** Writes what comes to a file. */
+/** Writes what comes to a file. The source is left open: who sends it is still to be told what became of it. */
 async function receive(source: Readable, file: string, signal: AbortSignal): Promise<void> {
   const out = fs.createWriteStream(file, { flags: 'wx', mode: 0o600 });
+  const through = source.pipe(new PassThrough());
   try {
-    await move(source, out, signal, 'sent: the import');
+    await move(through, out, signal, 'sent: the import');
   } catch (error) {
     if (!signal.aborted && (error as NodeJS.ErrnoException).syscall === 'write') {
       throw new LiteFsError('DISK', `cannot keep what is sent: ${errorText(error)}`, {
@@ -159,6 +160,8 @@ async function receive(source: Readable, file: string, signal: AbortSignal): Pro
       });
     }
     throw error;
+  } finally {
+    source.unpipe(through);
   }
 }
 

@@ -116,15 +116,6 @@ describe('router', () => {
     });
   });
 
-  test('a body that no route reads ends the connection after the answer', async () => {
-    await withServer({ routes }, async (port) => {
-      const head = 'GET /a HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n';
-      const answer = await sendRaw(port, head);
-      assert.match(answer, /^HTTP\/1\.1 200 /);
-      assert.match(answer, /^connection: close\r$/im);
-    });
-  });
-
   test('each answer is counted under its route, others together', async () => {
     const answers: [string, number][] = [];
     const answered = (route: string, status: number) => answers.push([route, status]);

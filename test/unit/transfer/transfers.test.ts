@@ -106,3 +106,15 @@ test('an import that nothing more is sent of is given up, and until then only fo
       mock.timers.reset();
     }
   }));
+
+test('an import that the disk does not take leaves its sender to be told so', () =>
+  withFolder(async (dir) => {
+    const startProcess = () => assert.fail('it has come as a whole');
+    const spoolDir = path.join(dir, 'is not there');
+    const transfers = new Transfers({ mountDir: dir, spoolDir, startProcess });
+    const source = new PassThrough();
+    source.write('half of it');
+    const importing = transfers.import('a.db', source, new AbortController().signal);
+    await assert.rejects(importing);
+    assert.equal(source.destroyed, false);
+  }));
