@@ -63,10 +63,13 @@ export interface ClientState {
   readonly troubles: readonly Trouble[];
 }
 
-const CONNECT_MS_MAX = 10_000;
-const RECONNECT_MS_MAX = 15_000;
+const CONNECT_MS_MAX = 5000;
+/** On a LAN a try costs nothing, and a primary that was away is missed. */
+const RECONNECT_MS_MAX = 5000;
 /** A connection in sync that lasted for so long was a good one: what ended it is not expected to end the next. */
 const HEALTHY_MS = 2000;
+/** So is one that lasted for longer than silence is waited for, in sync or not. */
+const LASTING_MS = 15_000;
 /** How long what was received is waited for before the next connection: it tells where we are. */
 const DRAIN_MS_MAX = 2000;
 /** Somebody has to change something first. */
@@ -375,7 +378,7 @@ export class ReplicationClient {
   #isHealthy(): boolean {
     const lastedMs = this.#options.clock.monotonicMs() - this.#connectedMs;
     const isSynced = this.#subscribed && this.#targets === undefined;
-    return this.#connected && lastedMs >= (isSynced ? HEALTHY_MS : RECONNECT_MS_MAX);
+    return this.#connected && lastedMs >= (isSynced ? HEALTHY_MS : LASTING_MS);
   }
 
   #address(): string {
