@@ -9,6 +9,7 @@ import os from 'node:os';
 import path from 'node:path';
 import type { Config } from '../config/config.ts';
 import { type Address, socketAt } from '../config/values.ts';
+import { isGuarded, realFolder } from '../daemon/bare-folder.ts';
 import { errorText, LiteFsError } from '../errors.ts';
 import { GROUP } from '../http/authorization.ts';
 import type { NodeReport } from '../http/info.ts';
@@ -42,6 +43,7 @@ import {
 } from './doctor/primary.ts';
 import {
   checkFileSystem,
+  checkGuard,
   checkInotify,
   checkMountPoint,
   checkSpace,
@@ -118,6 +120,7 @@ function storage({ data, fuse }: Config, report: NodeReport | undefined): Findin
       error: failureOf(() => fs.watch(existing).close()),
     }),
     checkMountPoint(fuse.dir, mountPoint(fuse.dir, data.dir), report !== undefined),
+    ...checkGuard(fuse.dir, guardOf(fuse.dir)),
   ];
 }
 
@@ -137,6 +140,12 @@ function archives({ snapshots, lease, data }: Config): Finding[] {
     fs.readdirSync(written);
   });
   return [checkArchives(dir, { exists, isLost, error: error ?? refused })];
+}
+
+/** A folder that is not there yet is guarded by the start that makes it. */
+function guardOf(dir: string): boolean | undefined {
+  const real = realFolder(dir);
+  return real === undefined ? undefined : isGuarded(real);
 }
 
 /** Asks nothing of a mount's daemon: a directory is read only when nothing is mounted there. */
