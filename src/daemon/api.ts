@@ -46,7 +46,9 @@ export class Api implements NodeApi {
     this.#reporter = new NodeReporter(parts);
     this.metrics = new NodeMetrics(() => this.#state());
     this.#primary = this.primary();
-    this.#pulses = [new Pulse({ name: 'the engine', ask: () => parts.engine.call('info', {}) })];
+    // Of what the engine is asked, this reads nothing from a disk.
+    const ask = () => parts.engine.call('tallies', {});
+    this.#pulses = [new Pulse({ name: 'the engine', ask })];
     this.#transfers = new Transfers({
       mountDir: parts.mountDir,
       spoolDir: parts.spoolDir,
