@@ -40,14 +40,19 @@ export async function withLimit<T>(limit: Limit, run: () => Promise<T>): Promise
     );
     if (report === undefined) return await round;
     told?.(report);
-    await Promise.race([
-      round,
-      new Promise((resolve) => setTimeout(resolve, GRACE_MS).unref()),
-    ]).catch(() => {});
+    await settledWithin(round, GRACE_MS);
     throw new RoundTimeout(`it has not ended within ${limitMs / 1000} s`);
   } finally {
     await worker.terminate();
   }
+}
+
+/** The timer keeps the process: with all that it waited for gone, there may be nothing else that does. */
+async function settledWithin(round: Promise<unknown>, ms: number): Promise<void> {
+  const late = Promise.withResolvers<void>();
+  const timer = setTimeout(late.resolve, ms);
+  await Promise.race([round.catch(() => {}), late.promise]);
+  clearTimeout(timer);
 }
 
 /** What is found at the limit, and the end of all of it. */
