@@ -4,7 +4,7 @@ import { errorText, LiteFsError } from '../errors.ts';
 import { type Position, samePosition } from '../ltx/position.ts';
 import { nameText } from '../store/layout.ts';
 import { ClientSession } from './client-session.ts';
-import { type Heartbeat, type Hello, NONCE_BYTES } from './messages.ts';
+import { DATABASES_MAX, type Heartbeat, type Hello, NONCE_BYTES } from './messages.ts';
 import {
   type Clock,
   type LocalNode,
@@ -283,6 +283,9 @@ export class ReplicationClient {
       // It may be told of in the moment in which it goes.
       if (position.checksum === 0n) this.#theirs.delete(name);
       else this.#theirs.set(name, position);
+    }
+    if (this.#theirs.size > DATABASES_MAX) {
+      throw new LiteFsError('PROTOCOL', `more than ${DATABASES_MAX} databases are told of`);
     }
     if (!this.#subscribed) {
       this.#subscribed = true;
