@@ -46,8 +46,9 @@ function describe(config: Config): string {
   const role = config.lease.candidate
     ? 'this node is the primary'
     : `this node is a replica of ${primary?.host}:${primary?.port}`;
+  const { secretFile } = config.replication;
   const secret = config.replication.secret
-    ? 'with a secret'
+    ? `with a secret${secretFile ? ` of ${secretFile}` : ''}`
     : 'without a secret: anybody may connect';
   const lines = [
     role,

@@ -40,6 +40,7 @@ import {
   checkVersion,
   clockAhead,
 } from './doctor/primary.ts';
+import { checkSecretFile } from './doctor/secret.ts';
 import {
   checkFileSystem,
   checkInotify,
@@ -74,7 +75,9 @@ async function examine(file: string | undefined): Promise<Finding[]> {
       error.hint ?? 'litefs-lite config check says more; litefs-lite init writes a new one.';
     return [fail('config', error.message, hint), ...machine('auto')];
   }
-  const { config } = loaded;
+  const { config, findings: secretFile } = checkSecretFile(loaded.config);
+  // The primary would be asked without it, and refuse.
+  const hasNoSecret = secretFile.some(({ verdict }) => verdict !== 'ok');
   const role = config.lease.candidate ? 'the primary' : 'a replica';
   const url = urlOf(config.http.addr);
   const socket = socketAt(config.http, config.http.addr.port);
@@ -84,6 +87,7 @@ async function examine(file: string | undefined): Promise<Finding[]> {
   const report = isOurs ? answered : undefined;
   return [
     ok('config', `${loaded.file} is right, and makes this node ${role}`),
+    ...secretFile,
     ...machine(config.fuse.passthrough),
     checkAllowOther(config.fuse.allowOther, textOf('/etc/fuse.conf')),
     ...storage(config, report),
@@ -92,7 +96,7 @@ async function examine(file: string | undefined): Promise<Finding[]> {
     ...(report ? [await socketFinding(socket), ...checkNode(report, VERSION)] : []),
     ...(answered && !isOurs ? [checkForeignNode(url, config.fuse.dir, answered)] : []),
     ...(answered ? [] : [checkAbsentNode(url, why)]),
-    ...(config.lease.candidate ? [] : await primary(config, report)),
+    ...(config.lease.candidate || hasNoSecret ? [] : await primary(config, report)),
   ];
 }
 

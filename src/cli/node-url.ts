@@ -3,7 +3,12 @@
  * here. The last two are asked at their socket, which knows who asks; a node elsewhere is shown $LITEFS_SECRET.
  */
 import { urlHost } from '../config/initial.ts';
-import { type LoadedConfig, loadConfig, loadNodePlace, type Surroundings } from '../config/load.ts';
+import {
+  type LoadedConfig,
+  loadConfigAlone,
+  loadNodePlace,
+  type Surroundings,
+} from '../config/load.ts';
 import type { Address } from '../config/values.ts';
 import { LiteFsError } from '../errors.ts';
 import { shellWord } from './shell-word.ts';
@@ -63,8 +68,9 @@ export function repeated(flags: NodeFlags & { readonly dir?: string }): string {
     .join('');
 }
 
+/** Without what is in its secret file. Throws CONFIG. */
 export function ownConfig(file: string | undefined): LoadedConfig {
-  return loadConfig(file, ownSurroundings());
+  return loadConfigAlone(file, ownSurroundings());
 }
 
 function ownSurroundings(): Surroundings {

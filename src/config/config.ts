@@ -6,6 +6,7 @@ import { resolve, sep } from 'node:path';
 import { DATA_FOLDERS } from '../data-folders.ts';
 import { type ProxyConfig, resolveProxy } from './proxy.ts';
 import type { ConfigFile } from './schema.ts';
+import { secretProblems } from './secrets.ts';
 import { resolveSnapshots, type SnapshotConfig } from './snapshots.ts';
 import { type Address, formatAddress, isLoopback } from './values.ts';
 
@@ -53,7 +54,10 @@ export interface Config {
     readonly addr: Address;
     /** Where a replica connects to; always known on one, on the primary when the file says it. */
     readonly primary: { readonly host: string; readonly port: number } | undefined;
+    /** As the file has it, or what secretFile holds. */
     readonly secret: string | undefined;
+    /** An absolute path. */
+    readonly secretFile: string | undefined;
   };
   readonly lease: {
     /** As in the file; undefined means the name of the machine. */
@@ -75,10 +79,6 @@ export interface Config {
     readonly debug: boolean;
   };
 }
-
-/** 16 bytes in base64, without the padding. */
-const SECRET_CHARS_MIN = 22;
-const SECRET_KINDS_MIN = 8;
 
 /** What is wrong with the file at a path of keys: a sentence without its subject. */
 export interface ConfigProblem {
@@ -122,6 +122,7 @@ export function resolveConfig(file: ConfigFile, cwd: string): Config {
           ? undefined
           : { host: hostOf(advertised), port: replication.addr.port }),
       secret: replication.secret,
+      secretFile: replication['secret-file'],
     },
     lease: {
       hostname: lease.hostname,
@@ -169,13 +170,7 @@ export function contradictions(file: ConfigFile, config: Config): ConfigProblem[
     );
   }
 
-  const { secret } = config.replication;
-  if (secret !== undefined && isGuessable(secret)) {
-    blame(
-      'replication.secret',
-      'can be guessed: write one of at least 128 random bits, as this makes: openssl rand -hex 32',
-    );
-  }
+  problems.push(...secretProblems(file, config));
 
   if (config.fuse.dir === config.data.dir) {
     blame('fuse.dir', `is the same as data.dir (${config.data.dir}): give each its own directory`);
@@ -227,14 +222,6 @@ export function contradictions(file: ConfigFile, config: Config): ConfigProblem[
     );
   }
   return problems;
-}
-
-/**
- * Whether a secret surely has fewer than 128 bits: with fewer characters than those make in base64, or too few different ones. From
- * one handshake, or an API that is asked often, it could be found.
- */
-function isGuessable(secret: string): boolean {
-  return secret.length < SECRET_CHARS_MIN || new Set(secret).size < SECRET_KINDS_MIN;
 }
 
 /** What may be meant otherwise than it is written, each a sentence for the log. */

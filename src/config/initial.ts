@@ -33,8 +33,9 @@ http:
 replication:
   # Where replicas connect. ":20204" for all of the network; then set a secret.
   addr: "127.0.0.1:20204"
-  # The same on all nodes. A variable may be set in /etc/default/litefs-lite.
-  #secret: "\${LITEFS_SECRET}"
+  # The same on all nodes, and not for others to read: here, or as the one line of a file.
+  #secret: "..."
+  #secret-file: /etc/litefs-lite.secret
 
 # Browsers may use any node: reads are answered there, writes go to the primary. The same on all nodes.
 #proxy:
@@ -82,7 +83,7 @@ export function initialConfig(settings: InitialSettings): string {
     ],
     ['  candidate: true', `  candidate: ${isPrimary}`],
     ['  addr: "127.0.0.1:20204"', replicationLines(settings, host)],
-    [`  #secret: "\${LITEFS_SECRET}"`, `  secret: ${quoted(settings.secret)}`],
+    ['  #secret: "..."', `  secret: ${quoted(settings.secret)}`],
   ];
   if (isPrimary && httpPort !== DEFAULT_HTTP_PORT) {
     changes.push(['  addr: "127.0.0.1:20202"', `  addr: "127.0.0.1:${httpPort}"`]);

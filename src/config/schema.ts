@@ -10,6 +10,7 @@ import { Fault } from './fault.ts';
 import { proxy } from './proxy.ts';
 import { snapshots } from './snapshots.ts';
 import {
+  absolutePath,
   command,
   duration,
   fileMode,
@@ -148,7 +149,13 @@ const replication = section({
     .optional()
     .describe(
       'What all nodes share and a stranger does not know: who cannot prove it is not let in. The API takes it from programs ' +
-        'on other machines. Best kept in an environment variable.',
+        'on other machines. Best kept in secret-file, or an environment variable.',
+    ),
+  'secret-file': absolutePath()
+    .optional()
+    .describe(
+      'The file with the secret, instead of secret: one line, for others not to read. With LoadCredential=secret:FILE in the ' +
+        'unit: /run/credentials/litefs-lite.service/secret.',
     ),
 }).describe('Replication between nodes.');
 

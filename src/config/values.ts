@@ -236,12 +236,17 @@ export const hostname = () =>
 /** sun_path has 108 bytes, with a NUL. */
 const SOCKET_BYTES_MAX = 107;
 
-/** A path at which a Unix socket can be. */
-export const socketPath = () =>
+/** A path that does not depend on from where the program is started. */
+export const absolutePath = (example = '/etc/…') =>
   text()
     .refine((file) => file.startsWith('/'), {
-      error: 'is not a path from the root: write "/run/…"',
+      error: `is not a path from the root: write "${example}"`,
     })
+    .meta({ pattern: '^/' });
+
+/** A path at which a Unix socket can be. */
+export const socketPath = () =>
+  absolutePath('/run/…')
     .refine((file) => Buffer.byteLength(file) <= SOCKET_BYTES_MAX, {
       error: `is longer than ${SOCKET_BYTES_MAX} bytes, which no socket can have`,
     })

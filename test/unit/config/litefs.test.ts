@@ -72,6 +72,7 @@ test('every field of LiteFS is accepted, and means what it means there', () => {
       addr: { host: undefined, port: 20204 },
       primary: { host: 'box1.lan', port: 20204 },
       secret: undefined,
+      secretFile: undefined,
     },
     lease: {
       hostname: 'box1',
