@@ -1,5 +1,5 @@
 /** `litefs-lite config check` and `config schema`. */
-import type { Config } from '../config/config.ts';
+import type { Config, ExecCommand } from '../config/config.ts';
 import { configJsonSchema } from '../config/json-schema.ts';
 import { loadConfig } from '../config/load.ts';
 import type { SnapshotConfig } from '../config/snapshots.ts';
@@ -22,9 +22,13 @@ export function configCheck(file: string | undefined, flags: CheckFlags): number
   const { config } = loaded;
   if (flags.json) {
     const replication = { ...config.replication, secret: config.replication.secret && '…' };
+    // They may hold what only the app is to know.
+    const hidden = (env: ExecCommand['env']) =>
+      Object.fromEntries(Object.keys(env).map((name) => [name, '…']));
+    const exec = config.exec.map((entry) => ({ ...entry, env: hidden(entry.env) }));
     const shown = {
       file: loaded.file,
-      config: { ...config, replication },
+      config: { ...config, exec, replication },
       warnings: loaded.warnings,
     };
     process.stdout.write(`${JSON.stringify(shown, null, 2)}\n`);
@@ -56,9 +60,14 @@ function describe(config: Config): string {
     `replicas connect to ${formatAddress(config.replication.addr)}, ${secret}`,
     `the API listens on ${formatAddress(config.http.addr)} and at ${socketAt(config.http, config.http.addr.port)}`,
     ...(config.snapshots ? describeSnapshots(config.snapshots) : ['cuts no snapshots']),
-    ...config.exec.map(({ argv }) => `runs: ${argv.join(' ')}`),
+    ...config.exec.map(describeApp),
   ];
   return lines.map((line) => `  ${line}\n`).join('');
+}
+
+function describeApp({ argv, user, group, cleanEnv }: ExecCommand): string {
+  const who = user === undefined ? '' : `, as user ${user}${group ? ` and group ${group}` : ''}`;
+  return `runs${cleanEnv ? ' in a clean environment' : ''}${who}: ${argv.join(' ')}`;
 }
 
 const NEXT_TIMES = 3;

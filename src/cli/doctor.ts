@@ -9,6 +9,7 @@ import os from 'node:os';
 import path from 'node:path';
 import type { Config } from '../config/config.ts';
 import { type Address, socketAt } from '../config/values.ts';
+import { appsOf } from '../daemon/apps.ts';
 import { errorText, LiteFsError } from '../errors.ts';
 import { GROUP } from '../http/authorization.ts';
 import type { NodeReport } from '../http/info.ts';
@@ -88,6 +89,7 @@ async function examine(file: string | undefined): Promise<Finding[]> {
   return [
     ok('config', `${loaded.file} is right, and makes this node ${role}`),
     ...secretFile,
+    ...apps(config),
     ...machine(config.fuse.passthrough),
     checkAllowOther(config.fuse.allowOther, textOf('/etc/fuse.conf')),
     ...storage(config, report),
@@ -123,6 +125,18 @@ function storage({ data, fuse }: Config, report: NodeReport | undefined): Findin
     }),
     checkMountPoint(fuse.dir, mountPoint(fuse.dir, data.dir), report !== undefined),
   ];
+}
+
+/** Nothing is said of apps that run as the daemon. */
+function apps(config: Config): Finding[] {
+  try {
+    const users = appsOf(config, undefined).flatMap(({ login }) => login ?? []);
+    const names = users.map(({ name, uid }) => `${name ?? uid}`);
+    return names.length > 0 ? [ok('exec', `there is ${names.join(', ')} to run it as`)] : [];
+  } catch (error) {
+    if (!(error instanceof LiteFsError)) throw error;
+    return [fail('exec', error.message, error.hint ?? '')];
+  }
 }
 
 function archives({ snapshots, lease, data }: Config): Finding[] {

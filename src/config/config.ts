@@ -15,6 +15,13 @@ export interface ExecCommand {
   readonly argv: readonly string[];
   /** Run it only when lease.candidate is true. */
   readonly ifCandidate: boolean;
+  /** As whom, each by name or number; undefined: as the daemon, and as the user's group. */
+  readonly user: string | undefined;
+  readonly group: string | undefined;
+  /** More of its environment. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Whether it gets next to nothing of the daemon's. */
+  readonly cleanEnv: boolean;
 }
 
 export interface Config {
@@ -97,7 +104,14 @@ export function resolveConfig(file: ConfigFile, cwd: string): Config {
     skipSync: file['skip-sync'],
     strictVerify: file['strict-verify'],
     verifyPeriodMs: file.verify.background,
-    exec: file.exec.map((entry) => ({ argv: entry.cmd, ifCandidate: entry['if-candidate'] })),
+    exec: file.exec.map((entry) => ({
+      argv: entry.cmd,
+      ifCandidate: entry['if-candidate'],
+      user: entry.user,
+      group: entry.group,
+      env: { ...entry.env },
+      cleanEnv: entry['clean-env'] ?? entry.user !== undefined,
+    })),
     data: {
       dir: resolve(cwd, data.dir),
       compress: data.compress,
@@ -176,6 +190,11 @@ export function contradictions(file: ConfigFile, config: Config): ConfigProblem[
     blame('fuse.dir', `is the same as data.dir (${config.data.dir}): give each its own directory`);
   } else if (isInside(config.fuse.dir, config.data.dir)) {
     blame('fuse.dir', `lies in data.dir (${config.data.dir}): mount somewhere outside of it`);
+  }
+
+  for (const [at, { user, group }] of file.exec.entries()) {
+    if (group === undefined || user !== undefined) continue;
+    problems.push({ path: ['exec', at, 'group'], at: 'value', text: 'needs user beside it' });
   }
 
   const archives = config.snapshots?.dir;

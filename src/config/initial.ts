@@ -52,7 +52,9 @@ snapshots:
   #keep: {last: 3, hourly: 24, daily: 7, weekly: 4, monthly: 12, within: 48h}
 
 # An application that starts when the node is primary or in sync, and stops with it.
-#exec: "/usr/bin/myapp --database /litefs/app.db"
+#exec:
+#  - cmd: "/usr/bin/myapp --database /litefs/app.db"
+#    user: myapp
 `;
 
 export interface InitialSettings {

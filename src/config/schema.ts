@@ -11,6 +11,7 @@ import { proxy } from './proxy.ts';
 import { snapshots } from './snapshots.ts';
 import {
   absolutePath,
+  account,
   command,
   duration,
   fileMode,
@@ -25,6 +26,7 @@ import {
   size,
   socketPath,
   text,
+  variables,
 } from './values.ts';
 
 /** A group of keys. An empty one (`data:` and nothing below it) is as good as none. */
@@ -51,6 +53,20 @@ const exec = z
         'if-candidate': flag()
           .prefault(false)
           .describe('Only on a node with lease.candidate: true.'),
+        user: account()
+          .optional()
+          .describe(
+            'As whom it runs: a user of /etc/passwd by name or number, in its groups of /etc/group. Default: as the daemon.',
+          ),
+        group: account()
+          .optional()
+          .describe('The group that it runs in, by name or number. Default: that of the user.'),
+        env: variables().prefault({}).describe('More variables of its environment.'),
+        'clean-env': flag()
+          .optional()
+          .describe(
+            "Of the daemon's environment pass on only PATH, LANG, LC_* and TZ. Default: true where user is given, else false.",
+          ),
       }),
     ),
   )

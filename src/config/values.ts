@@ -161,6 +161,30 @@ export function parseFileMode(value: unknown): number | Fault {
     : new Fault('is not a mode: write one in quotes, such as "0640"');
 }
 
+/** A user or a group: by name, or by number, which YAML may have as one. */
+function parseAccount(value: unknown): string | Fault {
+  const text = typeof value === 'number' ? `${value}` : value;
+  if (typeof text === 'string' && /^[A-Za-z0-9_][A-Za-z0-9_.-]*\$?$/.test(text)) return text;
+  return new Fault('is not a user or a group: write a name or a number');
+}
+
+/** Variables of an environment by their names. What is wrong is said without the value, which may be a secret. */
+function parseVariables(value: unknown): Record<string, string> | Fault {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return new Fault('must be a group of keys, one a line, indented below it');
+  }
+  const variables: Record<string, string> = Object.create(null);
+  for (const [name, content] of Object.entries(value)) {
+    if (!/^[^=\0]+$/.test(name)) return new Fault('has a name that no variable can have');
+    if (typeof content !== 'string' && typeof content !== 'number') {
+      return new Fault(`has ${name}, which is not text: put it in quotes`);
+    }
+    if (`${content}`.includes('\0')) return new Fault(`has ${name}, with a NUL in it`);
+    variables[name] = `${content}`;
+  }
+  return variables;
+}
+
 function parseCommand(value: unknown): string[] | Fault {
   return typeof value === 'string' ? splitWords(value) : new Fault('is not a command line');
 }
@@ -213,6 +237,14 @@ export const peerAddress = () =>
   scalar(parsePeerAddress, { type: 'string', pattern: '^(\\[.+\\]|[^:]+):[0-9]+$' });
 
 export const owner = () => scalar(parseOwner, { type: 'string', minLength: 1 });
+
+export const account = () => scalar(parseAccount, { type: ['string', 'integer'] });
+
+export const variables = () =>
+  scalar(parseVariables, {
+    type: 'object',
+    additionalProperties: { type: ['string', 'number'] },
+  });
 
 export const fileMode = () => scalar(parseFileMode, { type: 'string', pattern: '^0?[0-7]{3}$' });
 

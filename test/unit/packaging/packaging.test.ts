@@ -66,7 +66,7 @@ describe('man pages and completions', () => {
         assert(page.includes(`.SS litefs\\-lite ${words.join(' ').replaceAll('-', '\\-')}`));
     }
     const fields = configPage(configJsonSchema(), VERSION, '2026-11-24');
-    for (const field of ['data.retention\\-bytes', 'lease.candidate', 'exec']) {
+    for (const field of ['data.retention\\-bytes', 'lease.candidate', 'exec', 'exec[].user']) {
       assert(fields.includes(`.B ${field}\n`), field);
     }
   });
