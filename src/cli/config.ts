@@ -22,13 +22,14 @@ export function configCheck(file: string | undefined, flags: CheckFlags): number
   const { config } = loaded;
   if (flags.json) {
     const replication = { ...config.replication, secret: config.replication.secret && '…' };
+    const http = { ...config.http, statusToken: config.http.statusToken && '…' };
     // They may hold what only the app is to know.
     const hidden = (env: ExecCommand['env']) =>
       Object.fromEntries(Object.keys(env).map((name) => [name, '…']));
     const exec = config.exec.map((entry) => ({ ...entry, env: hidden(entry.env) }));
     const shown = {
       file: loaded.file,
-      config: { ...config, exec, replication },
+      config: { ...config, exec, http, replication },
       warnings: loaded.warnings,
     };
     process.stdout.write(`${JSON.stringify(shown, null, 2)}\n`);
@@ -59,6 +60,7 @@ function describe(config: Config): string {
     `databases are opened in ${config.fuse.dir} and kept in ${config.data.dir}`,
     `replicas connect to ${formatAddress(config.replication.addr)}, ${secret}`,
     `the API listens on ${formatAddress(config.http.addr)} and at ${socketAt(config.http, config.http.addr.port)}`,
+    ...(config.http.statusToken ? ['the status is for who shows its token'] : []),
     ...(config.snapshots ? describeSnapshots(config.snapshots) : ['cuts no snapshots']),
     ...config.exec.map(describeApp),
   ];

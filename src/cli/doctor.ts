@@ -41,7 +41,7 @@ import {
   checkVersion,
   clockAhead,
 } from './doctor/primary.ts';
-import { checkSecretFile } from './doctor/secret.ts';
+import { checkSecretFiles } from './doctor/secret.ts';
 import {
   checkFileSystem,
   checkInotify,
@@ -76,13 +76,14 @@ async function examine(file: string | undefined): Promise<Finding[]> {
       error.hint ?? 'litefs-lite config check says more; litefs-lite init writes a new one.';
     return [fail('config', error.message, hint), ...machine('auto')];
   }
-  const { config, findings: secretFile } = checkSecretFile(loaded.config);
+  const { config, findings: secretFile } = checkSecretFiles(loaded.config);
   // The primary would be asked without it, and refuse.
   const hasNoSecret = secretFile.some(({ verdict }) => verdict !== 'ok');
   const role = config.lease.candidate ? 'the primary' : 'a replica';
   const url = urlOf(config.http.addr);
   const socket = socketAt(config.http, config.http.addr.port);
-  const node = { url, isNamed: false, socket: () => socket, secret: undefined };
+  const { statusToken } = config.http;
+  const node = { url, isNamed: false, socket: () => socket, secret: undefined, statusToken };
   const { report: answered, why } = await reportOf(node);
   const isOurs = answered?.path === realPath(config.fuse.dir);
   const report = isOurs ? answered : undefined;
@@ -214,7 +215,7 @@ async function primary(config: Config, report: NodeReport | undefined): Promise<
   const where = `${target.host}:${target.port}`;
   const findings = checkPrimary(where, outcome, ownFacts(config.data.dir));
   if (outcome instanceof LiteFsError) return findings;
-  const asked = await askPrimary(config.lease.advertiseUrl);
+  const asked = await askPrimary(config.lease.advertiseUrl, config.http.statusToken);
   const isWelcome = findings.every(({ verdict }) => verdict !== 'fail');
   return [
     ...findings,
@@ -225,12 +226,12 @@ async function primary(config: Config, report: NodeReport | undefined): Promise<
 }
 
 /** What the primary's API says, when it is open to us. */
-async function askPrimary(url: string | undefined) {
+async function askPrimary(url: string | undefined, statusToken: string | undefined) {
   if (url === undefined) return undefined;
   try {
     const sentMs = Date.now();
     const signal = AbortSignal.timeout(ANSWER_MS_MAX);
-    const response = await openRequest('GET', nodeElsewhere(url), '/info', { signal });
+    const response = await openRequest('GET', nodeElsewhere(url, statusToken), '/info', { signal });
     const aheadMs = clockAhead(response.headers.date ?? null, sentMs, Date.now());
     const { version, isPrimary } = await readJson<NodeReport>(response, url);
     return isPrimary ? { aheadMs, version } : undefined;

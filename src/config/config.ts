@@ -56,6 +56,10 @@ export interface Config {
     readonly socket: string | undefined;
     /** More names by which it is asked. */
     readonly hosts: readonly string[];
+    /** What shows the status at the port; undefined: nothing is needed for that. As the file has it, or what statusTokenFile holds. */
+    readonly statusToken: string | undefined;
+    /** An absolute path. */
+    readonly statusTokenFile: string | undefined;
   };
   readonly replication: {
     readonly addr: Address;
@@ -127,7 +131,13 @@ export function resolveConfig(file: ConfigFile, cwd: string): Config {
       waitForOldHandlesMs: fuse['wait-for-old-handles'],
       ownership: { ...fuse['replica-owner'], mode: fuse['replica-mode'] },
     },
-    http: { addr: file.http.addr, socket: file.http.socket, hosts: file.http.hosts },
+    http: {
+      addr: file.http.addr,
+      socket: file.http.socket,
+      hosts: file.http.hosts,
+      statusToken: file.http['status-token'],
+      statusTokenFile: file.http['status-token-file'],
+    },
     replication: {
       addr: replication.addr,
       primary:

@@ -29,6 +29,8 @@ lease:
 http:
   # The API and the status page. ":20202" for all of the network.
   addr: "127.0.0.1:20202"
+  # Who shows this may read the status, and nobody else: another one than the secret, as well kept.
+  #status-token-file: /etc/litefs-lite.status-token
 
 replication:
   # Where replicas connect. ":20204" for all of the network; then set a secret.

@@ -18,7 +18,7 @@ import { type Environment, expandVariables, type SourceProblem, unexpanded } fro
 import { ineffectiveFields } from './json-schema.ts';
 import { problemsOf } from './problems.ts';
 import { configFileSchema } from './schema.ts';
-import { refuseOpenSecret, withSecretFile } from './secrets.ts';
+import { refuseOpenSecrets, withSecretFiles } from './secrets.ts';
 import { incrementsMax } from './snapshots.ts';
 import { type Address, socketAt } from './values.ts';
 
@@ -65,12 +65,12 @@ export function findConfigFile(candidates: readonly string[]): string | undefine
 }
 
 /**
- * Loads the file at `path` (`-config`), or the first of the search path, and the file with the secret that it names.
+ * Loads the file at `path` (`-config`), or the first of the search path, and the files with secrets that it names.
  * @throws LiteFsError CONFIG: no file, unreadable, or wrong; its message may have several lines.
  */
 export function loadConfig(path: string | undefined, surroundings: Surroundings): LoadedConfig {
   const loaded = loadConfigAlone(path, surroundings);
-  return { ...loaded, config: withSecretFile(loaded.config) };
+  return { ...loaded, config: withSecretFiles(loaded.config) };
 }
 
 /**
@@ -90,7 +90,7 @@ export function loadConfigAlone(
   }
   const source = readConfigFile(file);
   const loaded = parseConfig(source, file, surroundings);
-  refuseOpenSecret(file, source, loaded.config);
+  refuseOpenSecrets(file, source, loaded.config);
   return loaded;
 }
 

@@ -148,6 +148,15 @@ const http = section({
       'More names by which browsers and programs ask the API, as behind a proxy. Addresses, the names of the machine ' +
         'and those in lease are known.',
     ),
+  'status-token': text()
+    .optional()
+    .describe(
+      'What programs and browsers must show at addr to read the status: /info, /history, /databases, /snapshots, /events, ' +
+        '/metrics. It opens nothing else. Without it whoever reaches addr may read them.',
+    ),
+  'status-token-file': absolutePath()
+    .optional()
+    .describe('The file with that token, instead: one line, for others not to read.'),
   'snapshot-timeout': duration().prefault('0').meta({
     description: 'LiteFS: how long sending a snapshot may take.',
     ineffective: 'a snapshot is sent for as long as it makes progress',

@@ -1,6 +1,6 @@
 /**
- * The secret of the nodes: how strong it must be, where it may stand, and the file that holds it: the text alone, with or
- * without a newline behind it.
+ * The secret of the nodes and the token for the status: how strong each must be, where it may stand, and the files that
+ * hold one. A file has the text alone, with or without a newline behind it.
  */
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats, statSync } from 'node:fs';
 import { errorText, LiteFsError } from '../errors.ts';
@@ -17,39 +17,72 @@ const OTHERS_MAY_READ_OR_WRITE = 0o006;
 
 const GUESSABLE =
   'can be guessed: write one of at least 128 random bits, as this makes: openssl rand -hex 32';
+const SAME = 'is the same as replication.secret, which opens everything: write another one';
+const NOT_A_TOKEN =
+  'has other characters than HTTP can send: write letters, digits and signs of ASCII';
 const ONE_PLACE = 'says the same as the key without "-file": remove one of the two';
 
-/** What is wrong with one that stands in the config itself. */
-export function secretProblems(file: ConfigFile, { replication }: Config): ConfigProblem[] {
+/** What is wrong with those that stand in the config itself. */
+export function secretProblems(file: ConfigFile, { replication, http }: Config): ConfigProblem[] {
   const problems: ConfigProblem[] = [];
-  const blame = (key: string, text: string) =>
-    problems.push({ path: ['replication', key], at: 'value', text });
+  const blame = (section: string, key: string, text: string) =>
+    problems.push({ path: [section, key], at: 'value', text });
 
-  if (isGuessable(replication.secret)) blame('secret', GUESSABLE);
+  if (isGuessable(replication.secret)) blame('replication', 'secret', GUESSABLE);
   if (file.replication['secret-file'] && replication.secret !== undefined) {
-    blame('secret-file', ONE_PLACE);
+    blame('replication', 'secret-file', ONE_PLACE);
+  }
+  if (isGuessable(http.statusToken)) blame('http', 'status-token', GUESSABLE);
+  if (!isSendable(http.statusToken)) blame('http', 'status-token', NOT_A_TOKEN);
+  if (file.http['status-token-file'] && http.statusToken !== undefined) {
+    blame('http', 'status-token-file', ONE_PLACE);
+  }
+  if (http.statusToken !== undefined && http.statusToken === replication.secret) {
+    blame('http', 'status-token', SAME);
   }
   return problems;
 }
 
 /** One that stands in the config file itself is a secret only as long as others cannot read that. Throws CONFIG. */
-export function refuseOpenSecret(file: string, source: string, config: Config): void {
-  const { secret } = config.replication;
-  if (secret === undefined || !source.includes(secret)) return;
-  if ((statSync(file).mode & OTHERS_MAY_READ) === 0) return;
+export function refuseOpenSecrets(file: string, source: string, config: Config): void {
+  const isInSource = (secret: string | undefined) =>
+    secret !== undefined && source.includes(secret);
+  const name = isInSource(config.replication.secret)
+    ? 'replication.secret'
+    : isInSource(config.http.statusToken)
+      ? 'http.status-token'
+      : undefined;
+  if (name === undefined || (statSync(file).mode & OTHERS_MAY_READ) === 0) return;
   throw new LiteFsError(
     'CONFIG',
-    `${file} has replication.secret in it, and every user of this machine may read it`,
+    `${file} has ${name} in it, and every user of this machine may read it`,
     { hint: `Run: chmod o-rwx ${file}` },
   );
 }
 
-/** The config with what its secret file holds. Throws CONFIG, never with a part of that. */
-export function withSecretFile(config: Config): Config {
+/** The config with what its secret files hold. Throws CONFIG, never with a part of them. */
+export function withSecretFiles(config: Config): Config {
   const { secretFile } = config.replication;
-  if (secretFile === undefined) return config;
-  const secret = readSecretFile('replication.secret-file', secretFile);
-  return { ...config, replication: { ...config.replication, secret } };
+  const { statusTokenFile } = config.http;
+  const secret =
+    secretFile === undefined
+      ? config.replication.secret
+      : readSecretFile('replication.secret-file', secretFile);
+  const statusToken =
+    statusTokenFile === undefined
+      ? config.http.statusToken
+      : readSecretFile('http.status-token-file', statusTokenFile);
+  for (const [why, isSo] of [
+    [SAME, statusToken !== undefined && statusToken === secret],
+    [NOT_A_TOKEN, !isSendable(statusToken)],
+  ] as const) {
+    if (isSo) throw new LiteFsError('CONFIG', `http.status-token ${why}`);
+  }
+  return {
+    ...config,
+    replication: { ...config.replication, secret },
+    http: { ...config.http, statusToken },
+  };
 }
 
 /**
@@ -149,4 +182,9 @@ function unreadableHint(path: string, code: string | undefined): string | undefi
 function isGuessable(secret: string | undefined): boolean {
   if (secret === undefined) return false;
   return secret.length < SECRET_CHARS_MIN || new Set(secret).size < SECRET_KINDS_MIN;
+}
+
+/** Programs differ in how they send other characters in a header. */
+function isSendable(token: string | undefined): boolean {
+  return token === undefined || /^[!-~]*$/.test(token);
 }

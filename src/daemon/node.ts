@@ -79,7 +79,7 @@ export async function runNode(config: Config, options: NodeOptions): Promise<num
   const crash = watchForCrash(log);
   const stopping = stopSignals(options.stop, log);
   const manager = new ServiceManager(process.env, process.pid, log);
-  forgetOwn(process.env, [config.replication.secret]);
+  forgetOwn(process.env, [config.replication.secret, config.http.statusToken]);
   stopping.requested.then(() => manager.stopping());
   let status = EXIT_SOFTWARE;
   let ended = false;
@@ -201,6 +201,7 @@ async function startAndServe(
       routes: apiRoutes(api),
       admission: {
         secret: config.replication.secret,
+        statusToken: config.http.statusToken,
         uid: process.geteuid?.() ?? 0,
         gid: groupId(GROUP),
       },
@@ -214,7 +215,15 @@ async function startAndServe(
   );
 
   if (config.proxy) {
-    const troubles = () => api.troubles();
+    // Whoever reaches the proxy reads them: where the status has a token they say no names.
+    const isClosed = config.http.statusToken !== undefined;
+    const troubles = () =>
+      isClosed
+        ? api
+            .troubles()
+            .slice(0, 1)
+            .map(() => HIDDEN)
+        : api.troubles();
     const parts = {
       config: config.proxy,
       secret: config.replication.secret,
@@ -347,6 +356,8 @@ async function serve(
   return status;
 }
 
+/** What the proxy says instead of what is wrong. */
+const HIDDEN = 'the node is not well: litefs-lite status says why';
 /** How long the app has to end by itself after one of our threads has failed. */
 const APP_GRACE_MS = 10_000;
 

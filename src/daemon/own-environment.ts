@@ -6,6 +6,7 @@
 /** As the documents have the config take the secret, and what systemd says to the process that it has started. */
 const OWN = new Set([
   'LITEFS_SECRET',
+  'LITEFS_STATUS_TOKEN',
   'CREDENTIALS_DIRECTORY',
   'LISTEN_FDNAMES',
   'LISTEN_FDS',

@@ -70,7 +70,13 @@ test('every field of LiteFS is accepted, and means what it means there', () => {
       waitForOldHandlesMs: 10_000,
       ownership: { mode: undefined },
     },
-    http: { addr: { host: undefined, port: 1 }, socket: undefined, hosts: [] },
+    http: {
+      addr: { host: undefined, port: 1 },
+      socket: undefined,
+      hosts: [],
+      statusToken: undefined,
+      statusTokenFile: undefined,
+    },
     replication: {
       addr: { host: undefined, port: 20204 },
       primary: { host: 'box1.lan', port: 20204 },

@@ -18,7 +18,10 @@ describe('mistakes', () => {
       /^f\.yml:2:3: lease\.exec is not a known key: it belongs at the left margin$/,
     ],
     ['candidate: true', /^f\.yml:1:1: candidate is not a known key: it belongs under lease:$/],
-    ['http: {wibble: 1}', /the keys here are addr, socket, hosts, snapshot-timeout$/],
+    [
+      'http: {wibble: 1}',
+      /the keys here are addr, socket, hosts, status-token, status-token-file, snapshot-timeout$/,
+    ],
     ['exec: [{cmd: a, if-candidat: true}]', /exec\[0\]\.if-candidat .*did you mean if-candidate\?/],
     ['exec: [{if-candidate: true}]', /^f\.yml:1:8: exec\[0\]\.cmd is missing$/],
     ['exec: [{cmd: a, group: b}]', /^f\.yml:1:24: exec\[0\]\.group needs user beside it$/],

@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { describe, test } from 'node:test';
-import { checkSecretFile } from '../../../src/cli/doctor/secret.ts';
+import { checkSecretFiles } from '../../../src/cli/doctor/secret.ts';
 import { loadConfig, loadConfigAlone } from '../../../src/config/load.ts';
 import { readSecretFile } from '../../../src/config/secrets.ts';
 import { LiteFsError } from '../../../src/errors.ts';
@@ -134,14 +134,14 @@ describe('a config that names the file', () => {
       assert.throws(() => loadConfig(file, from), { code: 'CONFIG' });
       const { config } = loadConfigAlone(file, from);
       assert.equal(config.replication.secret, undefined);
-      const [finding] = checkSecretFile(config).findings;
+      const [finding] = checkSecretFiles(config).findings;
       assert.deepEqual([finding.check, finding.verdict], ['secret-file', 'fail']);
     }));
 
   test('is no failure for the doctor while systemd has the credential away', () => {
     const secret = '/run/credentials/none.service/secret';
     return withConfig(`replication: {secret-file: "${secret}"}`, (file) => {
-      const [finding] = checkSecretFile(loadConfigAlone(file, from).config).findings;
+      const [finding] = checkSecretFiles(loadConfigAlone(file, from).config).findings;
       assert.equal(finding.verdict, 'warn');
       assert.match(finding.hint ?? '', /LoadCredential=/);
     });
@@ -162,5 +162,49 @@ describe('a config that names the file', () => {
       secretFile(path.dirname(file), SECRET);
       const env = { CREDENTIALS_DIRECTORY: path.dirname(file) };
       assert.equal(loadConfig(file, { ...from, env }).config.replication.secret, SECRET);
+    }));
+
+  test('has another token for the status, as strong and as well kept', () => {
+    const token = 'fedcba9876543210fedcba9876543210';
+    const own = `replication: {secret: ${SECRET}}\n`;
+    assert.deepEqual(problems(`${own}http: {status-token: ${token}}`), []);
+    for (const [http, why] of [
+      [`status-token: ${SECRET}`, /http\.status-token is the same as replication\.secret/],
+      ['status-token: short', /http\.status-token can be guessed/],
+      [`status-token: "${token} x"`, /http\.status-token has other characters than HTTP can send/],
+      [`status-token: ${token}, status-token-file: /etc/t`, /status-token-file says the same/],
+      ['status-token-file: t', /status-token-file is not a path from the root/],
+    ] as const) {
+      const found = problems(`${own}http: {${http}}`);
+      assert.equal(found.length, 1, found.join('\n'));
+      assert.match(found[0], why);
+    }
+    return withConfig(`http: {status-token: ${token}}`, (file) => {
+      assert.throws(() => loadConfig(file, from), {
+        message: `${file} has http.status-token in it, and every user of this machine may read it`,
+        hint: `Run: chmod o-rwx ${file}`,
+      });
+    });
+  });
+
+  test('has the token of a file, which is not the secret', () =>
+    withConfig(`${NAMED}\nhttp: {status-token-file: "FOLDER/token"}`, (file) => {
+      const folder = path.dirname(file);
+      secretFile(folder, SECRET);
+      const token = path.join(folder, 'token');
+      const write = (text: string) => {
+        fs.rmSync(token, { force: true });
+        fs.writeFileSync(token, text, { mode: 0o400 });
+      };
+      write('fedcba9876543210fedcba9876543210\n');
+      const { http, replication } = loadConfig(file, from).config;
+      assert.equal(http.statusToken, 'fedcba9876543210fedcba9876543210');
+      assert.equal(replication.secret, SECRET);
+      write(SECRET);
+      assert.throws(() => loadConfig(file, from), {
+        message: /is the same as replication\.secret/,
+      });
+      write('fedcba9876543210 fedcba9876543210');
+      assert.throws(() => loadConfig(file, from), { message: /characters than HTTP can send/ });
     }));
 });
