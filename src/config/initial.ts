@@ -103,7 +103,7 @@ const INTRODUCTION = `\
 
 const PRIMARY_INTRODUCTION = `\
 # Written by litefs-lite init: this node is the primary. It holds the secret, so only root may read it.
-# For another machine run "litefs-lite token" here, and there: litefs-lite init --token TOKEN`;
+# For another machine run "litefs-lite token" here, and there: litefs-lite init --token -`;
 
 const REPLICA_INTRODUCTION = `\
 # Written by litefs-lite init: this node is a replica. It holds the secret, so only root may read it.
