@@ -133,11 +133,19 @@ function fields(schema: JsonSchema, prefix: string): string[] {
     const lines = ['.TP', `.B ${roff(full)}`, roff(field.description ?? 'See below.')];
     const preset = field.default;
     if (field.properties) return [...lines, ...fields(field, `${full}.`)];
+    const items = itemsOf(field);
+    if (items) return [...lines, ...fields(items, `${full}[].`)];
     if (preset !== undefined && `${preset}` !== '') {
       lines.push(roff(`Default: ${typeof preset === 'string' ? preset : JSON.stringify(preset)}.`));
     }
     return lines;
   });
+}
+
+/** What a list has groups of keys of, as exec. */
+function itemsOf({ anyOf = [] }: JsonSchema): JsonSchema | undefined {
+  const lists = anyOf as { items?: JsonSchema }[];
+  return lists.find(({ items }) => items?.properties)?.items;
 }
 
 function sentence(text: string): string {

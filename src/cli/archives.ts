@@ -1,7 +1,7 @@
 /** Where the archives are that a command looks into: --dir, or the config file's snapshots.dir. */
 import fs from 'node:fs';
 import path from 'node:path';
-import { findConfigFile, loadConfig, searchPath } from '../config/load.ts';
+import { findConfigFile, loadConfigAlone, searchPath } from '../config/load.ts';
 import { LiteFsError } from '../errors.ts';
 import { Archive, archiveFolders, archiveOf } from '../snapshots/archive.ts';
 import { decodeName, encodeName, nameText } from '../store/layout.ts';
@@ -20,7 +20,7 @@ export function archivesDir({ dir, config: file }: ArchiveFlags): string {
       hint: 'Name their directory, or the config of the node: --dir DIR, or --config FILE',
     });
   }
-  const { config, file: named } = loadConfig(file, surroundings);
+  const { config, file: named } = loadConfigAlone(file, surroundings);
   if (config.snapshots) return config.snapshots.dir;
   throw new LiteFsError('CONFIG', `${named} has no snapshots section`, {
     hint: 'Say where they are: --dir /var/backups/litefs-lite',

@@ -21,6 +21,8 @@ import { token } from './token.ts';
 import { exportDatabase, importDatabase } from './transfer.ts';
 import { verify } from './verify.ts';
 
+/** So that it is in no list of processes, and in no shell's history. */
+const ASK_SECRET = '  read -rs LITEFS_SECRET && export LITEFS_SECRET\n';
 const EXIT_USAGE = 64;
 /** As of a program that SIGPIPE has ended. */
 const EXIT_PIPE = 141;
@@ -107,7 +109,7 @@ export function buildProgram(run: Runner): Command {
     .option('--replica-of <host>', 'this node is a replica of that one; the token may say it too')
     .option(
       '--token <token>',
-      'what "litefs-lite token" printed on the primary; - reads it from standard input',
+      'what "litefs-lite token" printed on the primary; - asks for it, or reads it from standard input, and shows it to nobody',
     )
     .option('--dir <mount>', 'where applications open databases (else /litefs)')
     .option('--data <dir>', 'where databases are kept (else /var/lib/litefs)')
@@ -116,14 +118,12 @@ export function buildProgram(run: Runner): Command {
     .addHelpText(
       'after',
       '\nOn the primary, and then with what the second command prints on each replica:\n' +
-        '  litefs-lite init\n  litefs-lite token\n  litefs-lite init --token lfl1....',
+        '  litefs-lite init\n  litefs-lite token\n  litefs-lite init --token -',
     )
     .action(run(init));
   program
     .command('token')
-    .description(
-      'print one line that makes another machine a replica: litefs-lite init --token ...',
-    )
+    .description('print one line that makes another machine a replica: litefs-lite init --token -')
     .addOption(configFile())
     .addHelpText('after', '\nExample:\n  litefs-lite token | ssh box2 litefs-lite init --token -')
     .action(run(token));
@@ -206,7 +206,7 @@ export function buildProgram(run: Runner): Command {
     .addOption(configFile())
     .addHelpText(
       'after',
-      '\nFrom another machine: LITEFS_SECRET=... litefs-lite export --url http://HOST:20202 ...',
+      `\nFrom another machine:\n${ASK_SECRET}  litefs-lite export --url http://HOST:20202 ...`,
     )
     .action(run(exportDatabase));
   program
@@ -218,7 +218,7 @@ export function buildProgram(run: Runner): Command {
     .addOption(configFile())
     .addHelpText(
       'after',
-      '\nTo another machine: LITEFS_SECRET=... litefs-lite import --url http://HOST:20202 ...',
+      `\nTo another machine:\n${ASK_SECRET}  litefs-lite import --url http://HOST:20202 ...`,
     )
     .action(run(importDatabase));
   program

@@ -54,6 +54,9 @@ async function ask<T>(
   return readJson<T>(await openRequest(method, node, path, { signal, isGuarded }), node.url);
 }
 
+/** What may be needed for it: nothing, what shows the status, or the secret. */
+type Access = 'open' | 'status' | 'guarded';
+
 interface RequestOptions {
   readonly body?: Readable;
   readonly signal?: AbortSignal;
@@ -71,7 +74,13 @@ export async function openRequest(
   const { url } = node;
   let answer: http.IncomingMessage;
   try {
-    answer = await send(method, node, path, options);
+    const { isGuarded = false } = options;
+    answer = await send(method, node, path, options, isGuarded ? 'guarded' : 'open');
+    // What shows the status is sent only to a node that asks for it.
+    if (answer.statusCode === 401 && !isGuarded) {
+      answer.destroy();
+      answer = await send(method, node, path, options, 'status');
+    }
   } catch (error) {
     throw error instanceof LiteFsError ? error : unreachable(url, error);
   }
@@ -79,7 +88,10 @@ export async function openRequest(
   if (status >= 200 && status < 300) return answer;
   const { code, message, hint } = await readJson<ErrorReport>(answer, url);
   // The node's hint is for who writes requests.
-  const own = code === 'UNAUTHORIZED' || code === 'FORBIDDEN' ? refusedThere(code) : hint;
+  const own =
+    code === 'UNAUTHORIZED' || code === 'FORBIDDEN'
+      ? refusedThere(code, options.isGuarded ?? false)
+      : hint;
   throw new LiteFsError(codeOf(code), `${url}: ${message}`, { hint: own });
 }
 
@@ -117,13 +129,14 @@ async function send(
   method: Method,
   node: NodeAddress,
   path: string,
-  { body, signal, isGuarded = false }: RequestOptions,
+  { body, signal }: RequestOptions,
+  access: Access,
 ): Promise<http.IncomingMessage> {
   // It may fail while we connect.
   body?.on('error', () => {});
   const target = new URL(path, node.url);
   // A connection of its own: one that was kept may be closed by the node just then.
-  const { socket, token } = await reach(node, target, isGuarded, signal).catch((error) => {
+  const { socket, token } = await reach(node, target, access, signal).catch((error) => {
     body?.destroy();
     throw error;
   });
@@ -149,11 +162,11 @@ async function send(
 async function reach(
   node: NodeAddress,
   target: URL,
-  isGuarded: boolean,
+  access: Access,
   signal: AbortSignal | undefined,
 ): Promise<{ socket: net.Socket; token?: string }> {
   // What is for everybody is asked for where the user says.
-  const file = isGuarded || !node.isNamed ? node.socket() : undefined;
+  const file = access !== 'open' || !node.isNamed ? node.socket() : undefined;
   let missed: NodeJS.ErrnoException | undefined;
   if (file !== undefined) {
     try {
@@ -164,7 +177,8 @@ async function reach(
     }
   }
   const socket = await connect(target, signal);
-  if (!isGuarded) return { socket };
+  if (access === 'open') return { socket };
+  if (access === 'status') return { socket, token: node.statusToken };
   if (node.secret !== undefined) return { socket, token: node.secret };
   socket.destroy();
   throw refusedHere(node.url, file, missed?.code);

@@ -1,6 +1,5 @@
 /** `litefs-lite config check` and `config schema`. */
-
-import type { Config } from '../config/config.ts';
+import type { Config, ExecCommand } from '../config/config.ts';
 import { configJsonSchema } from '../config/json-schema.ts';
 import { loadConfig } from '../config/load.ts';
 import type { SnapshotConfig } from '../config/snapshots.ts';
@@ -24,9 +23,14 @@ export function configCheck(file: string | undefined, flags: CheckFlags): number
   const { config } = loaded;
   if (flags.json) {
     const replication = { ...config.replication, secret: config.replication.secret && '…' };
+    const http = { ...config.http, statusToken: config.http.statusToken && '…' };
+    // They may hold what only the app is to know.
+    const hidden = (env: ExecCommand['env']) =>
+      Object.fromEntries(Object.keys(env).map((name) => [name, '…']));
+    const exec = config.exec.map((entry) => ({ ...entry, env: hidden(entry.env) }));
     const shown = {
       file: loaded.file,
-      config: { ...config, replication },
+      config: { ...config, exec, http, replication },
       warnings: loaded.warnings,
     };
     printJson(shown);
@@ -48,18 +52,25 @@ function describe(config: Config): string {
   const role = config.lease.candidate
     ? 'this node is the primary'
     : `this node is a replica of ${primary?.host}:${primary?.port}`;
+  const { secretFile } = config.replication;
   const secret = config.replication.secret
-    ? 'with a secret'
+    ? `with a secret${secretFile ? ` of ${secretFile}` : ''}`
     : 'without a secret: anybody may connect';
   const lines = [
     role,
     `databases are opened in ${config.fuse.dir} and kept in ${config.data.dir}`,
     `replicas connect to ${formatAddress(config.replication.addr)}, ${secret}`,
     `the API listens on ${formatAddress(config.http.addr)} and at ${socketAt(config.http, config.http.addr.port)}`,
+    ...(config.http.statusToken ? ['the status is for who shows its token'] : []),
     ...(config.snapshots ? describeSnapshots(config.snapshots) : ['cuts no snapshots']),
-    ...config.exec.map(({ argv }) => `runs: ${argv.join(' ')}`),
+    ...config.exec.map(describeApp),
   ];
   return lines.map((line) => `  ${line}\n`).join('');
+}
+
+function describeApp({ argv, user, group, cleanEnv }: ExecCommand): string {
+  const who = user === undefined ? '' : `, as user ${user}${group ? ` and group ${group}` : ''}`;
+  return `runs${cleanEnv ? ' in a clean environment' : ''}${who}: ${argv.join(' ')}`;
 }
 
 const NEXT_TIMES = 3;

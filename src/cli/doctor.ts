@@ -10,6 +10,7 @@ import os from 'node:os';
 import path from 'node:path';
 import type { Config } from '../config/config.ts';
 import { type Address, socketAt } from '../config/values.ts';
+import { appsOf } from '../daemon/apps.ts';
 import { isGuarded, realFolder } from '../daemon/bare-folder.ts';
 import { errorText, LiteFsError } from '../errors.ts';
 import { GROUP } from '../http/authorization.ts';
@@ -42,6 +43,7 @@ import {
   checkVersion,
   clockAhead,
 } from './doctor/primary.ts';
+import { checkSecretFiles } from './doctor/secret.ts';
 import {
   checkFileSystem,
   checkGuard,
@@ -77,16 +79,21 @@ async function examine(file: string | undefined): Promise<Finding[]> {
       error.hint ?? 'litefs-lite config check says more; litefs-lite init writes a new one.';
     return [fail('config', error.message, hint), ...machine('auto')];
   }
-  const { config } = loaded;
+  const { config, findings: secretFile } = checkSecretFiles(loaded.config);
+  // The primary would be asked without it, and refuse.
+  const hasNoSecret = secretFile.some(({ verdict }) => verdict !== 'ok');
   const role = config.lease.candidate ? 'the primary' : 'a replica';
   const url = urlOf(config.http.addr);
   const socket = socketAt(config.http, config.http.addr.port);
-  const node = { url, isNamed: false, socket: () => socket, secret: undefined };
+  const { statusToken } = config.http;
+  const node = { url, isNamed: false, socket: () => socket, secret: undefined, statusToken };
   const { report: answered, why } = await reportOf(node);
   const isOurs = answered?.path === realPath(config.fuse.dir);
   const report = isOurs ? answered : undefined;
   return [
     ok('config', `${loaded.file} is right, and makes this node ${role}`),
+    ...secretFile,
+    ...apps(config),
     ...machine(config.fuse.passthrough),
     checkAllowOther(config.fuse.allowOther, textOf('/etc/fuse.conf')),
     ...storage(config, report),
@@ -95,7 +102,7 @@ async function examine(file: string | undefined): Promise<Finding[]> {
     ...(report ? [await socketFinding(socket), ...checkNode(report, VERSION)] : []),
     ...(answered && !isOurs ? [checkForeignNode(url, config.fuse.dir, answered)] : []),
     ...(answered ? [] : [checkAbsentNode(url, why)]),
-    ...(config.lease.candidate ? [] : await primary(config, report)),
+    ...(config.lease.candidate || hasNoSecret ? [] : await primary(config, report)),
   ];
 }
 
@@ -123,6 +130,18 @@ function storage({ data, fuse }: Config, report: NodeReport | undefined): Findin
     checkMountPoint(fuse.dir, mountPoint(fuse.dir, data.dir), report !== undefined),
     ...checkGuard(fuse.dir, guardOf(fuse.dir)),
   ];
+}
+
+/** Nothing is said of apps that run as the daemon. */
+function apps(config: Config): Finding[] {
+  try {
+    const users = appsOf(config, undefined).flatMap(({ login }) => login ?? []);
+    const names = users.map(({ name, uid }) => `${name ?? uid}`);
+    return names.length > 0 ? [ok('exec', `there is ${names.join(', ')} to run it as`)] : [];
+  } catch (error) {
+    if (!(error instanceof LiteFsError)) throw error;
+    return [fail('exec', error.message, error.hint ?? '')];
+  }
 }
 
 function archives({ snapshots, lease, data }: Config): Finding[] {
@@ -206,7 +225,7 @@ async function primary(config: Config, report: NodeReport | undefined): Promise<
   const where = `${target.host}:${target.port}`;
   const findings = checkPrimary(where, outcome, ownFacts(config.data.dir));
   if (outcome instanceof LiteFsError) return findings;
-  const asked = await askPrimary(config.lease.advertiseUrl);
+  const asked = await askPrimary(config.lease.advertiseUrl, config.http.statusToken);
   const isWelcome = findings.every(({ verdict }) => verdict !== 'fail');
   return [
     ...findings,
@@ -217,12 +236,12 @@ async function primary(config: Config, report: NodeReport | undefined): Promise<
 }
 
 /** What the primary's API says, when it is open to us. */
-async function askPrimary(url: string | undefined) {
+async function askPrimary(url: string | undefined, statusToken: string | undefined) {
   if (url === undefined) return undefined;
   try {
     const sentMs = Date.now();
     const signal = AbortSignal.timeout(ANSWER_MS_MAX);
-    const response = await openRequest('GET', nodeElsewhere(url), '/info', { signal });
+    const response = await openRequest('GET', nodeElsewhere(url, statusToken), '/info', { signal });
     const aheadMs = clockAhead(response.headers.date ?? null, sentMs, Date.now());
     const { version, isPrimary } = await readJson<NodeReport>(response, url);
     return isPrimary ? { aheadMs, version } : undefined;

@@ -16,6 +16,7 @@ import { holdingOf } from '../lease/holding.ts';
 import type { Holding } from '../lease/membership.ts';
 import { layoutOf } from '../store/layout.ts';
 import { syncDirectory } from '../store/log-files.ts';
+import { givenToken } from './given-token.ts';
 import { decodeToken, type JoinToken } from './join-token.ts';
 import { lanAddresses, lanHost } from './lan-host.ts';
 import { printText } from './print.ts';
@@ -36,9 +37,9 @@ const REPLICATION_PORT = 20204;
 const FILE_MODE = 0o600;
 
 /** Writes the file and says what it did. Throws USAGE for flags that contradict, CONFIG when a file is in the way. */
-export function init(flags: InitFlags): number {
+export async function init(flags: InitFlags): Promise<number> {
   const file = path.resolve(flags.config);
-  const token = flags.token === undefined ? undefined : decodeToken(tokenText(flags.token));
+  const token = flags.token === undefined ? undefined : decodeToken(await givenToken(flags.token));
   const addresses = lanAddresses(os.networkInterfaces());
   const settings = settingsOf(flags, token, {
     host: lanHost(os.networkInterfaces(), os.hostname()),
@@ -70,7 +71,7 @@ export function settingsOf(
   const isReplica = flags.replicaOf !== undefined || (token !== undefined && !flags.primary);
   if (isReplica && token === undefined) {
     throw new LiteFsError('USAGE', `${flags.replicaOf} lets no replica in without its secret`, {
-      hint: `Run "litefs-lite token" on ${flags.replicaOf}, and here: litefs-lite init --token TOKEN`,
+      hint: `Run "litefs-lite token" on ${flags.replicaOf}, and here: litefs-lite init --token -`,
     });
   }
   if (flags.replicaOf !== undefined && !/^[\p{L}\p{N}._:-]+$/u.test(flags.replicaOf)) {
@@ -87,11 +88,6 @@ export function settingsOf(
     mountDir: flags.dir === undefined ? undefined : path.resolve(flags.dir),
     dataDir: flags.data === undefined ? undefined : path.resolve(flags.data),
   };
-}
-
-/** `-`: from standard input, where neither other users nor the shell's history see it. */
-function tokenText(given: string): string {
-  return given === '-' ? fs.readFileSync(0, 'utf8') : given;
 }
 
 /** The name under which a file of the same name is kept; undefined when there is none, or it is the package's. */

@@ -2,7 +2,7 @@
 
 import path from 'node:path';
 import type { Config } from '../config/config.ts';
-import { loadConfig } from '../config/load.ts';
+import { loadConfigAlone } from '../config/load.ts';
 import {
   type Guarding,
   guardedFolders,
@@ -62,5 +62,5 @@ function say(guarding: Guarding, dir: string, done: string): number {
 
 function configOf(flags: Flags): Config {
   const from = { env: process.env, cwd: process.cwd(), expandEnv: true };
-  return loadConfig(flags.config, from).config;
+  return loadConfigAlone(flags.config, from).config;
 }

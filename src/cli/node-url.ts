@@ -1,9 +1,15 @@
 /**
  * Which node a command asks: --url, else the node of the config that is named or found, else the one with the default port
- * here. The last two are asked at their socket, which knows who asks; a node elsewhere is shown $LITEFS_SECRET.
+ * here. The last two are asked at their socket, which knows who asks; a node elsewhere is shown $LITEFS_SECRET, or
+ * $LITEFS_STATUS_TOKEN.
  */
 import { urlHost } from '../config/initial.ts';
-import { type LoadedConfig, loadConfig, loadNodePlace, type Surroundings } from '../config/load.ts';
+import {
+  type LoadedConfig,
+  loadConfigAlone,
+  loadNodePlace,
+  type Surroundings,
+} from '../config/load.ts';
 import type { Address } from '../config/values.ts';
 import { LiteFsError } from '../errors.ts';
 import { shellWord } from './shell-word.ts';
@@ -23,15 +29,18 @@ export interface NodeAddress {
   readonly socket: () => string | undefined;
   /** What is shown at the URL when something is asked for that is not for everybody. */
   readonly secret: string | undefined;
+  /** What is shown at the URL when the node wants something for its status. */
+  readonly statusToken: string | undefined;
 }
 
 /** Throws USAGE when --url is none, CONFIG when the config does not say where its node listens. */
 export function nodeAt(flags: NodeFlags, surroundings = ownSurroundings()): NodeAddress {
   const secret = surroundings.env.LITEFS_SECRET || undefined;
+  const statusToken = surroundings.env.LITEFS_STATUS_TOKEN || secret;
   const place = () => loadNodePlace(flags.config, surroundings);
   if (flags.url === undefined) {
     const { httpAddr, socket } = place();
-    return { url: urlOf(httpAddr), isNamed: false, socket: () => socket, secret };
+    return { url: urlOf(httpAddr), isNamed: false, socket: () => socket, secret, statusToken };
   }
   const url = wholeUrl(flags.url);
   const socket = () => {
@@ -40,12 +49,12 @@ export function nodeAt(flags: NodeFlags, surroundings = ownSurroundings()): Node
     const { httpAddr, socket } = place();
     return isSameNode(url, httpAddr) ? socket : undefined;
   };
-  return { url, isNamed: true, socket, secret };
+  return { url, isNamed: true, socket, secret, statusToken };
 }
 
-/** A node of which only the URL is known, for what everybody may ask. */
-export function nodeElsewhere(url: string): NodeAddress {
-  return { url, isNamed: true, socket: () => undefined, secret: undefined };
+/** A node of which only the URL is known, for what everybody may ask, or who has that token. */
+export function nodeElsewhere(url: string, statusToken?: string): NodeAddress {
+  return { url, isNamed: true, socket: () => undefined, secret: undefined, statusToken };
 }
 
 function wholeUrl(url: string): string {
@@ -63,8 +72,9 @@ export function repeated(flags: NodeFlags & { readonly dir?: string }): string {
     .join('');
 }
 
+/** Without what is in its secret file. Throws CONFIG. */
 export function ownConfig(file: string | undefined): LoadedConfig {
-  return loadConfig(file, ownSurroundings());
+  return loadConfigAlone(file, ownSurroundings());
 }
 
 function ownSurroundings(): Surroundings {

@@ -31,8 +31,13 @@ function hintForRoot(socket: string | undefined, why: string | undefined): strin
   );
 }
 
-/** What to do when the node has answered with this code. */
-export function refusedThere(code: 'UNAUTHORIZED' | 'FORBIDDEN'): string {
+const STATUS =
+  'Run it as root on the machine of that node (sudo litefs-lite ...), or as a member of its group litefs-lite, ' +
+  'or set LITEFS_STATUS_TOKEN to its http.status-token (or LITEFS_SECRET to its replication.secret).';
+
+/** What to do when the node has answered with this code. `isGuarded`: what was asked for is more than its status. */
+export function refusedThere(code: 'UNAUTHORIZED' | 'FORBIDDEN', isGuarded: boolean): string {
+  if (!isGuarded) return STATUS;
   if (code === 'FORBIDDEN') return TO_OTHERS;
   return "LITEFS_SECRET is not its secret. Set it to that node's replication.secret, or unset it and run as root there.";
 }

@@ -16,8 +16,10 @@ export function token(flags: { readonly config?: string }): number {
   const host = lanHost(os.networkInterfaces(), os.hostname());
   const text = encodeToken(tokenOf(config, file, host));
   if (process.stdout.isTTY) {
-    process.stderr.write('Whoever has this line can read all databases. On the replica:\n\n');
-    process.stderr.write('litefs-lite init --token ');
+    process.stderr.write(
+      'Whoever has this line can read all databases. On the replica: litefs-lite init --token -\n' +
+        'It asks for this:\n\n',
+    );
   }
   printLine(text);
   return 0;

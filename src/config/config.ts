@@ -6,6 +6,7 @@ import { resolve, sep } from 'node:path';
 import { DATA_FOLDERS } from '../data-folders.ts';
 import { type ProxyConfig, resolveProxy } from './proxy.ts';
 import type { ConfigFile } from './schema.ts';
+import { secretProblems } from './secrets.ts';
 import { resolveSnapshots, type SnapshotConfig } from './snapshots.ts';
 import { type Address, formatAddress, isLoopback } from './values.ts';
 
@@ -14,6 +15,13 @@ export interface ExecCommand {
   readonly argv: readonly string[];
   /** Run it only when lease.candidate is true. */
   readonly ifCandidate: boolean;
+  /** As whom, each by name or number; undefined: as the daemon, and as the user's group. */
+  readonly user: string | undefined;
+  readonly group: string | undefined;
+  /** More of its environment. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Whether it gets next to nothing of the daemon's. */
+  readonly cleanEnv: boolean;
 }
 
 export interface Config {
@@ -48,12 +56,19 @@ export interface Config {
     readonly socket: string | undefined;
     /** More names by which it is asked. */
     readonly hosts: readonly string[];
+    /** What shows the status at the port; undefined: nothing is needed for that. As the file has it, or what statusTokenFile holds. */
+    readonly statusToken: string | undefined;
+    /** An absolute path. */
+    readonly statusTokenFile: string | undefined;
   };
   readonly replication: {
     readonly addr: Address;
     /** Where a replica connects to; always known on one, on the primary when the file says it. */
     readonly primary: { readonly host: string; readonly port: number } | undefined;
+    /** As the file has it, or what secretFile holds. */
     readonly secret: string | undefined;
+    /** An absolute path. */
+    readonly secretFile: string | undefined;
   };
   readonly lease: {
     /** As in the file; undefined means the name of the machine. */
@@ -76,10 +91,6 @@ export interface Config {
   };
 }
 
-/** 16 bytes in base64, without the padding. */
-const SECRET_CHARS_MIN = 22;
-const SECRET_KINDS_MIN = 8;
-
 /** What is wrong with the file at a path of keys: a sentence without its subject. */
 export interface ConfigProblem {
   readonly path: readonly PropertyKey[];
@@ -97,7 +108,14 @@ export function resolveConfig(file: ConfigFile, cwd: string): Config {
     skipSync: file['skip-sync'],
     strictVerify: file['strict-verify'],
     verifyPeriodMs: file.verify.background,
-    exec: file.exec.map((entry) => ({ argv: entry.cmd, ifCandidate: entry['if-candidate'] })),
+    exec: file.exec.map((entry) => ({
+      argv: entry.cmd,
+      ifCandidate: entry['if-candidate'],
+      user: entry.user,
+      group: entry.group,
+      env: { ...entry.env },
+      cleanEnv: entry['clean-env'] ?? entry.user !== undefined,
+    })),
     data: {
       dir: resolve(cwd, data.dir),
       compress: data.compress,
@@ -113,7 +131,13 @@ export function resolveConfig(file: ConfigFile, cwd: string): Config {
       waitForOldHandlesMs: fuse['wait-for-old-handles'],
       ownership: { ...fuse['replica-owner'], mode: fuse['replica-mode'] },
     },
-    http: { addr: file.http.addr, socket: file.http.socket, hosts: file.http.hosts },
+    http: {
+      addr: file.http.addr,
+      socket: file.http.socket,
+      hosts: file.http.hosts,
+      statusToken: file.http['status-token'],
+      statusTokenFile: file.http['status-token-file'],
+    },
     replication: {
       addr: replication.addr,
       primary:
@@ -122,6 +146,7 @@ export function resolveConfig(file: ConfigFile, cwd: string): Config {
           ? undefined
           : { host: hostOf(advertised), port: replication.addr.port }),
       secret: replication.secret,
+      secretFile: replication['secret-file'],
     },
     lease: {
       hostname: lease.hostname,
@@ -169,18 +194,17 @@ export function contradictions(file: ConfigFile, config: Config): ConfigProblem[
     );
   }
 
-  const { secret } = config.replication;
-  if (secret !== undefined && isGuessable(secret)) {
-    blame(
-      'replication.secret',
-      'can be guessed: write one of at least 128 random bits, as this makes: openssl rand -hex 32',
-    );
-  }
+  problems.push(...secretProblems(file, config));
 
   if (config.fuse.dir === config.data.dir) {
     blame('fuse.dir', `is the same as data.dir (${config.data.dir}): give each its own directory`);
   } else if (isInside(config.fuse.dir, config.data.dir)) {
     blame('fuse.dir', `lies in data.dir (${config.data.dir}): mount somewhere outside of it`);
+  }
+
+  for (const [at, { user, group }] of file.exec.entries()) {
+    if (group === undefined || user !== undefined) continue;
+    problems.push({ path: ['exec', at, 'group'], at: 'value', text: 'needs user beside it' });
   }
 
   const archives = config.snapshots?.dir;
@@ -227,14 +251,6 @@ export function contradictions(file: ConfigFile, config: Config): ConfigProblem[
     );
   }
   return problems;
-}
-
-/**
- * Whether a secret surely has fewer than 128 bits: with fewer characters than those make in base64, or too few different ones. From
- * one handshake, or an API that is asked often, it could be found.
- */
-function isGuessable(secret: string): boolean {
-  return secret.length < SECRET_CHARS_MIN || new Set(secret).size < SECRET_KINDS_MIN;
 }
 
 /** What may be meant otherwise than it is written, each a sentence for the log. */

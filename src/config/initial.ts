@@ -29,12 +29,15 @@ lease:
 http:
   # The API and the status page. ":20202" for all of the network.
   addr: "127.0.0.1:20202"
+  # Who shows this may read the status, and nobody else: another one than the secret, as well kept.
+  #status-token-file: /etc/litefs-lite.status-token
 
 replication:
   # Where replicas connect. ":20204" for all of the network; then set a secret.
   addr: "127.0.0.1:20204"
-  # The same on all nodes. A variable may be set in /etc/default/litefs-lite.
-  #secret: "\${LITEFS_SECRET}"
+  # The same on all nodes, and not for others to read: here, or as the one line of a file.
+  #secret: "..."
+  #secret-file: /etc/litefs-lite.secret
 
 # Browsers may use any node: reads are answered there, writes go to the primary. The same on all nodes.
 #proxy:
@@ -51,7 +54,9 @@ snapshots:
   #keep: {last: 3, hourly: 24, daily: 7, weekly: 4, monthly: 12, within: 48h}
 
 # An application that starts when the node is primary or in sync, and stops with it.
-#exec: "/usr/bin/myapp --database /litefs/app.db"
+#exec:
+#  - cmd: "/usr/bin/myapp --database /litefs/app.db"
+#    user: myapp
 `;
 
 export interface InitialSettings {
@@ -82,7 +87,7 @@ export function initialConfig(settings: InitialSettings): string {
     ],
     ['  candidate: true', `  candidate: ${isPrimary}`],
     ['  addr: "127.0.0.1:20204"', replicationLines(settings, host)],
-    [`  #secret: "\${LITEFS_SECRET}"`, `  secret: ${quoted(settings.secret)}`],
+    ['  #secret: "..."', `  secret: ${quoted(settings.secret)}`],
   ];
   if (isPrimary && httpPort !== DEFAULT_HTTP_PORT) {
     changes.push(['  addr: "127.0.0.1:20202"', `  addr: "127.0.0.1:${httpPort}"`]);
@@ -98,7 +103,7 @@ const INTRODUCTION = `\
 
 const PRIMARY_INTRODUCTION = `\
 # Written by litefs-lite init: this node is the primary. It holds the secret, so only root may read it.
-# For another machine run "litefs-lite token" here, and there: litefs-lite init --token TOKEN`;
+# For another machine run "litefs-lite token" here, and there: litefs-lite init --token -`;
 
 const REPLICA_INTRODUCTION = `\
 # Written by litefs-lite init: this node is a replica. It holds the secret, so only root may read it.

@@ -18,12 +18,12 @@ import { type Environment, expandVariables, type SourceProblem, unexpanded } fro
 import { ineffectiveFields } from './json-schema.ts';
 import { problemsOf } from './problems.ts';
 import { configFileSchema } from './schema.ts';
+import { refuseOpenSecrets, withSecretFiles } from './secrets.ts';
 import { incrementsMax } from './snapshots.ts';
 import { type Address, socketAt } from './values.ts';
 
 /** A config file is a page or two; what is larger is some other file. */
 const FILE_BYTES_MAX = 1 << 20;
-const OTHERS_MAY_READ = 0o004;
 
 export interface LoadedConfig {
   readonly config: Config;
@@ -65,10 +65,22 @@ export function findConfigFile(candidates: readonly string[]): string | undefine
 }
 
 /**
- * Loads the file at `path` (`-config`), or the first of the search path.
+ * Loads the file at `path` (`-config`), or the first of the search path, and the files with secrets that it names.
  * @throws LiteFsError CONFIG: no file, unreadable, or wrong; its message may have several lines.
  */
 export function loadConfig(path: string | undefined, surroundings: Surroundings): LoadedConfig {
+  const loaded = loadConfigAlone(path, surroundings);
+  return { ...loaded, config: withSecretFiles(loaded.config) };
+}
+
+/**
+ * The same without what other files hold, for commands that need no secret: it may not be there while the node is down.
+ * @throws LiteFsError CONFIG
+ */
+export function loadConfigAlone(
+  path: string | undefined,
+  surroundings: Surroundings,
+): LoadedConfig {
   const candidates = searchPath(surroundings);
   const file = path === undefined ? findConfigFile(candidates) : resolve(surroundings.cwd, path);
   if (file === undefined) {
@@ -78,19 +90,8 @@ export function loadConfig(path: string | undefined, surroundings: Surroundings)
   }
   const source = readConfigFile(file);
   const loaded = parseConfig(source, file, surroundings);
-  refuseOpenSecret(file, source, loaded.config.replication.secret);
+  refuseOpenSecrets(file, source, loaded.config);
   return loaded;
-}
-
-/** A secret that stands in the file itself is one only as long as others cannot read that. */
-function refuseOpenSecret(file: string, source: string, secret: string | undefined): void {
-  if (secret === undefined || !source.includes(secret)) return;
-  if ((statSync(file).mode & OTHERS_MAY_READ) === 0) return;
-  throw new LiteFsError(
-    'CONFIG',
-    `${file} has replication.secret in it, and every user of this machine may read it`,
-    { hint: `Run: chmod o-rwx ${file}` },
-  );
 }
 
 /** What programs that ask a node must know of its config. */

@@ -10,6 +10,8 @@ import { Fault } from './fault.ts';
 import { proxy } from './proxy.ts';
 import { snapshots } from './snapshots.ts';
 import {
+  absolutePath,
+  account,
   command,
   duration,
   fileMode,
@@ -24,6 +26,7 @@ import {
   size,
   socketPath,
   text,
+  variables,
 } from './values.ts';
 
 /** A group of keys. An empty one (`data:` and nothing below it) is as good as none. */
@@ -50,6 +53,20 @@ const exec = z
         'if-candidate': flag()
           .prefault(false)
           .describe('Only on a node with lease.candidate: true.'),
+        user: account()
+          .optional()
+          .describe(
+            'As whom it runs: a user of /etc/passwd by name or number, in its groups of /etc/group. Default: as the daemon.',
+          ),
+        group: account()
+          .optional()
+          .describe('The group that it runs in, by name or number. Default: that of the user.'),
+        env: variables().prefault({}).describe('More variables of its environment.'),
+        'clean-env': flag()
+          .optional()
+          .describe(
+            "Of the daemon's environment pass on only PATH, LANG, LC_* and TZ. Default: true where user is given, else false.",
+          ),
       }),
     ),
   )
@@ -131,6 +148,15 @@ const http = section({
       'More names by which browsers and programs ask the API, as behind a proxy. Addresses, the names of the machine ' +
         'and those in lease are known.',
     ),
+  'status-token': text()
+    .optional()
+    .describe(
+      'What programs and browsers must show at addr to read the status: /info, /history, /databases, /snapshots, /events, ' +
+        '/metrics. It opens nothing else. Without it whoever reaches addr may read them.',
+    ),
+  'status-token-file': absolutePath()
+    .optional()
+    .describe('The file with that token, instead: one line, for others not to read.'),
   'snapshot-timeout': duration().prefault('0').meta({
     description: 'LiteFS: how long sending a snapshot may take.',
     ineffective: 'a snapshot is sent for as long as it makes progress',
@@ -148,7 +174,13 @@ const replication = section({
     .optional()
     .describe(
       'What all nodes share and a stranger does not know: who cannot prove it is not let in. The API takes it from programs ' +
-        'on other machines. Best kept in an environment variable.',
+        'on other machines. Best kept in secret-file, or an environment variable.',
+    ),
+  'secret-file': absolutePath()
+    .optional()
+    .describe(
+      'The file with the secret, instead of secret: one line, for others not to read. With LoadCredential=secret:FILE in the ' +
+        'unit: /run/credentials/litefs-lite.service/secret.',
     ),
 }).describe('Replication between nodes.');
 

@@ -161,6 +161,30 @@ export function parseFileMode(value: unknown): number | Fault {
     : new Fault('is not a mode: write one in quotes, such as "0640"');
 }
 
+/** A user or a group: by name, or by number, which YAML may have as one. */
+function parseAccount(value: unknown): string | Fault {
+  const text = typeof value === 'number' ? `${value}` : value;
+  if (typeof text === 'string' && /^[A-Za-z0-9_][A-Za-z0-9_.-]*\$?$/.test(text)) return text;
+  return new Fault('is not a user or a group: write a name or a number');
+}
+
+/** Variables of an environment by their names. What is wrong is said without the value, which may be a secret. */
+function parseVariables(value: unknown): Record<string, string> | Fault {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return new Fault('must be a group of keys, one a line, indented below it');
+  }
+  const variables: Record<string, string> = Object.create(null);
+  for (const [name, content] of Object.entries(value)) {
+    if (!/^[^=\0]+$/.test(name)) return new Fault('has a name that no variable can have');
+    if (typeof content !== 'string' && typeof content !== 'number') {
+      return new Fault(`has ${name}, which is not text: put it in quotes`);
+    }
+    if (`${content}`.includes('\0')) return new Fault(`has ${name}, with a NUL in it`);
+    variables[name] = `${content}`;
+  }
+  return variables;
+}
+
 function parseCommand(value: unknown): string[] | Fault {
   return typeof value === 'string' ? splitWords(value) : new Fault('is not a command line');
 }
@@ -214,6 +238,14 @@ export const peerAddress = () =>
 
 export const owner = () => scalar(parseOwner, { type: 'string', minLength: 1 });
 
+export const account = () => scalar(parseAccount, { type: ['string', 'integer'] });
+
+export const variables = () =>
+  scalar(parseVariables, {
+    type: 'object',
+    additionalProperties: { type: ['string', 'number'] },
+  });
+
 export const fileMode = () => scalar(parseFileMode, { type: 'string', pattern: '^0?[0-7]{3}$' });
 
 export const flag = () =>
@@ -236,12 +268,17 @@ export const hostname = () =>
 /** sun_path has 108 bytes, with a NUL. */
 const SOCKET_BYTES_MAX = 107;
 
-/** A path at which a Unix socket can be. */
-export const socketPath = () =>
+/** A path that does not depend on from where the program is started. */
+export const absolutePath = (example = '/etc/…') =>
   text()
     .refine((file) => file.startsWith('/'), {
-      error: 'is not a path from the root: write "/run/…"',
+      error: `is not a path from the root: write "${example}"`,
     })
+    .meta({ pattern: '^/' });
+
+/** A path at which a Unix socket can be. */
+export const socketPath = () =>
+  absolutePath('/run/…')
     .refine((file) => Buffer.byteLength(file) <= SOCKET_BYTES_MAX, {
       error: `is longer than ${SOCKET_BYTES_MAX} bytes, which no socket can have`,
     })

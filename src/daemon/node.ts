@@ -23,10 +23,12 @@ import { groupId } from '../os/groups.ts';
 import type { Answered, RunningProxy } from '../proxy/server.ts';
 import { nameText } from '../store/layout.ts';
 import { Api } from './api.ts';
+import { type App, appsOf } from './apps.ts';
 import { Crash, type CrashWatch, EXIT_SOFTWARE, watchForCrash } from './crash.ts';
 import { type DataDir, openDataDir } from './data-dir.ts';
 import { guardMountPoint, prepareMountPoint } from './mount-point.ts';
 import { waitForOldHandles } from './old-handles.ts';
+import { forgetOwn } from './own-environment.ts';
 import { mountDevice, type OwnMount } from './own-mount.ts';
 import { isOwnName } from './own-names.ts';
 import { startNodeProxy } from './proxy.ts';
@@ -77,6 +79,7 @@ export async function runNode(config: Config, options: NodeOptions): Promise<num
   const crash = watchForCrash(log);
   const stopping = stopSignals(options.stop, log);
   const manager = new ServiceManager(process.env, process.pid, log);
+  forgetOwn(process.env, [config.replication.secret, config.http.statusToken]);
   stopping.requested.then(() => manager.stopping());
   let status = EXIT_SOFTWARE;
   let ended = false;
@@ -111,6 +114,7 @@ async function startAndServe(
   const { log } = options;
   const role = config.lease.candidate ? 'primary' : 'replica';
   if (role === 'replica') checkReplicaOwner(config.fuse.ownership, new SystemAccounts());
+  const apps = appsOf(config, options.command);
 
   // Ours alone: the data directory.
   const mountDir = prepareMountPoint(config.fuse.dir, config.data.dir, log);
@@ -197,6 +201,7 @@ async function startAndServe(
       routes: apiRoutes(api),
       admission: {
         secret: config.replication.secret,
+        statusToken: config.http.statusToken,
         uid: process.geteuid?.() ?? 0,
         gid: groupId(GROUP),
       },
@@ -210,7 +215,15 @@ async function startAndServe(
   );
 
   if (config.proxy) {
-    const troubles = () => api.troubles();
+    // Whoever reaches the proxy reads them: where the status has a token they say no names.
+    const isClosed = config.http.statusToken !== undefined;
+    const troubles = () =>
+      isClosed
+        ? api
+            .troubles()
+            .slice(0, 1)
+            .map(() => HIDDEN)
+        : api.troubles();
     const parts = {
       config: config.proxy,
       secret: config.replication.secret,
@@ -280,7 +293,7 @@ async function startAndServe(
   snapshots.start();
   options.onReady?.({ httpPort: running.http.port, replicationPort });
 
-  return serve(config, options, { engine, mount, replication, mountDir }, ends);
+  return serve(config, options, { apps, engine, mount, replication, mountDir }, ends);
 }
 
 /** From the first database on the node belongs to the cluster whose id it has, also when that database goes again. */
@@ -298,24 +311,24 @@ function bindToCluster(identity: NodeIdentity, { client }: EngineThread, log: Lo
 async function serve(
   config: Config,
   options: NodeOptions,
-  parts: { engine: EngineThread; mount: MountThread; replication: Replication; mountDir: string },
+  parts: {
+    apps: readonly App[];
+    engine: EngineThread;
+    mount: MountThread;
+    replication: Replication;
+    mountDir: string;
+  },
   { stopping, crash }: Ends,
 ): Promise<number> {
   const { log } = options;
-  const commands = options.command
-    ? [{ argv: options.command, ifCandidate: false }]
-    : config.exec.filter(({ ifCandidate }) => !ifCandidate || config.lease.candidate);
-  const supervisor = new Supervisor(
-    commands,
-    {
-      LITEFS_DIR: parts.mountDir,
-      LITEFS_PRIMARY: parts.replication.primaryHostname ?? '',
-      LITEFS_IS_PRIMARY: `${config.lease.candidate}`,
-    },
-    config.replication.secret,
-    log,
-  );
-  const app = commands.length > 0 ? supervisor.run() : new Promise<number>(() => {});
+  const { apps } = parts;
+  const facts = {
+    LITEFS_DIR: parts.mountDir,
+    LITEFS_PRIMARY: parts.replication.primaryHostname ?? '',
+    LITEFS_IS_PRIMARY: `${config.lease.candidate}`,
+  };
+  const supervisor = new Supervisor(apps, facts, log);
+  const app = apps.length > 0 ? supervisor.run() : new Promise<number>(() => {});
   const end = await Promise.race([
     app,
     stopping.requested,
@@ -324,7 +337,7 @@ async function serve(
     parts.mount.ended,
   ]);
   if (typeof end === 'number') return end;
-  if (commands.length === 0) return endStatus(end, log);
+  if (apps.length === 0) return endStatus(end, log);
   if (end instanceof Signal) {
     supervisor.stop(end.name);
     const status = await Promise.race([app, stopping.forced]);
@@ -343,6 +356,8 @@ async function serve(
   return status;
 }
 
+/** What the proxy says instead of what is wrong. */
+const HIDDEN = 'the node is not well: litefs-lite status says why';
 /** How long the app has to end by itself after one of our threads has failed. */
 const APP_GRACE_MS = 10_000;
 

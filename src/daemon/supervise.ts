@@ -4,58 +4,33 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
-import type { ExecCommand } from '../config/config.ts';
 import { errorText, LiteFsError } from '../errors.ts';
 import type { Logger } from '../log.ts';
-
-/** What the app learns from its environment. */
-export interface AppEnvironment {
-  readonly LITEFS_DIR: string;
-  readonly LITEFS_PRIMARY: string;
-  readonly LITEFS_IS_PRIMARY: string;
-}
+import { programIn } from '../os/programs.ts';
+import { type App, type AppFacts, commandOf, environmentOf } from './apps.ts';
 
 const SIGNAL_EXIT_BASE = 128;
-/** As the documents have the config take it from the environment. */
-const SECRET_VARIABLE = 'LITEFS_SECRET';
-
-/** An environment without the variables that hold the secret, whatever the config calls them. */
-export function withoutSecret(
-  env: NodeJS.ProcessEnv,
-  secret: string | undefined,
-): NodeJS.ProcessEnv {
-  const holds = ([name, value]: [string, string | undefined]) =>
-    name === SECRET_VARIABLE || (secret !== undefined && value === secret);
-  return Object.fromEntries(Object.entries(env).filter((one) => !holds(one)));
-}
 
 export class Supervisor {
-  readonly #commands: readonly ExecCommand[];
-  readonly #environment: AppEnvironment;
-  readonly #secret: string | undefined;
+  readonly #apps: readonly App[];
+  readonly #facts: AppFacts;
   readonly #log: Logger;
   #child: ChildProcess | undefined;
   #stopping = false;
 
-  /** `commands`: those that apply to this node, as configured. `secret`: of the nodes, which they are not to learn. */
-  constructor(
-    commands: readonly ExecCommand[],
-    environment: AppEnvironment,
-    secret: string | undefined,
-    log: Logger,
-  ) {
-    this.#commands = commands;
-    this.#environment = environment;
-    this.#secret = secret;
+  /** `apps`: those of this node, in order. */
+  constructor(apps: readonly App[], facts: AppFacts, log: Logger) {
+    this.#apps = apps;
+    this.#facts = facts;
     this.#log = log;
   }
 
   /** Runs the commands one after the other. Resolves with the exit status of the one that ended it. */
   async run(): Promise<number> {
     let status = 0;
-    for (const { argv } of this.#commands) {
+    for (const app of this.#apps) {
       if (this.#stopping) return status;
-      status = await this.#runOne(argv);
+      status = await this.#runOne(app);
       if (status !== 0) return status;
     }
     return status;
@@ -67,23 +42,23 @@ export class Supervisor {
     this.#child?.kill(signal);
   }
 
-  #runOne(argv: readonly string[]): Promise<number> {
-    const [program, ...args] = argv;
-    this.#log.info({ command: argv }, `starting ${argv.join(' ')}`);
+  #runOne(app: App): Promise<number> {
+    const { argv, login } = app;
+    const [program] = argv;
+    const who = login ? ` as user ${login.name ?? login.uid}` : '';
+    this.#log.info({ command: argv }, `starting ${argv.join(' ')}${who}`);
     return new Promise((resolve, reject) => {
-      const child = spawn(program, args, {
-        stdio: 'inherit',
-        env: { ...withoutSecret(process.env, this.#secret), ...this.#environment },
-      });
+      const [file, ...args] = commandOf(app);
+      const env = environmentOf(app, process.env, this.#facts);
+      // With a user it is setpriv that is run, and would end as an app does that has failed.
+      if (login && programIn(env.PATH ?? '', program) === undefined) {
+        throw cannotRun(program, 'there is no such program', undefined);
+      }
+      const child = spawn(file, args, { stdio: 'inherit', env });
       this.#child = child;
       child.on('error', (error) => {
         this.#child = undefined;
-        reject(
-          new LiteFsError('CONFIG', `cannot run ${program}: ${errorText(error)}`, {
-            hint: 'Correct the command under exec, or behind -- on the command line.',
-            cause: error,
-          }),
-        );
+        reject(cannotRun(program, errorText(error), error));
       });
       child.on('exit', (code, signal) => {
         this.#child = undefined;
@@ -94,4 +69,11 @@ export class Supervisor {
       });
     });
   }
+}
+
+function cannotRun(program: string, why: string, cause: Error | undefined): LiteFsError {
+  return new LiteFsError('CONFIG', `cannot run ${program}: ${why}`, {
+    hint: 'Correct the command under exec, or behind -- on the command line.',
+    cause,
+  });
 }

@@ -1,7 +1,7 @@
 /** From a request to its route by path and method, and from what the route says to the answer. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { LiteFsError } from '../errors.ts';
-import { type Admission, authorize } from './authorization.ts';
+import { type Admission, authorize, statusRefusal } from './authorization.ts';
 import { type Caller, callerText } from './caller.ts';
 import { asFault, faultReport, HttpFault } from './fault.ts';
 import { expectOwnHost } from './host.ts';
@@ -14,6 +14,8 @@ export interface Exchange {
   readonly query: URLSearchParams;
   /** Aborted when the client goes away, or the node stops. */
   readonly signal: AbortSignal;
+  /** Whether the client may read the status, also where a route is public. */
+  readonly maySeeStatus: boolean;
 }
 
 interface RouteParts {
@@ -26,9 +28,12 @@ interface RouteParts {
   handle(exchange: Exchange): unknown;
 }
 
-/** For whoever reaches the port. It changes nothing, hands out nothing of what databases hold, and costs little. */
-interface PublicRoute extends RouteParts {
-  readonly access: 'public';
+/**
+ * `public`: for whoever reaches the port. `status`: for who shows the token for the status, where the node has one, else as well
+ * for whoever reaches the port. Both change nothing, hand out nothing of what databases hold, and cost little.
+ */
+interface OpenRoute extends RouteParts {
+  readonly access: 'public' | 'status';
   readonly method: 'GET';
 }
 
@@ -41,7 +46,7 @@ interface GuardedRoute extends RouteParts {
 }
 
 /** Each says where it is defined for whom it is. */
-export type Route = PublicRoute | GuardedRoute;
+export type Route = OpenRoute | GuardedRoute;
 
 export interface RouterOptions {
   readonly routes: readonly Route[];
@@ -91,10 +96,13 @@ export class Router {
       if (caller.kind === 'tcp') expectOwnHost(request, path, this.#options.isOwnName);
       const route = pick(onPath, request.method, path);
       if (route.access === 'guarded' && url) this.#admit(request, url, route, caller);
+      const refusal = statusRefusal(request, caller, this.#options.admission);
+      if (route.access === 'status' && refusal) throw refusal;
       if (!route.takesBody) refuseBody();
       const query = url?.searchParams ?? new URLSearchParams();
       isStream = route.isStream ?? false;
-      const body = await route.handle({ request, response, query, signal });
+      const maySeeStatus = refusal === undefined;
+      const body = await route.handle({ request, response, query, signal, maySeeStatus });
       if (body !== undefined) sendJson(request, response, 200, body);
     } catch (error) {
       const isExpected = error instanceof HttpFault || error instanceof LiteFsError;

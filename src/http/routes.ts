@@ -54,12 +54,12 @@ export interface NodeApi {
 export function apiRoutes(node: NodeApi): Route[] {
   return [
     ...pageRoutes(),
-    { method: 'GET', path: '/info', access: 'public', handle: () => node.info() },
-    { method: 'GET', path: '/history', access: 'public', handle: () => node.history() },
+    { method: 'GET', path: '/info', access: 'status', handle: () => node.info() },
+    { method: 'GET', path: '/history', access: 'status', handle: () => node.history() },
     {
       method: 'GET',
       path: '/databases',
-      access: 'public',
+      access: 'status',
       handle: async () => (await node.info()).databases,
     },
     {
@@ -68,7 +68,7 @@ export function apiRoutes(node: NodeApi): Route[] {
       access: 'guarded',
       handle: ({ query }) => node.verify(databaseName(query)),
     },
-    { method: 'GET', path: '/snapshots', access: 'public', handle: () => node.snapshots() },
+    { method: 'GET', path: '/snapshots', access: 'status', handle: () => node.snapshots() },
     {
       method: 'POST',
       path: '/snapshot',
@@ -128,7 +128,7 @@ export function apiRoutes(node: NodeApi): Route[] {
     {
       method: 'GET',
       path: '/metrics',
-      access: 'public',
+      access: 'status',
       async handle({ response }) {
         const text = await node.metrics.text();
         response.writeHead(200, { 'content-type': node.metrics.contentType });
@@ -139,8 +139,10 @@ export function apiRoutes(node: NodeApi): Route[] {
       method: 'GET',
       path: '/healthz',
       access: 'public',
-      async handle({ response }) {
-        const health = await node.health();
+      async handle({ response, maySeeStatus }) {
+        const { status, reasons } = await node.health();
+        // Load balancers need no reasons, which name databases.
+        const health = { status, reasons: maySeeStatus ? reasons : [] };
         if (health.status === 'ok') return health;
         response.writeHead(503, { 'content-type': 'application/json; charset=utf-8' });
         response.end(`${JSON.stringify(health, null, 2)}\n`);
@@ -150,7 +152,7 @@ export function apiRoutes(node: NodeApi): Route[] {
     {
       method: 'GET',
       path: '/events',
-      access: 'public',
+      access: 'status',
       isStream: true,
       handle({ request, response }) {
         if (request.method === 'HEAD') response.end();

@@ -12,7 +12,7 @@ const FIREWALL =
   'Is it up, is replication.addr there ":20204", and does its firewall let us through?';
 const PORT =
   'Is it the port of replication.addr there, 20204 unless changed? replication.primary says another.';
-const TOKEN = 'On the primary: litefs-lite token. Here: litefs-lite init --token TOKEN --force';
+const TOKEN = 'On the primary: litefs-lite token. Here: litefs-lite init --token - --force';
 
 /** `outcome`: what the primary said, or why it said nothing. `ours`: as in node.json; undefined before the first start. */
 export function checkPrimary(

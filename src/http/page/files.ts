@@ -11,6 +11,7 @@ const NAMES = [
   'icon.svg',
   'main.js',
   'feed.js',
+  'access.js',
   'words.js',
   'facts.js',
   'rates.js',

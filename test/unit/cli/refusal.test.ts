@@ -69,4 +69,35 @@ describe('a node that refuses', () => {
       assert.deepEqual(await getGuardedJson(shown('sesame'), '/x', 5000), {});
     });
   });
+
+  test('its status is shown a token, and not before it asks for one', async () => {
+    const shown: (string | undefined)[] = [];
+    const route: Route = {
+      method: 'GET',
+      path: '/info',
+      access: 'status',
+      handle({ request }) {
+        shown.push(request.headers.authorization);
+        return {};
+      },
+    };
+    const ask = (port: number, statusToken?: string) =>
+      getJson(nodeElsewhere(`http://127.0.0.1:${port}`, statusToken), '/info');
+    await withServer({ routes: [route] }, (port) => ask(port, 'peephole').then(() => {}));
+    assert.deepEqual(shown, [undefined]);
+    await withServer(
+      { routes: [route], admission: admits(undefined, 'peephole') },
+      async (port) => {
+        assert.deepEqual(await ask(port, 'peephole'), {});
+        assert.deepEqual(shown, [undefined, 'Bearer peephole']);
+        for (const token of [undefined, 'other']) {
+          await assert.rejects(ask(port, token), {
+            code: 'PEER_REJECTED',
+            message: /the token for the status of the node$/,
+            hint: /LITEFS_STATUS_TOKEN to its http\.status-token/,
+          });
+        }
+      },
+    );
+  });
 });

@@ -3,6 +3,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parse, problems } from './parse.ts';
 
+/** What an entry of exec has that says no more. */
+const AS_IN_LITEFS = { user: undefined, group: undefined, env: {}, cleanEnv: false };
+
 const EVERY_FIELD = `
 exit-on-error: false
 skip-sync: true
@@ -49,8 +52,8 @@ test('every field of LiteFS is accepted, and means what it means there', () => {
     strictVerify: true,
     verifyPeriodMs: 86_400_000,
     exec: [
-      { argv: ['migrate', '--all'], ifCandidate: true },
-      { argv: ['serve'], ifCandidate: false },
+      { argv: ['migrate', '--all'], ifCandidate: true, ...AS_IN_LITEFS },
+      { argv: ['serve'], ifCandidate: false, ...AS_IN_LITEFS },
     ],
     data: {
       dir: '/data',
@@ -67,11 +70,18 @@ test('every field of LiteFS is accepted, and means what it means there', () => {
       waitForOldHandlesMs: 10_000,
       ownership: { mode: undefined },
     },
-    http: { addr: { host: undefined, port: 1 }, socket: undefined, hosts: [] },
+    http: {
+      addr: { host: undefined, port: 1 },
+      socket: undefined,
+      hosts: [],
+      statusToken: undefined,
+      statusTokenFile: undefined,
+    },
     replication: {
       addr: { host: undefined, port: 20204 },
       primary: { host: 'box1.lan', port: 20204 },
       secret: undefined,
+      secretFile: undefined,
     },
     lease: {
       hostname: 'box1',
@@ -146,7 +156,7 @@ test('what has no effect is said in one warning, sections by their own name, eac
 
 test('exec may be one command', () => {
   assert.deepEqual(parse(`exec: "sh -c 'a b'"`).config.exec, [
-    { argv: ['sh', '-c', 'a b'], ifCandidate: false },
+    { argv: ['sh', '-c', 'a b'], ifCandidate: false, ...AS_IN_LITEFS },
   ]);
 });
 

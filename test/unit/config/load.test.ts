@@ -18,9 +18,21 @@ describe('mistakes', () => {
       /^f\.yml:2:3: lease\.exec is not a known key: it belongs at the left margin$/,
     ],
     ['candidate: true', /^f\.yml:1:1: candidate is not a known key: it belongs under lease:$/],
-    ['http: {wibble: 1}', /the keys here are addr, socket, hosts, snapshot-timeout$/],
+    [
+      'http: {wibble: 1}',
+      /the keys here are addr, socket, hosts, status-token, status-token-file, snapshot-timeout$/,
+    ],
     ['exec: [{cmd: a, if-candidat: true}]', /exec\[0\]\.if-candidat .*did you mean if-candidate\?/],
     ['exec: [{if-candidate: true}]', /^f\.yml:1:8: exec\[0\]\.cmd is missing$/],
+    ['exec: [{cmd: a, group: b}]', /^f\.yml:1:24: exec\[0\]\.group needs user beside it$/],
+    ['exec: [{cmd: a, user: "b c"}]', /exec\[0\]\.user is not a user or a group: write a name/],
+    [
+      'exec: [{cmd: a, env: {S: "s", ON: yes, OFF: true}}]',
+      /^f\.yml:1:17: exec\[0\]\.env has OFF, which is not text: put it in quotes$/,
+    ],
+    ['exec: [{cmd: a, env: {"A=B": c}}]', /exec\[0\]\.env has a name that no variable can have$/],
+    ['exec: [{cmd: a, env: [b]}]', /exec\[0\]\.env must be a group of keys/],
+    ['exec: [{cmd: a, env: {S: "x\0y"}}]', /exec\[0\]\.env has S, with a NUL in it$/],
     ['exec: "a | b"', /^f\.yml:1:7: exec holds a \|/],
     [
       'log: {format: jsno}',

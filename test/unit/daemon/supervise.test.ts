@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { pino } from 'pino';
+import type { App } from '../../../src/daemon/apps.ts';
 import { Supervisor } from '../../../src/daemon/supervise.ts';
 import { until } from '../../harness/cluster.ts';
 import { withFolder } from '../os/folder.ts';
@@ -11,9 +12,13 @@ import { withFolder } from '../os/folder.ts';
 interface Stand {
   /** For these commands, one after the other. */
   supervise(...commands: string[][]): Supervisor;
+  /** For one that is more than a command. */
+  superviseApp(app: Partial<App> & Pick<App, 'argv'>): Supervisor;
   /** What the scripts wrote to `$LITEFS_DIR/said`, line by line. */
   said(): string[];
   readonly logged: string[];
+  /** Lets other users write there. */
+  openToAll(): void;
 }
 
 function withApps(body: (stand: Stand) => Promise<void>): Promise<void> {
@@ -26,25 +31,29 @@ function withApps(body: (stand: Stand) => Promise<void>): Promise<void> {
       LITEFS_IS_PRIMARY: 'false',
     };
     const started: Supervisor[] = [];
-    const supervise = (...commands: string[][]) => {
-      const exec = commands.map((argv) => ({ argv, ifCandidate: false }));
-      const supervisor = new Supervisor(exec, environment, SECRET, log);
+    const superviseAll = (apps: App[]) => {
+      const supervisor = new Supervisor(apps, environment, log);
       started.push(supervisor);
       return supervisor;
     };
+    const plain = { login: undefined, env: {}, isClean: false };
+    const supervise = (...commands: string[][]) =>
+      superviseAll(commands.map((argv) => ({ argv, ...plain })));
+    const superviseApp = (app: Partial<App> & Pick<App, 'argv'>) =>
+      superviseAll([{ ...plain, ...app }]);
     const said = () => {
       const file = path.join(folder, 'said');
       return fs.existsSync(file) ? fs.readFileSync(file, 'utf8').split('\n').slice(0, -1) : [];
     };
     try {
-      await body({ supervise, said, logged });
+      const openToAll = () => fs.chmodSync(folder, 0o777);
+      await body({ supervise, superviseApp, said, logged, openToAll });
     } finally {
       for (const supervisor of started) supervisor.stop('SIGKILL');
     }
   });
 }
 
-const SECRET = 'what the nodes share';
 const shell = (script: string) => ['sh', '-c', script];
 const say = (text: string) => `echo "${text}" >> "$LITEFS_DIR/said"`;
 /** Says so when it is there, and goes round until a signal comes: a shell that waits may miss one. */
@@ -68,19 +77,6 @@ test('a command that fails is the last', () =>
 test('without commands there is nothing to fail', () =>
   withApps(async ({ supervise }) => {
     assert.equal(await supervise().run(), 0);
-  }));
-
-test('no command sees the secret of the nodes, whatever its variable is called', () =>
-  withApps(async ({ supervise, said }) => {
-    process.env.LITEFS_SECRET = 'another';
-    process.env.OURS = SECRET;
-    try {
-      await supervise(shell(say('[$LITEFS_SECRET] [$OURS]'))).run();
-      assert.deepEqual(said(), ['[] []']);
-    } finally {
-      delete process.env.LITEFS_SECRET;
-      delete process.env.OURS;
-    }
   }));
 
 test('a command sees our environment and what it needs to know of the mount', () =>
@@ -127,4 +123,60 @@ test('a program that is not there is named', () =>
       code: 'CONFIG',
       message: /cannot run \/nonexistent\/app: .*ENOENT/,
     });
+  }));
+
+/** Of no file of this machine. */
+const LOGIN = {
+  uid: 4321,
+  gid: 4322,
+  groups: [4322, 4323, 4324],
+  name: 'app',
+  home: '/srv/app',
+  shell: '/usr/sbin/nologin',
+};
+const STATUS = 'grep -E "^(Uid|Gid|Groups|Cap(Inh|Prm|Eff|Amb)):" /proc/self/status';
+
+test('an app with a user is that user alone: no id, group or capability of root is left to it', () =>
+  withApps(async ({ superviseApp, said, openToAll }) => {
+    openToAll();
+    const groups = process.getgroups?.() ?? [];
+    // As of an administrator who starts a node by hand.
+    process.setgroups?.([0, 4, 4323]);
+    try {
+      const script = `${STATUS} > "$LITEFS_DIR/said"`;
+      assert.equal(await superviseApp({ argv: shell(script), login: LOGIN }).run(), 0);
+    } finally {
+      process.setgroups?.(groups);
+    }
+    assert.deepEqual(
+      said().map((line) => line.trim().split(/\s+/)),
+      [
+        ['Uid:', ...Array(4).fill('4321')],
+        ['Gid:', ...Array(4).fill('4322')],
+        ['Groups:', '4322', '4323', '4324'],
+        ...['CapInh:', 'CapPrm:', 'CapEff:', 'CapAmb:'].map((name) => [name, '0'.repeat(16)]),
+      ],
+    );
+  }));
+
+test('an app with a user is sent signals, and its status is its own', () =>
+  withApps(async ({ superviseApp, said, openToAll }) => {
+    openToAll();
+    const argv = shell(`trap '${say('bye')}; exit 5' TERM; ${stay}`);
+    const supervisor = superviseApp({ argv, login: LOGIN });
+    const ended = supervisor.run();
+    await until('the app is ready', () => said().includes('ready'));
+    supervisor.stop('SIGTERM');
+    assert.equal(await ended, 5);
+    assert.deepEqual(said(), ['ready', 'bye']);
+  }));
+
+test('a program that is not there is named also where a user would run it', () =>
+  withApps(async ({ superviseApp }) => {
+    for (const argv of [['/nonexistent/app'], ['no-such-program-at-all']]) {
+      await assert.rejects(superviseApp({ argv, login: LOGIN }).run(), {
+        code: 'CONFIG',
+        message: `cannot run ${argv[0]}: there is no such program`,
+      });
+    }
   }));

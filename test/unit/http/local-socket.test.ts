@@ -96,6 +96,21 @@ describe('the socket of a node', () => {
       file,
     ));
 
+  it('shows the status to its user without the token, and to no others', () =>
+    withServer(
+      {
+        routes: [{ method: 'GET', path: '/info', access: 'status', handle: () => ({}) }],
+        admission: { ...admits(undefined, 'peephole'), gid: GROUP },
+      },
+      async () => {
+        fs.chmodSync(file, 0o666);
+        assert.equal((await fetchLocally(file, '/info')).status, 200);
+        assert.equal(await statusFor({ uid: USER, gid: GROUP }, 'GET', '/info'), 200);
+        assert.equal(await statusFor({ uid: USER, gid: USER }, 'GET', '/info'), 403);
+      },
+      file,
+    ));
+
   it('asks for no Host, and the port admits nobody for what the socket does', () =>
     withServer(
       { routes },

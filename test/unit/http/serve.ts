@@ -10,9 +10,12 @@ export interface Answer {
   readonly text: string;
 }
 
-/** Who shows this secret, and this process's own user. */
-export function admits(secret: string | undefined): RouterOptions['admission'] {
-  return { secret, uid: process.geteuid?.() ?? 0, gid: undefined };
+/** Who shows this secret, and this process's own user; the status to all, or who shows that token. */
+export function admits(
+  secret: string | undefined,
+  statusToken?: string,
+): RouterOptions['admission'] {
+  return { secret, statusToken, uid: process.geteuid?.() ?? 0, gid: undefined };
 }
 
 /** Serves while `body` runs, also at `socket`. */

@@ -11,7 +11,7 @@ import { bashCompletion } from '../../../scripts/package/completions.ts';
 import { licenses } from '../../../scripts/package/licenses.ts';
 import { commandsPage, configPage } from '../../../scripts/package/man.ts';
 import { configJsonSchema } from '../../../src/config/json-schema.ts';
-import { loadConfig } from '../../../src/config/load.ts';
+import { loadConfig, loadConfigAlone } from '../../../src/config/load.ts';
 import { VERSION } from '../../../src/version.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../../..');
@@ -53,12 +53,8 @@ describe('the configs', () => {
     const text = fs.readFileSync(path.join(ROOT, 'packaging/examples/two-nodes.md'), 'utf8');
     const file = path.join(folder, 'litefs-lite.yml');
     fs.writeFileSync(file, /```yaml\n([^`]*)```/.exec(text)?.[1] ?? '');
-    const { config } = loadConfig(file, {
-      env: { LITEFS_SECRET: SECRET },
-      cwd: '/',
-      expandEnv: true,
-    });
-    assert.equal(config.replication.secret, SECRET);
+    const { config } = loadConfigAlone(file, { env: {}, cwd: '/', expandEnv: true });
+    assert.equal(config.replication.secretFile, '/etc/litefs-lite.secret');
   });
 });
 
@@ -70,7 +66,7 @@ describe('man pages and completions', () => {
         assert(page.includes(`.SS litefs\\-lite ${words.join(' ').replaceAll('-', '\\-')}`));
     }
     const fields = configPage(configJsonSchema(), VERSION, '2026-11-24');
-    for (const field of ['data.retention\\-bytes', 'lease.candidate', 'exec']) {
+    for (const field of ['data.retention\\-bytes', 'lease.candidate', 'exec', 'exec[].user']) {
       assert(fields.includes(`.B ${field}\n`), field);
     }
   });

@@ -1,10 +1,11 @@
 /**
  * What comes from the node: /events read line by line, /info at most once a second, /history and /snapshots now and
- * then. What fails is tried again. A node that commits very often is not asked for each commit: /info has the sum.
+ * then, with a token where the node wants one. What fails is tried again. A node that commits very often is not asked for each commit: /info has the sum.
  *
  * @typedef {import('../../info.ts').NodeReport} NodeReport
  * @typedef {import('../../history.ts').HistoryReport} HistoryReport
  * @typedef {import('../../snapshots.ts').SnapshotsReport} SnapshotsReport
+ * @typedef {import('./access.js').Access} Access
  *
  * @typedef {object} Listener
  * @property {(info: NodeReport, nowMs: number) => void} info `nowMs`: the node's clock
@@ -12,8 +13,10 @@
  * @property {(snapshots: SnapshotsReport) => void} snapshots
  * @property {(isLive: boolean) => void} live whether events come
  * @property {() => void} failed the node did not answer
+ * @property {() => void} refused it did, and wants a token
  * @property {() => void} confused it did, but not as this page expects
  */
+import { Refused } from './access.js';
 
 const INFO_MS_MIN = 1000;
 const INFO_MS_MAX = 2000;
@@ -30,15 +33,21 @@ const CLOCK_MS = 2000;
 export class Feed {
   /** @type {Listener} */
   #listener;
+  /** @type {Access} */
+  #access;
   /** @type {(() => void) | undefined} */
   #wake;
   /** Ends the stream of events that is read now. @type {AbortController | undefined} */
   #events;
   #changed = false;
 
-  /** @param {Listener} listener */
-  constructor(listener) {
+  /**
+   * @param {Listener} listener
+   * @param {Access} access
+   */
+  constructor(listener, access) {
     this.#listener = listener;
+    this.#access = access;
   }
 
   start() {
@@ -50,15 +59,18 @@ export class Feed {
 
   async #followInfo() {
     for (;;) {
-      await whenVisible();
+      await this.#mayAsk();
       this.#changed = false;
       try {
-        const { body, nowMs } = await getJson('/info');
+        const { body, nowMs } = await getJson(this.#access, '/info');
         this.#tell(() => this.#listener.info(body, nowMs));
-      } catch {
-        this.#listener.failed();
-        // A connection that was cut in silence is still waited on.
-        this.#events?.abort();
+      } catch (error) {
+        if (error instanceof Refused) this.#listener.refused();
+        else {
+          this.#listener.failed();
+          // A connection that was cut in silence is still waited on.
+          this.#events?.abort();
+        }
       }
       await pause(INFO_MS_MIN);
       if (this.#changed) continue;
@@ -71,13 +83,13 @@ export class Feed {
 
   async #followEvents() {
     for (;;) {
-      await whenVisible();
+      await this.#mayAsk();
       let waitMs = RECONNECT_MS;
       try {
         if ((await this.#readEvents()) === 'busy') waitMs = QUIET_MS;
-      } catch {
-        // That the node does not answer is told by /info.
-        this.#listener.live(false);
+      } catch (error) {
+        // That the node does not answer, or wants a token, is told by /info.
+        if (!(error instanceof Refused)) this.#listener.live(false);
       }
       this.#note();
       await pause(waitMs);
@@ -92,7 +104,7 @@ export class Feed {
     const whenHidden = () => document.visibilityState === 'hidden' && over.abort();
     document.addEventListener('visibilitychange', whenHidden);
     try {
-      const response = await fetch('/events', { cache: 'no-store', signal: over.signal });
+      const response = await this.#access.ask('/events', over.signal);
       if (!response.ok || !response.body) throw new Error(`/events: ${response.status}`);
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       this.#listener.live(true);
@@ -126,6 +138,12 @@ export class Feed {
     }
   }
 
+  /** A page that nobody looks at asks for nothing, and so does one that has no token to show. */
+  async #mayAsk() {
+    await this.#access.open();
+    await whenVisible();
+  }
+
   /** Something has happened: /info has more now. */
   #note() {
     this.#changed = true;
@@ -139,10 +157,10 @@ export class Feed {
    */
   async #repeat(path, everyMs, take) {
     for (;;) {
-      await whenVisible();
+      await this.#mayAsk();
       let waitMs = everyMs;
       try {
-        const { body } = await getJson(path);
+        const { body } = await getJson(this.#access, path);
         this.#tell(() => take(body));
       } catch {
         waitMs = Math.min(everyMs, INFO_MS_MAX);
@@ -153,12 +171,12 @@ export class Feed {
 }
 
 /**
+ * @param {Access} access
  * @param {string} path
  * @returns {Promise<{ body: any, nowMs: number }>}
  */
-async function getJson(path) {
-  const signal = AbortSignal.timeout(ANSWER_MS_MAX);
-  const response = await fetch(path, { cache: 'no-store', signal });
+async function getJson(access, path) {
+  const response = await access.ask(path, AbortSignal.timeout(ANSWER_MS_MAX));
   const body = await response.json();
   if (!response.ok) throw new Error(body.message ?? `${path}: ${response.status}`);
   const theirMs = Date.parse(response.headers.get('date') ?? '');
@@ -171,7 +189,6 @@ function pause(ms) {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** A page that nobody looks at asks for nothing. */
 async function whenVisible() {
   while (document.visibilityState === 'hidden') {
     await new Promise((resolve) => {

@@ -5,6 +5,7 @@
  * @typedef {import('../../history.ts').HistoryReport} HistoryReport
  * @typedef {import('../../snapshots.ts').SnapshotsReport} SnapshotsReport
  */
+import { Access, tabStore } from './access.js';
 import { byId } from './dom.js';
 import { Feed } from './feed.js';
 import { lastRate, Rates } from './rates.js';
@@ -12,6 +13,7 @@ import { showSnapshots } from './snapshots.js';
 import { showDatabases, showNodes } from './tables.js';
 import {
   showCharts,
+  showClosed,
   showConfusion,
   showLive,
   showNodesNote,
@@ -36,6 +38,7 @@ let history;
 let snapshots;
 /** @type {{ sinceMs: number } | undefined} */
 let silence;
+const access = new Access(tabStore());
 
 function draw() {
   showSilence(silence && { name: latest?.info.hostname ?? 'The node', ...silence });
@@ -51,18 +54,25 @@ function draw() {
   if (snapshots) showSnapshots(snapshotParts, snapshots, nowMs);
 }
 
-new Feed({
+const listener = {
+  /**
+   * @param {NodeReport} info
+   * @param {number} nowMs
+   */
   info(info, nowMs) {
     const atMs = performance.now();
     latest = { info, nowMs, atMs };
     silence = undefined;
+    showClosed(undefined, access.hasToken);
     rates.add(atMs, info);
     draw();
   },
+  /** @param {HistoryReport} report */
   history(report) {
     history = report;
     draw();
   },
+  /** @param {SnapshotsReport} report */
   snapshots(report) {
     snapshots = report;
     draw();
@@ -73,7 +83,23 @@ new Feed({
     showLive(false);
     draw();
   },
+  refused() {
+    latest = undefined;
+    silence = undefined;
+    draw();
+    showClosed({ isWrong: access.hasToken }, true);
+  },
   confused: showConfusion,
-}).start();
+};
+
+byId('closed').addEventListener('submit', (event) => {
+  event.preventDefault();
+  const field = /** @type {HTMLInputElement} */ (byId('token'));
+  const token = field.value.trim();
+  field.value = '';
+  if (token !== '') access.enter(token);
+});
+
+new Feed(listener, access).start();
 
 addEventListener('resize', draw);

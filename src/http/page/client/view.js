@@ -163,6 +163,23 @@ export function showLive(isLive) {
   setText(byId('live-text'), isLive ? 'live' : 'not connected, trying again');
 }
 
+/**
+ * The node shows its status to those who have its token.
+ *
+ * @param {{ isWrong: boolean } | undefined} closed undefined: it has been shown what it wants, or wants nothing
+ * @param {boolean} hasToken links show none
+ */
+export function showClosed(closed, hasToken) {
+  byId('closed').hidden = closed === undefined;
+  byId('main').hidden = closed !== undefined;
+  byId('links').hidden = hasToken;
+  if (!closed) return;
+  setText(byId('closed-why'), closed.isWrong ? 'That is not the token of this node.' : '');
+  byId('live').className = 'bad';
+  setText(byId('live-text'), 'needs a token');
+  setText(byId('about'), '');
+}
+
 /** The node says what this page does not understand. */
 export function showConfusion() {
   const banner = byId('silent');
