@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
+import readline from 'node:readline';
 import { test } from 'node:test';
 import { EngineStand } from '../../harness/engine-stand.ts';
 import { withFolder } from '../os/folder.ts';
@@ -94,10 +95,12 @@ async function withStand(use: (node: EngineStand) => Promise<void>): Promise<voi
 /** A process that has a file mapped, which ends with the block. */
 async function map(file: string) {
   const child = spawn('python3', ['-c', STORE, file], { stdio: ['pipe', 'pipe', 'inherit'] });
+  // Lines: where PYTHONUNBUFFERED is set, the end of one comes apart from it.
+  const lines = readline.createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   return {
     async store(at: number, byte: number): Promise<void> {
       child.stdin.write(`${at} ${byte}\n`);
-      await once(child.stdout, 'data');
+      assert.equal((await lines.next()).value, 'stored');
     },
     async [Symbol.asyncDispose](): Promise<void> {
       child.stdin.end();
