@@ -11,7 +11,9 @@ import { parseArgs } from 'node:util';
 import { FINDINGS, type FindingKind } from '../../test/harness/power/checks.ts';
 import { keepExample, replayExample } from '../../test/harness/power/examples.ts';
 import { type CutReport, noCounts, powerRound } from '../../test/harness/power/rounds.ts';
+import { sweepAll } from '../../test/harness/power/scratch.ts';
 import { SeededRandom } from '../../test/harness/random.ts';
+import { RoundTimeout, withLimit } from '../../test/harness/watchdog/watchdog.ts';
 import { makeShipped } from '../build/shipped.ts';
 
 const USAGE = `usage: npm run torture -- power [options]
@@ -20,6 +22,7 @@ const USAGE = `usage: npm run torture -- power [options]
   --minutes N   begins no cluster after that time
   --per-life N  how often in each life (12); a cluster has two, one after another
   --events N    what happens to the nodes in each life (8)
+  --limit SECONDS  after which a cluster has failed that has not ended, and is ended (by its cuts and events)
   --keep DIR    keeps disks, logs and findings of the first failures of each kind there
   --replay DIR  starts nodes on the disks of one that was kept
 
@@ -30,6 +33,10 @@ const KEPT_MAX = 3;
 /** Of what is printed of a failure: characters, and lines of the nodes' logs. */
 const DETAIL_MAX = 500;
 const LINES_MAX = 12;
+/** Some ten times what they take. */
+const EVENT_S_MAX = 30;
+const CUT_S_MAX = 60;
+const LIVES = 2;
 const ROOT = path.resolve(import.meta.dirname, '../..');
 
 export async function power(args: string[]): Promise<boolean> {
@@ -40,6 +47,7 @@ export async function power(args: string[]): Promise<boolean> {
       minutes: { type: 'string', default: 'Infinity' },
       'per-life': { type: 'string', default: '12' },
       events: { type: 'string', default: '8' },
+      limit: { type: 'string' },
       keep: { type: 'string' },
       replay: { type: 'string' },
       help: { type: 'boolean', default: false },
@@ -68,8 +76,14 @@ export async function power(args: string[]): Promise<boolean> {
     const told = (report: CutReport) => run.told(seed, report);
     const [events, cuts] = [Number(values.events), Number(values['per-life'])];
     try {
-      await powerRound({ seed, events, cuts, told }, run.counts);
+      const usualLimit = LIVES * (events * EVENT_S_MAX + cuts * CUT_S_MAX);
+      const limitMs = Number(values.limit ?? usualLimit) * 1000;
+      await withLimit({ title: `seed ${seed}`, limitMs }, () =>
+        powerRound({ seed, events, cuts, told }, run.counts),
+      );
     } catch (error) {
+      // Of one that was ended, what it cannot take away itself.
+      if (error instanceof RoundTimeout) sweepAll();
       run.failed(seed, error as Error);
     }
   }

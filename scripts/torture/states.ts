@@ -19,6 +19,7 @@ const USAGE = `usage: npm run torture -- states [options]
   --readers N          on the replica (2)
   --passthrough WHAT   of the nodes: auto, off, or one after the other (both)
   --allow-busy         readers of the replica may meet SQLITE_BUSY
+  --limit SECONDS      after which a round has failed that has not ended, and is ended (by its plan)
   --keep-going         does not end at the first round that fails
   --quiet              says nothing of rounds that are well`;
 
@@ -39,6 +40,7 @@ export async function states(args: string[]): Promise<boolean> {
       transactions: { type: 'string', default: '60' },
       readers: { type: 'string', default: '2' },
       passthrough: { type: 'string', default: 'both' },
+      limit: { type: 'string' },
       'allow-busy': { type: 'boolean', default: false },
       'keep-going': { type: 'boolean', default: false },
       quiet: { type: 'boolean', default: false },
@@ -63,6 +65,7 @@ export async function states(args: string[]): Promise<boolean> {
     readers: Number(values.readers),
     passthroughs: ALL.filter((one) => values.passthrough === 'both' || values.passthrough === one),
     isBusyFault: !values['allow-busy'],
+    limitMs: values.limit === undefined ? undefined : Number(values.limit) * 1000,
     isEnough: () =>
       performance.now() - startedMs > untilMs || (failures > 0 && !values['keep-going']),
     onRound: (title, { faults, commits, states: rebuilt, reads, busy }, ms) => {

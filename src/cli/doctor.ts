@@ -2,6 +2,7 @@
  * `litefs-lite doctor`: looks at everything that must be right for a node to run, and says what is not. It changes
  * nothing, here or on the primary. The checks are in doctor/, as functions of the facts that are gathered here.
  */
+
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import net from 'node:net';
@@ -10,6 +11,7 @@ import path from 'node:path';
 import type { Config } from '../config/config.ts';
 import { type Address, socketAt } from '../config/values.ts';
 import { appsOf } from '../daemon/apps.ts';
+import { isGuarded, realFolder } from '../daemon/bare-folder.ts';
 import { errorText, LiteFsError } from '../errors.ts';
 import { GROUP } from '../http/authorization.ts';
 import type { NodeReport } from '../http/info.ts';
@@ -44,12 +46,14 @@ import {
 import { checkSecretFiles } from './doctor/secret.ts';
 import {
   checkFileSystem,
+  checkGuard,
   checkInotify,
   checkMountPoint,
   checkSpace,
   type MountPoint,
 } from './doctor/storage.ts';
 import { type NodeAddress, nodeElsewhere, ownConfig, urlOf } from './node-url.ts';
+import { printJson, printText } from './print.ts';
 
 const ANSWER_MS_MAX = 5000;
 
@@ -60,9 +64,8 @@ export async function doctor(flags: {
 }): Promise<number> {
   const findings = await examine(flags.config);
   const well = findings.every(({ verdict }) => verdict !== 'fail');
-  process.stdout.write(
-    flags.json ? `${JSON.stringify({ ok: well, findings }, null, 2)}\n` : formatFindings(findings),
-  );
+  if (flags.json) printJson({ ok: well, findings });
+  else printText(formatFindings(findings));
   return well ? 0 : 1;
 }
 
@@ -125,6 +128,7 @@ function storage({ data, fuse }: Config, report: NodeReport | undefined): Findin
       error: failureOf(() => fs.watch(existing).close()),
     }),
     checkMountPoint(fuse.dir, mountPoint(fuse.dir, data.dir), report !== undefined),
+    ...checkGuard(fuse.dir, guardOf(fuse.dir)),
   ];
 }
 
@@ -156,6 +160,12 @@ function archives({ snapshots, lease, data }: Config): Finding[] {
     fs.readdirSync(written);
   });
   return [checkArchives(dir, { exists, isLost, error: error ?? refused })];
+}
+
+/** A folder that is not there yet is guarded by the start that makes it. */
+function guardOf(dir: string): boolean | undefined {
+  const real = realFolder(dir);
+  return real === undefined ? undefined : isGuarded(real);
 }
 
 /** Asks nothing of a mount's daemon: a directory is read only when nothing is mounted there. */

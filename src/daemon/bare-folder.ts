@@ -73,6 +73,22 @@ export function guardBareFolder(real: string, dataDir: string): Guarding {
   });
 }
 
+/** Whether nobody can write in the folder while it is not mounted; undefined when that cannot be told. */
+export function isGuarded(real: string): boolean | undefined {
+  let bare: number | undefined;
+  try {
+    bare = openBareFolder(real);
+  } catch {
+    return undefined;
+  }
+  if (bare === undefined) return undefined;
+  try {
+    return isImmutable(bare) ?? false;
+  } finally {
+    fs.closeSync(bare);
+  }
+}
+
 /** All that guardBareFolder() makes immutable, the folder itself first. */
 export function guardedFolders(real: string, dataDir: string): string[] {
   return [real, ...wayTo(dataDir, real).map((name) => `${real}/${name}`)];

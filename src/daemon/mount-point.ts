@@ -13,6 +13,8 @@ import {
   unguardBareFolder,
 } from './bare-folder.ts';
 
+const FOR_ALL = 0o755;
+
 /**
  * Makes the directory when it is absent, and checks that nothing would be hidden. A dead mount of an earlier run stays;
  * where data.dir lies below it, it is taken away: SQLite finds the databases by their names. Returns its real path. Throws
@@ -44,9 +46,15 @@ function prepareFree(dir: string): string {
   return real;
 }
 
+/** It and those above it that are missing are the way of users to their databases, whatever the umask says of what is ours. */
 function makeFolder(dir: string): void {
   try {
-    fs.mkdirSync(dir, { recursive: true });
+    const first = fs.mkdirSync(dir, { recursive: true });
+    if (first === undefined) return;
+    for (let made = path.resolve(dir); ; made = path.dirname(made)) {
+      fs.chmodSync(made, FOR_ALL);
+      if (made === first) return;
+    }
   } catch (error) {
     throw new LiteFsError(
       'MOUNT_POINT',

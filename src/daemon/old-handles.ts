@@ -10,6 +10,7 @@ import { LiteFsError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { isOpenElsewhere } from '../os/locks.ts';
 import {
+  allHolders,
   type ProcessUse,
   processesOnLostMount,
   processesWithFileOpen,
@@ -54,10 +55,12 @@ async function waitUntilLetGo(
   const startedMs = performance.now();
   let told = false;
   for (;;) {
-    const held = heldFiles(tree);
+    const { held, unknown } = heldFiles(tree);
+    if (unknown.length > 0) held.push(...seenOpen(unknown, mountDir));
     if (held.length === 0) return;
     const who = () => {
-      const users = held.flatMap((file) => holders(file, mountDir));
+      const all = allHolders();
+      const users = held.flatMap((file) => shownHolders(file, holdersOf(file, mountDir, all)));
       return usersText(users, tree.dir);
     };
     if (performance.now() - startedMs >= waitMs) {
@@ -71,34 +74,46 @@ async function waitUntilLetGo(
   }
 }
 
-function heldFiles(tree: TreeDoor): HeldFile[] {
-  const held: HeldFile[] = [];
+/** Those that somebody has open, and those that no lease tells it of. */
+function heldFiles(tree: TreeDoor): { held: HeldFile[]; unknown: HeldFile[] } {
+  const files = { held: [] as HeldFile[], unknown: [] as HeldFile[] };
   for (const database of scanTree(tree)) {
     for (const suffix of ['', '-wal', '-shm', '-journal']) {
-      const file = heldFile(tree, database + suffix);
-      if (file) held.push(file);
+      const name = database + suffix;
+      // What is no file was never passed through.
+      const fd = tree.hasFile(name) ? tree.open(name) : undefined;
+      if (fd === undefined) continue;
+      try {
+        const isOpen = isOpenElsewhere(fd);
+        if (isOpen === false) continue;
+        const { dev, ino } = fs.fstatSync(fd);
+        const file = { name, path: `${tree.dir}/${nameText(name)}`, dev, ino };
+        (isOpen === 'unknown' ? files.unknown : files.held).push(file);
+      } finally {
+        fs.closeSync(fd);
+      }
     }
   }
-  return held;
+  return files;
 }
 
-/** What is no file was never passed through. */
-function heldFile(tree: TreeDoor, name: string): HeldFile | undefined {
-  const fd = tree.hasFile(name) ? tree.open(name) : undefined;
-  if (fd === undefined) return undefined;
-  try {
-    if (!isOpenElsewhere(fd)) return undefined;
-    const { dev, ino } = fs.fstatSync(fd);
-    return { name, path: `${tree.dir}/${nameText(name)}`, dev, ino };
-  } finally {
-    fs.closeSync(fd);
-  }
+/** Without leases /proc is the witness: it knows each process that this one may look into. */
+function seenOpen(files: readonly HeldFile[], mountDir: string): HeldFile[] {
+  const all = allHolders();
+  return files.filter((file) => holdersOf(file, mountDir, all).length > 0);
 }
 
 /** Who has it open below the dead mount, or through it. */
-function holders({ name, path: file, dev, ino }: HeldFile, mountDir: string): ProcessUse[] {
-  const direct = processesWithFileOpen(dev, ino).filter(({ pid }) => pid !== process.pid);
-  const users = direct.length > 0 ? direct : processesOnLostMount(mountDir, nameText(name));
+function holdersOf(
+  { name, dev, ino }: HeldFile,
+  mountDir: string,
+  among: ReturnType<typeof allHolders>,
+): ProcessUse[] {
+  const direct = processesWithFileOpen(dev, ino, among).filter(({ pid }) => pid !== process.pid);
+  return direct.length > 0 ? direct : processesOnLostMount(mountDir, nameText(name), among);
+}
+
+function shownHolders({ path: file }: HeldFile, users: readonly ProcessUse[]): ProcessUse[] {
   if (users.length === 0) return [{ pid: 0, command: 'an unknown process', path: file }];
   return users.map((user) => ({ ...user, path: file }));
 }

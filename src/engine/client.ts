@@ -214,6 +214,10 @@ export class EngineClient implements ReplicationStore {
     return this.call('readLog', { database, after, maxBytes });
   }
 
+  pageCount(database: string): Promise<number> {
+    return this.call('pageCount', { database });
+  }
+
   async cutPages(database: string, theirs: PeerChecksums | undefined): Promise<PageCut> {
     const begun = await this.call('cutBegin', { database, theirs });
     const { cut, position, pageSize, pageCount } = begun;

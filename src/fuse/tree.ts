@@ -3,7 +3,7 @@
  * from backing file to reply.
  */
 import { DIRECTORY, openBeneath } from '../os/beneath.ts';
-import { checked, cString, errno, open } from '../os/libc.ts';
+import { checked, close, cString, errno, open } from '../os/libc.ts';
 import {
   ATTR_IN_ATTR_OUT,
   ATTR_IN_ENTRY,
@@ -35,6 +35,11 @@ const ATTR_VALID = 1;
 
 const O_CLOEXEC = 0o2000000;
 
+/** Bytes of a path that the kernel takes, with the one that ends it. */
+const PATH_MAX = 4096;
+/** More than the paths that one operation takes. */
+const DEEP_MAX = 4;
+
 export class Tree {
   readonly device: FuseDevice;
   readonly policy: TreePolicy;
@@ -50,6 +55,8 @@ export class Tree {
   readonly stat = new FileStat();
   readonly #root: string;
   readonly #rootFd: number;
+  /** Directories half-way down to the deep files that were asked for last. */
+  readonly #deep: number[] = [];
 
   /**
    * @param backingRoot path of the backing directory, one char a byte
@@ -69,11 +76,23 @@ export class Tree {
 
   /**
    * Where a path of the mount is in the backing tree, for the C library. The kernel and we have seen each component of it
-   * to be a directory, and since then no name was changed but by requests that we have served.
+   * to be a directory, and since then no name was changed but by requests that we have served. It is for the operation
+   * that is under way.
    */
   backing(path: string): Buffer {
     // The root itself may be a symbolic link (/proc/self/fd/N), which must be followed.
-    return cString(`${this.#root}/${path === '' ? '.' : path}`);
+    const whole = `${this.#root}/${path === '' ? '.' : path}`;
+    return cString(whole.length < PATH_MAX ? whole : this.#fromHalfWay(path, whole));
+  }
+
+  /** The tree may have a longer path than the mount: what is within PATH_MAX there is to be within it here. */
+  #fromHalfWay(path: string, whole: string): string {
+    const end = path.lastIndexOf('/', path.length / 2);
+    const fd = end > 0 ? openBeneath(this.#rootFd, path.slice(0, end), DIRECTORY) : -1;
+    if (fd < 0) return whole;
+    this.#deep.push(fd);
+    if (this.#deep.length > DEEP_MAX) close(this.#deep.shift() as number);
+    return `/proc/thread-self/fd/${fd}/${path.slice(end + 1)}`;
   }
 
   /**

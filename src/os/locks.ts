@@ -61,14 +61,25 @@ export function ofdTest(
 }
 
 /**
- * Whether anybody has the file open for writing, at this moment.
- * @param fd opened O_RDONLY, of a file that the process owns (or with CAP_LEASE)
- * @throws SystemError, EINVAL where the file system has no leases
+ * Whether anybody has the file open for writing, at this moment. 'unknown' of another user's file without CAP_LEASE, which
+ * containers do not have by themselves, and where the file system has no leases.
+ * @param fd opened O_RDONLY
+ * @throws SystemError
  */
-export function isOpenElsewhere(fd: number): boolean {
+export function isOpenElsewhere(fd: number): boolean | 'unknown' {
   const result = fcntl(fd, F_SETLEASE, TYPES.read);
   if (result === -errno.EAGAIN) return true;
+  if (NO_LEASE.includes(-result)) return 'unknown';
   checked('fcntl(F_SETLEASE)', result);
   checked('fcntl(F_SETLEASE)', fcntl(fd, F_SETLEASE, TYPES.unlock));
   return false;
 }
+
+const NO_LEASE: readonly number[] = [
+  errno.EACCES,
+  errno.EPERM,
+  errno.EINVAL,
+  errno.ENOTTY,
+  errno.ENOSYS,
+  errno.EOPNOTSUPP,
+];

@@ -69,11 +69,26 @@ function* heldBy(pid: string): Generator<Held> {
   yield* mapped(pid);
 }
 
-function scan(matches: (held: Held) => boolean): ProcessUse[] {
+/** What a process holds. */
+interface Holder {
+  readonly pid: string;
+  readonly held: Iterable<Held>;
+}
+
+function* holders(): Generator<Holder> {
+  for (const pid of processIds()) yield { pid, held: heldBy(pid) };
+}
+
+/** What all processes hold at this moment, to be asked of many files. */
+export function allHolders(): readonly Holder[] {
+  return [...holders()].map(({ pid, held }) => ({ pid, held: [...held] }));
+}
+
+function scan(matches: (held: Held) => boolean, among: Iterable<Holder> = holders()): ProcessUse[] {
   const found: ProcessUse[] = [];
-  for (const pid of processIds()) {
+  for (const { pid, held } of among) {
     const paths = new Set<string>();
-    for (const held of heldBy(pid)) if (matches(held)) paths.add(held.path);
+    for (const each of held) if (matches(each)) paths.add(each.path);
     if (paths.size === 0) continue;
     const command = commandOf(pid);
     for (const path of paths) found.push({ pid: Number(pid), command, path });
@@ -93,11 +108,15 @@ export function processesUsing(where: string | number): ProcessUse[] {
 }
 
 /** Processes that have `path` open, below the dead mount at `dir`, or on one that was there and was taken out of the tree. */
-export function processesOnLostMount(dir: string, path: string): ProcessUse[] {
+export function processesOnLostMount(
+  dir: string,
+  path: string,
+  among?: readonly Holder[],
+): ProcessUse[] {
   const shown = [`${dir}/${path}`];
   // Of a mount that was taken away the kernel has no more to tell than that, as if it were the root.
   if (!existsSync(`/${path}`)) shown.push(`/${path}`);
-  return scan((held) => shown.includes(held.path));
+  return scan((held) => shown.includes(held.path), among);
 }
 
 /** `sqlite3 (5913): app.db, app.db-wal; bash (812)`: each process once; one that is not known has pid 0. Paths are shown as they are below `dir`. */
@@ -114,6 +133,10 @@ export function usersText(uses: readonly ProcessUse[], dir: string): string {
 }
 
 /** Processes that have the file open or mapped. */
-export function processesWithFileOpen(dev: number, ino: number): ProcessUse[] {
-  return scan((held) => held.dev === dev && held.ino === ino);
+export function processesWithFileOpen(
+  dev: number,
+  ino: number,
+  among?: readonly Holder[],
+): ProcessUse[] {
+  return scan((held) => held.dev === dev && held.ino === ino, among);
 }

@@ -1,6 +1,6 @@
 /** What stands before every decision: whether a request is taken in, whom it is from, and what the next hop is told of that. */
 import type http from 'node:http';
-import { type AddressRange, plainAddress, TrustedAddresses } from './addresses.ts';
+import { type AddressRange, plainAddress, TrustedAddresses } from '../os/addresses.ts';
 import { type Refusal, refuse } from './decide.ts';
 import type { ClientFacts } from './forwarding.ts';
 import { FORWARDED_BY, FORWARDED_SEAL, headerValue, requestHeaders } from './headers.ts';

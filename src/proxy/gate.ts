@@ -1,5 +1,5 @@
 /** Who may connect: so many in all, so many for one address, and none when descriptors are short. Pure. */
-import { crowdOf } from './addresses.ts';
+import { crowdOf } from '../os/addresses.ts';
 
 export interface GateSettings {
   /** In all; 0 is none of them, of this and the next. */

@@ -3,7 +3,7 @@ import http from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { errorText, LiteFsError } from '../errors.ts';
-import { plainAddress } from './addresses.ts';
+import { plainAddress } from '../os/addresses.ts';
 import { type ExchangeSettings, Exchanges, endStalled, type Outcome } from './exchange.ts';
 import { Gate, type GateSettings } from './gate.ts';
 import type { ProxyNode } from './node.ts';

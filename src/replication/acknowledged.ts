@@ -1,5 +1,5 @@
 /** What a replica says that it has, and since when that is not all that this node has. */
-import { type Position, ZERO_POSITION } from '../ltx/position.ts';
+import { type Position, samePosition, ZERO_POSITION } from '../ltx/position.ts';
 import type { Clock } from './parts.ts';
 
 /** What this node has of the databases that the replica wants. */
@@ -13,6 +13,8 @@ export interface Ours {
 export class Acknowledged {
   readonly #clock: Pick<Clock, 'monotonicMs'>;
   readonly #positions = new Map<string, Position>();
+  /** Databases of which it says that it has what this node never had: it has nothing of ours, whatever it has. */
+  readonly #claims = new Set<string>();
   /** When it was last seen to have everything, monotonic ms. */
   #currentMs: number;
   /** The revision with which it had everything, if nothing was said since. */
@@ -25,8 +27,10 @@ export class Acknowledged {
     this.#currentMs = clock.monotonicMs();
   }
 
-  get positions(): ReadonlyMap<string, Position> {
-    return this.#positions;
+  /** What it has of these databases, which are ours: nothing where it says that it is further than we are. */
+  shown(ours: ReadonlyMap<string, Position>): Map<string, Position> {
+    const isShown = ([name, { txid }]: [string, Position]) => txid <= (ours.get(name)?.txid ?? -1);
+    return new Map([...this.#positions].filter(isShown));
   }
 
   /** Zero for a database of which it has said nothing. */
@@ -34,13 +38,18 @@ export class Acknowledged {
     return this.#positions.get(database) ?? ZERO_POSITION;
   }
 
-  set(database: string, position: Position): void {
+  /** `ours`: where the database is here. */
+  set(database: string, position: Position, ours: Position | undefined): void {
     this.#positions.set(database, position);
+    const isPossible = ours && (position.txid < ours.txid || samePosition(position, ours));
+    if (isPossible) this.#claims.delete(database);
+    else this.#claims.add(database);
     this.#currentRevision = undefined;
   }
 
   delete(database: string): void {
     this.#positions.delete(database);
+    this.#claims.delete(database);
     this.#currentRevision = undefined;
   }
 
@@ -72,7 +81,9 @@ export class Acknowledged {
   }
 
   #hasApplied(txids: ReadonlyMap<string, number>): boolean {
-    for (const [name, txid] of txids) if (this.get(name).txid < txid) return false;
+    for (const [name, txid] of txids) {
+      if (this.#claims.has(name) || this.get(name).txid < txid) return false;
+    }
     return true;
   }
 }

@@ -9,7 +9,7 @@ import { nameMatcher } from '../patterns.ts';
 import { nameText } from '../store/layout.ts';
 import { VERSION } from '../version.ts';
 import { isProof, proof } from './auth.ts';
-import { sendChecksums } from './checksum-sender.ts';
+import { ChecksumSender } from './checksum-sender.ts';
 import { EntrySpools } from './entry-spools.ts';
 import { FRAME_TYPES, type Frame, frameName } from './frame.ts';
 import { HaltBorrower } from './halt-borrower.ts';
@@ -51,7 +51,8 @@ import {
   SILENCE_MS_MAX,
   type Trouble,
 } from './parts.ts';
-import { DatabaseReceiver } from './receiver.ts';
+import type { DatabaseReceiver, ReceiverEvents } from './receiver.ts';
+import { Receivers } from './receivers.ts';
 import { Silence } from './silence.ts';
 import type { ReplicationStore } from './store.ts';
 import type { FrameTransport } from './transport.ts';
@@ -101,7 +102,8 @@ export class ClientSession {
   /** As halts. */
   readonly verifies: VerifyAsker;
   readonly #parts: ClientSessionParts;
-  readonly #receivers = new Map<string, DatabaseReceiver>();
+  readonly #receivers: Receivers;
+  readonly #checksums: ChecksumSender;
   readonly #spools: EntrySpools;
   readonly #silence: Silence;
   readonly #acks = new Map<string, Position>();
@@ -121,6 +123,8 @@ export class ClientSession {
     this.verifies = new VerifyAsker(parts.transport);
     this.#spools = new EntrySpools(parts.store.spoolDir);
     this.#wanted = nameMatcher(parts.patterns);
+    this.#receivers = new Receivers({ ...parts, wanted: this.#wanted, events: this.#events() });
+    this.#checksums = new ChecksumSender(parts);
     this.#silence = new Silence(parts.clock);
     this.#timer = setInterval(() => this.#tick(), HEARTBEAT_MS);
     const { transport, local, nonce, compress } = parts;
@@ -163,14 +167,13 @@ export class ClientSession {
    * Resolves when nothing that was received is still on its way into the store. Only then do the store's positions
    * tell another session what to ask for.
    */
-  async drained(): Promise<void> {
-    await Promise.all([...this.#receivers.values()].map((receiver) => receiver.drained()));
+  drained(): Promise<void> {
+    return this.#receivers.drained();
   }
 
   /** Databases of which something is still on its way into the store, until it is there. */
   busy(): Map<string, Promise<void>> {
-    const busy = [...this.#receivers].filter(([, receiver]) => receiver.isBusy);
-    return new Map(busy.map(([name, receiver]) => [name, receiver.drained()]));
+    return this.#receivers.busy();
   }
 
   #frame(frame: Frame): void {
@@ -252,7 +255,7 @@ export class ClientSession {
     const all = [...[...store.ended()].slice(-ENDED_MAX), ...store.positions()];
     const positions = new Map(all.filter(([name]) => this.#wanted(name)));
     transport.send('SUBSCRIBE', encodeSubscription({ positions, patterns }));
-    for (const [name, done] of held) this.#receiver(name)?.hold(done);
+    for (const [name, done] of held) this.#receivers.of(name)?.hold(done);
   }
 
   #follow(type: number, payload: Buffer): void {
@@ -264,7 +267,7 @@ export class ClientSession {
       }
       case FRAME_TYPES.ENTRY_BEGIN: {
         const begin = decodeEntryBegin(payload);
-        if (this.#wanted(begin.database)) this.#spools.begin(begin);
+        if (this.#receivers.of(begin.database)) this.#spools.begin(begin);
         break;
       }
       case FRAME_TYPES.ENTRY_END: {
@@ -285,41 +288,43 @@ export class ClientSession {
         this.verifies.verified(decodeVerified(payload));
         break;
       case FRAME_TYPES.CHECKSUMS_ASK:
-        sendChecksums(decodeName(payload), this.#parts);
+        this.#checksums.ask(decodeName(payload));
         break;
       case FRAME_TYPES.RESYNC_BEGIN: {
         const begin = decodeResyncBegin(payload);
         this.#spools.drop(begin.database);
-        this.#receiver(begin.database)?.begin(begin);
+        this.#receivers.of(begin.database)?.begin(begin);
         break;
       }
       case FRAME_TYPES.RESYNC_END: {
         const { database, position } = decodeNamedPosition(payload);
-        this.#receiver(database)?.end(position);
+        this.#receivers.of(database)?.end(position);
         break;
       }
       case FRAME_TYPES.DROPPED: {
         const { database, diverged } = decodeDropped(payload);
         this.#spools.drop(database);
-        this.#receiver(database)?.dropped(diverged);
+        this.#receivers.of(database)?.dropped(diverged);
         this.#parts.events.dropped(database);
         break;
       }
       case FRAME_TYPES.ANSWERED: {
         const database = decodeName(payload);
         this.#spools.drop(database);
-        this.#receiver(database)?.answered();
+        this.#receivers.of(database)?.answered();
         break;
       }
       case FRAME_TYPES.OWNERSHIP: {
         const { database, ownership } = decodeOwnership(payload);
-        this.#receiver(database)?.own(ownership);
+        this.#receivers.of(database)?.own(ownership);
         break;
       }
       case FRAME_TYPES.HEARTBEAT: {
         const heartbeat = decodeHeartbeat(payload);
         this.#positions(heartbeat.positions);
-        for (const [name, position] of heartbeat.positions) this.#receiver(name)?.compare(position);
+        for (const [name, position] of heartbeat.positions) {
+          this.#receivers.about(name)?.compare(position);
+        }
         this.#parts.events.heartbeat(heartbeat);
         break;
       }
@@ -335,7 +340,7 @@ export class ClientSession {
 
   /** At the same transaction, both must have the same content. */
   compare(database: string, theirs: Position): void {
-    if (this.#state === 'following') this.#receiver(database)?.compare(theirs);
+    if (this.#state === 'following') this.#receivers.about(database)?.compare(theirs);
   }
 
   #positions(positions: Map<string, Position>): void {
@@ -345,7 +350,7 @@ export class ClientSession {
 
   /** The receiver, with so many bytes counted as in flight; undefined when the database is not wanted. */
   #take(database: string, bytes: number): DatabaseReceiver | undefined {
-    const receiver = this.#receiver(database);
+    const receiver = this.#receivers.of(database);
     if (!receiver) return undefined;
     this.#inFlight += bytes;
     if (!this.#paused && this.#inFlight > IN_FLIGHT_BYTES_MAX) {
@@ -366,12 +371,9 @@ export class ClientSession {
     }
   }
 
-  #receiver(database: string): DatabaseReceiver | undefined {
-    let receiver = this.#receivers.get(database);
-    if (receiver) return receiver;
-    const { store, log, events, transport } = this.#parts;
-    if (!this.#wanted(database)) return undefined;
-    receiver = new DatabaseReceiver(database, store, log, {
+  #events(): ReceiverEvents {
+    const { events, transport } = this.#parts;
+    return {
       applied: (name, position) => {
         this.#ack(name, position);
         events.applied(name, position);
@@ -384,9 +386,7 @@ export class ClientSession {
       },
       released: (bytes) => this.#released(bytes),
       discarded: (path) => this.#spools.discard(path),
-    });
-    this.#receivers.set(database, receiver);
-    return receiver;
+    };
   }
 
   /** A database cannot be applied for now, and has filled what may be in flight: the others go on without it. */
@@ -424,7 +424,7 @@ export class ClientSession {
 
   #closed(error: Error | undefined): void {
     clearInterval(this.#timer);
-    for (const receiver of this.#receivers.values()) receiver.close();
+    this.#receivers.close();
     this.#spools.dropAll();
     this.halts.close();
     this.verifies.close();

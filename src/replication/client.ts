@@ -4,7 +4,7 @@ import { errorText, LiteFsError } from '../errors.ts';
 import { type Position, samePosition } from '../ltx/position.ts';
 import { nameText } from '../store/layout.ts';
 import { ClientSession } from './client-session.ts';
-import { type Heartbeat, type Hello, NONCE_BYTES } from './messages.ts';
+import { DATABASES_MAX, type Heartbeat, type Hello, NONCE_BYTES } from './messages.ts';
 import {
   type Clock,
   type LocalNode,
@@ -63,10 +63,13 @@ export interface ClientState {
   readonly troubles: readonly Trouble[];
 }
 
-const CONNECT_MS_MAX = 10_000;
-const RECONNECT_MS_MAX = 15_000;
+const CONNECT_MS_MAX = 5000;
+/** On a LAN a try costs nothing, and a primary that was away is missed. */
+const RECONNECT_MS_MAX = 5000;
 /** A connection in sync that lasted for so long was a good one: what ended it is not expected to end the next. */
 const HEALTHY_MS = 2000;
+/** So is one that lasted for longer than silence is waited for, in sync or not. */
+const LASTING_MS = 15_000;
 /** How long what was received is waited for before the next connection: it tells where we are. */
 const DRAIN_MS_MAX = 2000;
 /** Somebody has to change something first. */
@@ -281,6 +284,9 @@ export class ReplicationClient {
       if (position.checksum === 0n) this.#theirs.delete(name);
       else this.#theirs.set(name, position);
     }
+    if (this.#theirs.size > DATABASES_MAX) {
+      throw new LiteFsError('PROTOCOL', `more than ${DATABASES_MAX} databases are told of`);
+    }
     if (!this.#subscribed) {
       this.#subscribed = true;
       this.#targets = new Map(positions);
@@ -375,7 +381,7 @@ export class ReplicationClient {
   #isHealthy(): boolean {
     const lastedMs = this.#options.clock.monotonicMs() - this.#connectedMs;
     const isSynced = this.#subscribed && this.#targets === undefined;
-    return this.#connected && lastedMs >= (isSynced ? HEALTHY_MS : RECONNECT_MS_MAX);
+    return this.#connected && lastedMs >= (isSynced ? HEALTHY_MS : LASTING_MS);
   }
 
   #address(): string {

@@ -10,7 +10,6 @@ import { bytesOf } from './messages.ts';
 const ENTRY_BYTES_MAX = 2 ** 40;
 
 interface Spool {
-  readonly fd: number;
   readonly path: string;
   readonly length: number;
   written: number;
@@ -29,8 +28,7 @@ export class EntrySpools {
     if (length > ENTRY_BYTES_MAX) throw new LiteFsError('PROTOCOL', `an entry of ${length} bytes`);
     this.drop(database);
     const file = path.join(this.#dir, `received-${randomUUID()}`);
-    const fd = fs.openSync(file, 'wx', 0o600);
-    this.#spools.set(database, { fd, path: file, length, written: 0 });
+    this.#spools.set(database, { path: file, length, written: 0 });
   }
 
   /** What was not begun is left out. Throws PROTOCOL, DISK. */
@@ -42,9 +40,7 @@ export class EntrySpools {
       throw new LiteFsError('PROTOCOL', 'an entry that is longer than was said');
     }
     try {
-      for (const part of parts) {
-        for (let at = 0; at < part.length; ) at += fs.writeSync(spool.fd, part, at);
-      }
+      append(spool, parts);
     } catch (error) {
       throw new LiteFsError('DISK', `cannot keep what is received: ${(error as Error).message}`, {
         hint: 'Free space on the disk of data.dir.',
@@ -61,8 +57,9 @@ export class EntrySpools {
     if (spool.written !== spool.length) {
       throw new LiteFsError('PROTOCOL', 'an entry that is shorter than was said');
     }
+    // One of no bytes has no file yet.
+    if (spool.length === 0) append(spool, []);
     this.#spools.delete(database);
-    fs.closeSync(spool.fd);
     return spool.path;
   }
 
@@ -70,7 +67,6 @@ export class EntrySpools {
     const spool = this.#spools.get(database);
     if (!spool) return;
     this.#spools.delete(database);
-    fs.closeSync(spool.fd);
     removeSpooled(spool.path);
   }
 
@@ -81,5 +77,18 @@ export class EntrySpools {
 
   dropAll(): void {
     for (const database of [...this.#spools.keys()]) this.drop(database);
+  }
+}
+
+/** Nothing stays open: any number of entries may be announced, and descriptors are few. */
+function append({ path: file, written }: Spool, parts: readonly Buffer[]): void {
+  const { O_APPEND, O_CREAT, O_EXCL, O_WRONLY } = fs.constants;
+  const fd = fs.openSync(file, O_WRONLY | O_APPEND | (written === 0 ? O_CREAT | O_EXCL : 0), 0o600);
+  try {
+    for (const part of parts) {
+      for (let at = 0; at < part.length; ) at += fs.writeSync(fd, part, at);
+    }
+  } finally {
+    fs.closeSync(fd);
   }
 }

@@ -7,6 +7,7 @@ import fs from 'node:fs';
 import { type Position, samePosition } from '../ltx/position.ts';
 import { nameText } from '../store/layout.ts';
 import type { LogEntry } from '../store/log-entry.ts';
+import { ChecksumReceiver } from './checksum-receiver.ts';
 import {
   type decodeChecksums,
   encodeEntryBegin,
@@ -30,8 +31,6 @@ const LONG_LOG_BYTES = 8 << 20;
 const LOG_SHARE_MAX = 0.5;
 /** More than this unsent: live entries are left to the log. */
 const LIVE_PENDING_BYTES_MAX = 1 << 20;
-/** 8 bytes for each page of the largest database there can be (2^32 pages). */
-const CHECKSUM_BYTES_MAX = 2 ** 35;
 
 export interface FeedEvents {
   /** A resync begins or has ended: one line in the log. */
@@ -61,7 +60,7 @@ export class DatabaseFeed {
   #isResyncing = false;
   /** What the replica has is known to be from our history. */
   #isOurs = false;
-  #checksums: { parts: Buffer[]; bytes: number; done: (theirs: Theirs) => void } | undefined;
+  #checksums: { receiver: ChecksumReceiver; done: (theirs: Theirs) => void } | undefined;
 
   constructor(parts: {
     database: string;
@@ -152,12 +151,10 @@ export class DatabaseFeed {
   checksums(part: ReturnType<typeof decodeChecksums>): void {
     const pending = this.#checksums;
     if (!pending) return;
-    pending.bytes += part.bytes.length;
-    if (pending.bytes > CHECKSUM_BYTES_MAX) throw new RangeError('too many page checksums');
-    pending.parts.push(part.bytes);
+    pending.receiver.add(part.bytes);
     if (!part.last) return;
     this.#checksums = undefined;
-    pending.done({ pageSize: part.pageSize, checksums: Buffer.concat(pending.parts) });
+    pending.done({ pageSize: part.pageSize, checksums: pending.receiver.all() });
   }
 
   async #run(): Promise<void> {
@@ -356,9 +353,11 @@ export class DatabaseFeed {
     }
   }
 
-  #askChecksums(): Promise<Theirs> {
+  async #askChecksums(): Promise<Theirs> {
+    const receiver = new ChecksumReceiver(await this.#store.pageCount(this.#database));
+    if (this.#isOver) return { pageSize: 0, checksums: receiver.all() };
     return new Promise((resolve) => {
-      this.#checksums = { parts: [], bytes: 0, done: resolve };
+      this.#checksums = { receiver, done: resolve };
       this.#tell('CHECKSUMS_ASK', encodeName(this.#database));
     });
   }

@@ -70,6 +70,8 @@ export class Frame {
 export const FRAME_BYTES_MAX = 2 << 20;
 export const HANDSHAKE_FRAME_BYTES_MAX = 4 << 10;
 const LENGTH_BYTES = 4;
+/** Pieces of a frame below this are put together. */
+const SMALL_BYTES = 4 << 10;
 const FIRST_RESERVED = 32;
 const LAST_RESERVED = 35;
 
@@ -106,6 +108,19 @@ export class FrameParser {
     if (chunk.length === 0) return;
     this.#chunks.push(chunk);
     this.#bytes += chunk.length;
+    this.#joinSmall();
+  }
+
+  /**
+   * A peer may send a frame byte by byte, and each piece costs some hundred bytes of its own. So small ones are put together,
+   * the last with one before it that is not larger: each byte is copied a few times, and few pieces are left.
+   */
+  #joinSmall(): void {
+    for (;;) {
+      const [last, before] = [this.#chunks.at(-1), this.#chunks.at(-2)];
+      if (!last || !before || last.length >= SMALL_BYTES || before.length > last.length) return;
+      this.#chunks.splice(-2, 2, Buffer.concat([before, last]));
+    }
   }
 
   /**
@@ -121,6 +136,11 @@ export class FrameParser {
     const type = header[LENGTH_BYTES];
     this.#take(LENGTH_BYTES + 1);
     return new Frame(type, this.#take(length - 1));
+  }
+
+  /** In how many what is not whole yet is kept. */
+  get pieces(): number {
+    return this.#chunks.length;
   }
 
   /** What has not been cut into frames yet; it is forgotten here. */

@@ -15,8 +15,8 @@ const MAGIC = 0x4c46534c;
 const HELLO_START_BYTES = 6;
 /** In a SUBSCRIBE. */
 const PATTERNS_MAX = 10_000;
-/** A node has not more databases than this; also what bounds a list of positions. */
-const DATABASES_MAX = 1_000_000;
+/** A node has not more databases than this: what bounds a list of positions, and the names over one connection. */
+export const DATABASES_MAX = 100_000;
 
 /** In a TROUBLES: it has to fit into a frame. */
 const TROUBLES_MAX = 100;
@@ -140,7 +140,7 @@ export function decodeSubscription(payload: Buffer): Subscription {
   if (reader.u8() === 0) return { positions, patterns: undefined };
   const count = reader.u32();
   if (count > PATTERNS_MAX) throw new LiteFsError('PROTOCOL', `a list of ${count} patterns`);
-  return { positions, patterns: Array.from({ length: count }, () => reader.text()) };
+  return { positions, patterns: Array.from({ length: count }, () => reader.exactText()) };
 }
 
 /** positions. SUBSCRIBED and ACK. */

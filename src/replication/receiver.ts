@@ -185,6 +185,12 @@ export class DatabaseReceiver {
     return this.#steps > 0 || this.#applies > 0;
   }
 
+  /** Whether it would be no other if it were made anew. */
+  get isIdle(): boolean {
+    const isWaiting = this.#failed || this.#unanswered > 0 || this.#resync !== undefined;
+    return !isWaiting && !this.isBusy && this.#account.bytes === 0;
+  }
+
   /** Bytes that were received, and count as not applied yet. */
   get takenBytes(): number {
     return this.#account.bytes;

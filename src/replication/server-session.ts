@@ -55,11 +55,10 @@ import {
   type LocalNode,
   type ReplicaInfo,
   type ReplicationLogger,
-  SILENCE_MS_MAX,
   type Upstream,
   type VerifyHost,
 } from './parts.ts';
-import { Silence } from './silence.ts';
+import { Patience, type Standing } from './patience.ts';
 import type { ReplicationStore } from './store.ts';
 import type { FrameTransport } from './transport.ts';
 import { TroublesTeller } from './troubles-teller.ts';
@@ -94,8 +93,13 @@ export interface ServerSessionParts {
 
 type State = 'hello' | 'auth' | 'welcomed' | 'subscribed' | 'refused';
 
-/** From the connection to the proof. */
-const HANDSHAKE_MS_MAX = 10_000;
+const STANDINGS: Readonly<Record<State, Standing>> = {
+  hello: 'stranger',
+  auth: 'stranger',
+  welcomed: 'guest',
+  subscribed: 'follower',
+  refused: 'refused',
+};
 
 export class ServerSession {
   readonly #parts: ServerSessionParts;
@@ -106,9 +110,8 @@ export class ServerSession {
   readonly #answerer: VerifyAnswerer;
   #troubles: TroublesTeller | undefined;
   #ownerships: OwnershipTeller | undefined;
-  readonly #silence: Silence;
+  readonly #patience: Patience;
   readonly #connectedAtMs: number;
-  readonly #startedMs: number;
   /** The revision of our positions that it was told. */
   #toldRevision: number | undefined;
   #state: State = 'hello';
@@ -123,14 +126,13 @@ export class ServerSession {
       ...parts,
       spoolDir: parts.store.spoolDir,
       committed: (database, position) => {
-        this.#acked.set(database, position);
+        this.#acked.set(database, position, position);
         parts.events.acked(this);
       },
     });
     this.#answerer = new VerifyAnswerer(parts.transport, parts.verifier);
     this.#connectedAtMs = parts.clock.wallMs();
-    this.#startedMs = parts.clock.monotonicMs();
-    this.#silence = new Silence(parts.clock);
+    this.#patience = new Patience(parts.clock);
     this.#acked = new Acknowledged(parts.clock);
     this.#timer = setInterval(() => this.#tick(), HEARTBEAT_MS);
     parts.transport.start({
@@ -154,7 +156,7 @@ export class ServerSession {
       address: this.#parts.address,
       connectedAtMs: this.#connectedAtMs,
       behindMs: this.#acked.behindMs(this.#ours()),
-      positions: this.#acked.positions,
+      positions: this.#acked.shown(this.#parts.store.positions()),
       wants: this.#wanted,
     };
   }
@@ -284,13 +286,17 @@ export class ServerSession {
       store.onDrop((name, isInLog) => this.#dropped(name, isInLog)),
       store.onOwnership((name) => this.#wanted(name) && this.#ownerships?.tell(name)),
     );
+    const ended = store.ended();
     for (const name of new Set([...ours.keys(), ...theirs.keys()])) {
-      const had = theirs.get(name);
-      if (had?.checksum) this.#acked.set(name, had);
-      if (store.isAside(name)) continue;
+      if (!this.#wanted(name)) continue;
+      const had = theirs.get(name) ?? ZERO_POSITION;
+      const isAside = store.isAside(name);
+      const isHere = ours.has(name);
+      if (had.checksum && (isHere || isAside)) this.#acked.set(name, had, ours.get(name));
+      if (isAside) continue;
       // At no position: somebody has put it there.
-      if (had?.txid === 0 && !ours.has(name)) this.#gone(name, true);
-      else this.#follow(name, had ?? ZERO_POSITION);
+      if (isHere || (had.txid > 0 && ended.has(name))) this.#follow(name, had);
+      else this.#gone(name, had.txid === 0 || had.checksum !== 0n);
     }
     log.info({ peer: address }, `${this.#peer?.hostname} (${address}) follows this node`);
     events.welcomed(this);
@@ -373,36 +379,34 @@ export class ServerSession {
   #ack(positions: Map<string, Position>): void {
     // One may come late, when what it tells of has gone: what is made under the name next does not follow that.
     const ours = this.#parts.store.positions();
-    for (const [name, position] of positions) if (ours.has(name)) this.#acked.set(name, position);
+    for (const [name, position] of positions) {
+      if (ours.has(name) && this.#feeds.has(name)) this.#acked.set(name, position, ours.get(name));
+    }
     this.#parts.events.acked(this);
   }
 
   #request(payload: Buffer): void {
     const { database, position, pages } = decodeRequest(payload);
+    const { store, transport } = this.#parts;
     if (!this.#wanted(database)) return;
-    if (this.#parts.store.isAside(database)) this.#acked.set(database, position);
-    else {
-      const feed = this.#feeds.get(database) ?? this.#follow(database, position);
-      feed.requested(position, pages);
-    }
+    const isAside = store.isAside(database);
+    const isKnown = store.positions().has(database) || store.ended().has(database);
+    const had = this.#feeds.get(database);
+    if (isAside) this.#acked.set(database, position, undefined);
+    else if (had ?? isKnown) (had ?? this.#follow(database, position)).requested(position, pages);
     if ((this.#peer as Hello).features & FEATURE_ANSWERED)
-      this.#parts.transport.send('ANSWERED', encodeName(database));
+      transport.send('ANSWERED', encodeName(database));
+    // There never was one, or it has gone: nothing is kept for a name that the peer has made up.
+    if (!isAside && !had && !isKnown) this.#gone(database, position.checksum !== 0n);
     // It may not have been able to take that either.
     this.#ownerships?.tell(database);
   }
 
   #tick(): void {
     const { clock, transport, upstream } = this.#parts;
-    const now = clock.monotonicMs();
-    const isStranger = this.#state === 'hello' || this.#state === 'auth';
-    if (isStranger && now - this.#startedMs > HANDSHAKE_MS_MAX) {
-      transport.destroy(new LiteFsError('PROTOCOL', 'it has not proved who it is within 10 s'));
-      return;
-    }
-    // Who was refused does not stay for what it says then.
-    const heard = this.#state === 'refused' ? 0 : transport.bytesReceived;
-    if (this.#silence.lasted(heard) > SILENCE_MS_MAX) {
-      transport.destroy(new LiteFsError('PEER_UNREACHABLE', 'nothing heard from it for 10 s'));
+    const end = this.#patience.end(STANDINGS[this.#state], transport);
+    if (end) {
+      transport.destroy(end);
       return;
     }
     if (this.#state !== 'subscribed') return;

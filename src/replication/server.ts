@@ -2,8 +2,10 @@
 import net from 'node:net';
 import { errorText, LiteFsError } from '../errors.ts';
 import type { Verdict } from '../lease/judge.ts';
+import { crowdOf, plainAddress } from '../os/addresses.ts';
 import { endsOf, ownerOfPeer } from '../os/tcp-table.ts';
 import { Absentees, type AbsentInfo } from './absent.ts';
+import { Crowd } from './crowd.ts';
 import { type Hello, NONCE_BYTES } from './messages.ts';
 import type {
   Clock,
@@ -37,16 +39,12 @@ export interface ReplicationServerOptions {
   readonly compressFor?: (address: string) => boolean;
 }
 
-const CONNECTIONS_MAX = 256;
-/** Those that have not proved who they are; the oldest makes room. */
-const STRANGERS_MAX = 64;
 /** How often at most the needs are told. */
 const NEEDS_MS = 1000;
 
 export class ReplicationServer {
   readonly #options: ReplicationServerOptions;
-  readonly #sessions = new Set<ServerSession>();
-  readonly #strangers = new Set<ServerSession>();
+  readonly #sessions = new Crowd<ServerSession>();
   readonly #server: net.Server;
   readonly #absentees: Absentees;
   readonly #stopListening: () => void;
@@ -59,7 +57,6 @@ export class ReplicationServer {
       this.#absentees.committed(database),
     );
     this.#server = net.createServer((socket) => this.#connected(socket));
-    this.#server.maxConnections = CONNECTIONS_MAX;
   }
 
   /** Listens; resolves with the port. Throws LISTEN when the address is taken. */
@@ -116,7 +113,7 @@ export class ReplicationServer {
     const host = socket.remoteAddress ?? '';
     const address = `${host}:${socket.remotePort}`;
     const session = new ServerSession({
-      transport: new FrameTransport(socket),
+      transport: new FrameTransport(socket, { holdsReading: true }),
       address,
       compress: (this.#options.compressFor ?? isRemote)(host),
       store,
@@ -130,7 +127,7 @@ export class ReplicationServer {
       verifier,
       mayWrite: () => secret !== undefined || isOurOwn(socket),
       events: {
-        authenticated: (known) => this.#strangers.delete(known),
+        authenticated: (known) => this.#sessions.known(known),
         welcomed: (known) => {
           this.#absentees.returned(known.info()?.nodeId ?? '');
           this.#needsChanged();
@@ -138,17 +135,14 @@ export class ReplicationServer {
         refused: onRefused,
         acked: () => this.#needsChanged(),
         closed: (closed) => {
-          this.#sessions.delete(closed);
-          this.#strangers.delete(closed);
+          this.#sessions.leave(closed);
           this.#left(closed);
           this.#needsChanged();
         },
       },
     });
-    this.#sessions.add(session);
-    this.#strangers.add(session);
-    const [oldest] = this.#strangers;
-    if (this.#strangers.size > STRANGERS_MAX) oldest.destroy();
+    this.#sessions.enter(session, crowdOf(plainAddress(host)));
+    this.#sessions.crowdedOut(session)?.destroy();
   }
 
   /** A node may have connected anew before its old connection was given up. */

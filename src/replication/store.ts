@@ -91,6 +91,8 @@ export interface ReplicationStore {
 
   /** What follows `after` in the log, at most about `maxBytes` (at least one entry). */
   readLog(database: string, after: Position, maxBytes: number): Promise<LogRead>;
+  /** How many pages a database has; 0 when there is none. */
+  pageCount(database: string): Promise<number>;
   /**
    * Begins a cut. `theirs`: the page checksums of the peer (u64 big-endian each, page 1 first); they are of use
    * when its pages are of the same size, else all pages are cut.

@@ -8,7 +8,11 @@ import { FRAME_TYPES, type Frame, type FrameName, FrameParser, frameHeader } fro
 
 /** Above this many unsent bytes send() makes the caller wait. */
 const PENDING_BYTES_MAX = 4 << 20;
+/** Above this many the peer takes too little to be heard: see holdsReading. */
+const UNTAKEN_BYTES_MAX = 16 << 20;
 const ZSTD_LEVEL = 1;
+/** Of what a stream may look back to, and has its receiver keep: 2^21 bytes; that of our level is 2^19. */
+const ZSTD_WINDOW_LOG_MAX = 21;
 const NOTHING = Buffer.alloc(0);
 
 export interface TransportEvents {
@@ -26,6 +30,8 @@ export class FrameTransport {
   #corked = false;
   /** The owner wants no more frames. */
   #paused = false;
+  readonly #holdsReading: boolean;
+  #held = false;
   #closed = false;
   #error: Error | undefined;
   #waiting: (() => void)[] = [];
@@ -33,7 +39,12 @@ export class FrameTransport {
   bytesSent = 0;
   bytesReceived = 0;
 
-  constructor(socket: Duplex) {
+  /**
+   * `holdsReading`: reads nothing from the peer while 16 MiB wait to be sent to it. Who asks and takes no answers has
+   * them made no more. One end of a connection may, or both might wait for each other.
+   */
+  constructor(socket: Duplex, options: { readonly holdsReading?: boolean } = {}) {
+    this.#holdsReading = options.holdsReading ?? false;
     this.#socket = socket;
     socket.on('data', (chunk: Buffer) => this.#received(chunk));
     socket.on('drain', () => this.#wake());
@@ -58,6 +69,11 @@ export class FrameTransport {
 
   get isClosed(): boolean {
     return this.#closed;
+  }
+
+  /** Whether nothing is read, since the peer does not take what is sent to it. */
+  get isHeld(): boolean {
+    return this.#held;
   }
 
   /** Bytes that wait to be sent. */
@@ -91,7 +107,9 @@ export class FrameTransport {
     const params = { [zlib.constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL };
     this.#compressor = zlib.createZstdCompress({ params });
     this.#compressor.on('data', (chunk: Buffer) => this.#socket.write(chunk));
-    this.#decompressor = zlib.createZstdDecompress();
+    this.#decompressor = zlib.createZstdDecompress({
+      params: { [zlib.constants.ZSTD_d_windowLogMax]: ZSTD_WINDOW_LOG_MAX },
+    });
     this.#decompressor.on('data', (chunk: Buffer) => this.#parse(chunk));
     this.#decompressor.on('drain', () => this.#readOn());
     this.#decompressor.on('error', (error) => this.destroy(error));
@@ -110,7 +128,6 @@ export class FrameTransport {
 
   resume(): void {
     this.#paused = false;
-    this.#decompressor?.resume();
     this.#readOn();
   }
 
@@ -133,7 +150,9 @@ export class FrameTransport {
 
   /** Reads from the socket, unless the owner or the decompressor has enough. */
   #readOn(): void {
-    if (!this.#paused && !this.#decompressor?.writableNeedDrain) this.#socket.resume();
+    if (this.#paused || this.#held) return;
+    this.#decompressor?.resume();
+    if (!this.#decompressor?.writableNeedDrain) this.#socket.resume();
   }
 
   #parse(chunk: Buffer): void {
@@ -143,9 +162,17 @@ export class FrameTransport {
         if (this.#closed) return;
         this.#events?.frame(frame);
       }
+      if (this.#holdsReading && this.pendingBytes > UNTAKEN_BYTES_MAX) this.#hold();
     } catch (error) {
       this.destroy(error as Error);
     }
+  }
+
+  #hold(): void {
+    if (this.#held || this.#closed) return;
+    this.#held = true;
+    this.#socket.pause();
+    this.#decompressor?.pause();
   }
 
   #cork(): void {
@@ -163,6 +190,9 @@ export class FrameTransport {
   #wake(): void {
     if (!this.#closed && this.pendingBytes >= PENDING_BYTES_MAX) return;
     for (const resolve of this.#waiting.splice(0)) resolve();
+    if (!this.#held) return;
+    this.#held = false;
+    this.#readOn();
   }
 
   #ended(): void {

@@ -15,6 +15,7 @@ import {
   type TestNode,
   until,
 } from '../harness/cluster.ts';
+import { clearMountPoint } from '../harness/mount-points.ts';
 
 const SECRET = 'hush, this is of all the nodes';
 const OTHER_SECRET = 'and this is of some other nodes';
@@ -63,6 +64,7 @@ describe('doctor', () => {
       assert.equal(of('port').length, 2);
       for (const { text } of of('port')) assert.match(text, /taken by this node/);
       assert.match(of('mount')[0].text, /is mounted$/);
+      assert.match(of('guard')[0].text, /^nobody writes in/);
       assert.deepEqual(
         ['primary', 'secret', 'clock'].map((check) => of(check)[0]?.verdict),
         node === replica ? ['ok', 'ok', 'ok'] : [undefined, undefined, undefined],
@@ -147,9 +149,16 @@ describe('doctor', () => {
     const { of, failed } = await examine(file);
     assert.equal(of('node')[0].verdict, 'warn');
     assert.match(of('mount')[0].text, /is empty, and can be mounted/);
+    assert.equal(of('guard')[0].verdict, 'ok');
     assert.deepEqual(
       failed.map(({ check }) => check),
       ['primary'],
+    );
+    clearMountPoint(replica.mount);
+    const [guard] = (await examine(file)).of('guard');
+    assert.deepEqual(
+      [guard.verdict, /^litefs-lite mount-point guard;/.test(guard.hint ?? '')],
+      ['warn', true],
     );
   });
 });

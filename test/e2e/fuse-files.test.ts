@@ -190,9 +190,21 @@ inBothModes('times are kept to the nanosecond', async (mount) => {
 });
 
 inBothModes('touch sets one time, or both to now', async (mount) => {
-  await mount.sh('touch -d @1000000000 f; touch -m -d @1100000000 f');
-  const stat = fs.statSync(`${mount.dir}/f`);
-  assert.deepEqual([stat.atimeMs, stat.mtimeMs], [1e12, 1.1e12]);
+  const { dir, backing } = mount;
+  const times = () =>
+    [`${dir}/f`, `${backing}/f`].map((file) => {
+      const { atimeNs, mtimeNs } = fs.statSync(file, { bigint: true });
+      return `${atimeNs} ${mtimeNs}`;
+    });
+  const both = (text: string) => [text, text];
+  await mount.sh('echo x > f; touch -d @1000.000000005 f');
+  assert.deepEqual(times(), both('1000000000005 1000000000005'));
+  await mount.sh('touch -m -d @3000.000000007 f');
+  assert.deepEqual(times(), both('1000000000005 3000000000007'));
+  await mount.sh('touch -a -d @2000.000000006 f');
+  assert.deepEqual(times(), both('2000000000006 3000000000007'));
+  await mount.sh('cat f; touch -m -d @4000 f; exec 9<> f; touch -m -d @5000 /dev/fd/9');
+  assert.equal(times()[0].split(' ')[1], '5000000000000');
   const before = Date.now() - 1000;
   await mount.sh('touch f');
   assert.ok(fs.statSync(`${mount.dir}/f`).mtimeMs > before);
@@ -229,4 +241,41 @@ inBothModes('the room left is told', async ({ dir, backing }) => {
   const [mine, real] = [fs.statfsSync(dir), fs.statfsSync(backing)];
   assert.deepEqual([mine.bsize, mine.blocks, mine.files], [real.bsize, real.blocks, real.files]);
   assert.ok(mine.bavail > 0);
+});
+
+/** A path of so many bytes below `dir`, whose directories are there. */
+function deepPath(dir: string, bytes: number): string {
+  let above = dir;
+  while (bytes - above.length > 250) {
+    above = `${above}/${'d'.repeat(200)}`;
+    fs.mkdirSync(above);
+  }
+  return `${above}/${'f'.repeat(bytes - above.length - 1)}`;
+}
+
+inBothModes('a path is as long as the kernel takes it', async ({ dir, backing }) => {
+  assert(backing.length > dir.length, 'it would be too long in the backing tree');
+  const file = deepPath(dir, 4095);
+  const other = `${file.slice(0, -1)}g`;
+  fs.writeFileSync(file, 'deep');
+  assert.equal(fs.readFileSync(file, 'latin1'), 'deep');
+  fs.chmodSync(file, 0o640);
+  fs.truncateSync(file, 3);
+  fs.utimesSync(file, 1, 2);
+  const { mode, size, mtimeMs } = fs.statSync(file);
+  assert.deepEqual([mode & 0o777, size, mtimeMs], [0o640, 3, 2000]);
+  fs.renameSync(file, other);
+  fs.linkSync(other, file);
+  assert.equal(fs.statSync(file).nlink, 2);
+  fs.unlinkSync(other);
+  fs.symlinkSync('nowhere', other);
+  assert.equal(fs.readlinkSync(other), 'nowhere');
+  fs.unlinkSync(other);
+  fs.mkdirSync(other);
+  assert.deepEqual(fs.readdirSync(other), []);
+  fs.rmdirSync(other);
+  assert.deepEqual(fs.readdirSync(file.slice(0, file.lastIndexOf('/'))), [
+    file.slice(file.lastIndexOf('/') + 1),
+  ]);
+  fs.unlinkSync(file);
 });

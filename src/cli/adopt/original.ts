@@ -54,11 +54,7 @@ function inspect(fd: number, folder: Folder, file: string): void {
 
 /** Whether somebody has it open for writing; false where the file system cannot tell. */
 export function isHeld(fd: number): boolean {
-  try {
-    return isOpenElsewhere(fd);
-  } catch {
-    return false;
-  }
+  return isOpenElsewhere(fd) === true;
 }
 
 /**

@@ -135,3 +135,16 @@ export function checkMountPoint(dir: string, point: MountPoint, running: boolean
     'Move that away. Once mounted, databases go in by: litefs-lite adopt',
   );
 }
+
+/** `guarded`: whether the folder below the mount is immutable; undefined when that cannot be told, as by users. */
+export function checkGuard(dir: string, guarded: boolean | undefined): Finding[] {
+  if (guarded === undefined) return [];
+  if (guarded) return [ok('guard', `nobody writes in ${dir} while it is not mounted`)];
+  return [
+    warn(
+      'guard',
+      `an application that starts before the node writes below the mount, in ${dir}, where it is lost`,
+      `litefs-lite mount-point guard; if that says it cannot be: After= and Requires=litefs-lite.service`,
+    ),
+  ];
+}

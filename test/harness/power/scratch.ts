@@ -60,7 +60,7 @@ function end(processes: readonly { readonly pid: number }[]): void {
   }
 }
 
-function sweepAll(): void {
+export function sweepAll(): void {
   for (const dir of open) sweep(dir);
 }
 

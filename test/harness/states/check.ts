@@ -2,9 +2,10 @@
  * The state check: many rounds, each of another seed, on nodes with FUSE passthrough and without. See round.ts for what
  * must be true of each.
  */
-import { type Passthrough, startCluster } from '../cluster.ts';
+import { type Passthrough, startCluster, type TestNode } from '../cluster.ts';
 import { buildSqlites, type SqliteName } from '../sqlite-builds.ts';
-import { describePlan, planOf } from './plan.ts';
+import { RoundTimeout, withLimit } from '../watchdog/watchdog.ts';
+import { describePlan, planOf, type RoundPlan } from './plan.ts';
 import { type RoundReport, runRound } from './round.ts';
 
 /** New nodes after so many: a database that went wrong is not to be in the way of the others for ever. */
@@ -12,6 +13,21 @@ const ROUNDS_A_CLUSTER = 20;
 /** Every state of a round is read back in the end: nothing may be merged or trimmed before. */
 const CONFIG = {
   data: { retention: '24h', 'retention-bytes': '0', 'retention-monitor-interval': '24h' },
+};
+
+const LIMIT_MS_MIN = 120_000;
+const TRANSACTION_MS_MAX = 1000;
+const NOTHING = {
+  commits: 0,
+  states: 0,
+  reads: 0,
+  busy: 0,
+  kills: 0,
+  pauses: 0,
+  lost: 0,
+  wrecked: 0,
+  delays: 0,
+  comparisons: 0,
 };
 
 export interface CheckOptions {
@@ -28,6 +44,12 @@ export interface CheckOptions {
   readonly passthroughs: readonly Passthrough[];
   /** Whether readers of the replica may meet no SQLITE_BUSY, in any journal mode. */
   readonly isBusyFault: boolean;
+  /** After which a round does not end any more, ms: it has failed, and new nodes go on. Default: by its plan. */
+  readonly limitMs?: number;
+  /** Told of the nodes of each round when it begins. */
+  readonly onBegin?: (nodes: { primary: TestNode; replica: TestNode }) => void;
+  /** Told where everything was stuck in a round that had no end. Default: standard error. */
+  readonly onStuck?: (report: string) => void;
   /** Stops beginning rounds when it returns true. */
   readonly isEnough?: () => boolean;
   /** Told of each round. */
@@ -67,16 +89,33 @@ export async function checkStates(options: CheckOptions): Promise<CheckSummary> 
         const title = `${describePlan(plan)}, passthrough ${passthrough}`;
         const startedMs = performance.now();
         const { readers, isBusyFault } = options;
-        const report = await runRound({ plan, primary, replica, programs, readers, isBusyFault });
+        options.onBegin?.({ primary, replica });
+        const { limitMs = usualLimitMs(plan), onStuck: told } = options;
+        const report: RoundReport & { isEndless?: boolean } = await withLimit(
+          { title, limitMs, dir: cluster.dir, told },
+          () => runRound({ plan, primary, replica, programs, readers, isBusyFault }),
+        ).catch(withoutEnd);
         reports.push(report);
         faults.push(...report.faults.map((fault) => `[${title}] ${fault}`));
         options.onRound?.(title, report, performance.now() - startedMs);
+        if (report.isEndless) break;
       }
     } finally {
       await cluster.close();
     }
   }
   return summary(reports, faults, missing);
+}
+
+/** Some ten times what a round takes on a machine that has other things to do. */
+function usualLimitMs({ transactions, sqlites }: RoundPlan): number {
+  return LIMIT_MS_MIN + transactions * sqlites.length * TRANSACTION_MS_MAX;
+}
+
+/** What is said of a round that had no end, and has been ended. */
+function withoutEnd(error: unknown): RoundReport & { isEndless?: boolean } {
+  if (!(error instanceof RoundTimeout)) throw error;
+  return { ...NOTHING, faults: [error.message], isEndless: true };
 }
 
 function summary(

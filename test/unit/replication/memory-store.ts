@@ -144,6 +144,10 @@ export class MemoryStore implements ReplicationStore {
     return { kind: 'unavailable', reason: known ? 'another checksum' : 'the log begins later' };
   }
 
+  async pageCount(name: string): Promise<number> {
+    return this.databases.get(name)?.pages.size ?? 0;
+  }
+
   async cutPages(name: string, theirs: PeerChecksums | undefined): Promise<PageCut> {
     const db = this.databases.get(name);
     if (!db || db.pages.size === 0) {

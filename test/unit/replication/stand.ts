@@ -92,7 +92,8 @@ export const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
 /** The server's end of a connection: that of a primary without databases or a secret, but for what is given. */
 export function serverOn(end: Duplex, parts: Partial<ServerSessionParts>): ServerSession {
   return new ServerSession({
-    transport: new FrameTransport(end),
+    // One at most: two would both read.
+    transport: parts.transport ?? new FrameTransport(end),
     address: 'test',
     compress: false,
     store: new MemoryStore(),

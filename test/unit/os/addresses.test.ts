@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import net from 'node:net';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { crowdOf, plainAddress, TrustedAddresses } from '../../../src/proxy/addresses.ts';
+import { crowdOf, plainAddress, TrustedAddresses } from '../../../src/os/addresses.ts';
 
 describe('an address', () => {
   for (const [address, plain] of [
