@@ -5,6 +5,7 @@
 import fs from 'node:fs';
 import type { Config, ExecCommand } from '../config/config.ts';
 import { LiteFsError } from '../errors.ts';
+import { lackedCapabilities } from '../os/capabilities.ts';
 import { findLogin, type Login, type MissingLogin } from '../os/logins.ts';
 import { programIn } from '../os/programs.ts';
 
@@ -57,6 +58,14 @@ function loginOf({ argv, user, group }: ExecCommand): Login | undefined {
       'Run the node as root, or leave out user.',
     );
   }
+  const lacked = lackedCapabilities(read('/proc/self/status'), NEEDED);
+  if (lacked.length > 0) {
+    throw refuse(
+      `to run it as user ${user}, and to stop it, this process lacks ${lacked.join(', ')}`,
+      'Start it by a unit of its own; or: systemctl edit litefs-lite, and there, below [Service], ' +
+        `CapabilityBoundingSet=${NEEDED.join(' ')}. In a container: --cap-add.`,
+    );
+  }
   if (setpriv() === undefined) {
     throw refuse(
       `there is no setpriv, which runs it as user ${user}`,
@@ -65,6 +74,8 @@ function loginOf({ argv, user, group }: ExecCommand): Login | undefined {
   }
   return login;
 }
+
+const NEEDED = ['CAP_SETUID', 'CAP_SETGID', 'CAP_KILL'] as const;
 
 const MISSING: Record<MissingLogin, (user: string, group: string | undefined) => string> = {
   user: (user) => `there is no user ${user} on this machine (/etc/passwd)`,

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { mountAt } from '../../src/os/mounts.ts';
 import { said, shellText } from '../harness/app.ts';
-import { runCli } from '../harness/cli.ts';
+import { program, runCli } from '../harness/cli.ts';
 import { Cluster, type TestNode } from '../harness/cluster.ts';
 import { NOBODY } from '../harness/other-user.ts';
 
@@ -92,6 +92,21 @@ describe('the app of a node that has a user', () => {
     node.launch();
     assert.equal(await node.exited, 0, node.logText());
     assert.deepEqual(said(node), [`${process.getuid?.()} [n] [] [] [] [5]`]);
+  });
+
+  test('is refused before the mount by a daemon that may not become another user, or not stop it', async () => {
+    const node = await nodeWith({ cmd: 'true', user: 'nobody' });
+    node.launch();
+    assert.equal(await node.exited, 0, node.logText());
+    for (const name of ['setuid', 'setgid', 'kill']) {
+      const words = ['--bounding-set', `-${name}`, '--inh-caps', '-all', '--', program()];
+      const mount = ['mount', '--config', node.configFile];
+      const { status, stderr } = await runCli([...words, ...mount], { bin: 'setpriv' });
+      assert.equal(status, 78);
+      const lack = `this process lacks CAP_${name.toUpperCase()}`;
+      assert(stderr.includes(lack), stderr);
+      assert.match(stderr, /CapabilityBoundingSet=CAP_SETUID CAP_SETGID CAP_KILL/);
+    }
   });
 
   test('that is not there ends the node before it mounts, and the doctor says the same', async () => {

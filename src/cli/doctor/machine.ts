@@ -1,8 +1,8 @@
 /** Whether this machine and this process can mount. */
+import { lackedCapabilities } from '../../os/capabilities.ts';
 import { type Finding, fail, ok, warn } from './finding.ts';
 
 const PASSTHROUGH_SINCE = [6, 9] as const;
-const CAP_SYS_ADMIN = 21n;
 
 export function checkKernel(release: string, passthrough: 'auto' | 'on' | 'off'): Finding {
   const [major, minor] = release.split('.').map((part) => Number.parseInt(part, 10));
@@ -40,8 +40,9 @@ export function checkFuseDevice(error: string | undefined): Finding {
 
 /** `status`: the text of /proc/self/status. The daemon runs with the same rights when systemd starts it. */
 export function checkPrivileges(status: string, uid: number): Finding {
-  const effective = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`);
-  if (((effective >> CAP_SYS_ADMIN) & 1n) === 1n) return ok('rights', 'CAP_SYS_ADMIN, to mount');
+  if (lackedCapabilities(status, ['CAP_SYS_ADMIN']).length === 0) {
+    return ok('rights', 'CAP_SYS_ADMIN, to mount');
+  }
   return uid === 0
     ? fail(
         'rights',
