@@ -15,33 +15,10 @@ import { txidSetCookie } from '../../src/proxy/cookie.ts';
 import { program } from '../harness/cli.ts';
 import { Cluster, freePorts, type TestNode, until } from '../harness/cluster.ts';
 import { ProxiedCluster } from '../harness/proxied.ts';
+import { CLIENT_ADDRESS, exchange, seen } from '../harness/raw-http.ts';
 import { WebClient } from '../harness/web-client.ts';
 
 const SECRET = '0123456789abcdef0123456789abcdef0123456789abcdef';
-/** A client is told from a node by its address. */
-const CLIENT_ADDRESS = '127.0.0.77';
-
-/** All that comes back on one connection until it is closed. */
-async function exchange(port: number, text: string): Promise<string> {
-  const socket = net.connect({ port, host: '127.0.0.1', localAddress: CLIENT_ADDRESS });
-  let answer = '';
-  socket.on('data', (chunk) => (answer += chunk.toString('latin1')));
-  socket.on('error', () => {});
-  socket.write(text, 'latin1');
-  await once(socket, 'close');
-  return answer;
-}
-
-/** What the application has seen of a request: headers by their name in lower case. */
-function seen(answer: string): Map<string, string> {
-  assert.match(answer, /^HTTP\/1\.1 200 /, answer.slice(0, 300));
-  const { headers } = JSON.parse(answer.slice(answer.indexOf('{'), answer.lastIndexOf('}') + 1));
-  const raw = headers as string[];
-  return new Map(
-    raw.flatMap((name, i) => (i % 2 === 0 ? [[name.toLowerCase(), raw[i + 1]] as const] : [])),
-  );
-}
-
 const END = 'Connection: close\r\n\r\n';
 
 describe('the proxies of a cluster among strangers', () => {

@@ -5,6 +5,7 @@ import net from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { until } from '../harness/cluster.ts';
 import { ProxiedCluster } from '../harness/proxied.ts';
+import { exchange } from '../harness/raw-http.ts';
 import { WebClient } from '../harness/web-client.ts';
 
 const IDLE_CONNECTIONS = 10_000;
@@ -27,17 +28,6 @@ describe('a proxy among strangers', () => {
     client.close();
     await cluster?.close();
   });
-
-  /** All that comes back on one connection until it is closed. */
-  async function exchange(port: number, text: string): Promise<string> {
-    const socket = net.connect(port, '127.0.0.1');
-    let answer = '';
-    socket.on('data', (chunk) => (answer += chunk.toString('latin1')));
-    socket.on('error', () => {});
-    socket.write(text, 'latin1');
-    await once(socket, 'close');
-    return answer;
-  }
 
   const isWell = async () => {
     for (const port of cluster.ports) {

@@ -146,6 +146,23 @@ describe('the tree and the mount', () => {
   });
 });
 
+describe('commands', () => {
+  /** A screen and a bar, of numbers and of what is plain already; a line of its own text. */
+  const own = ['src/cli/print.ts', 'src/cli/status.ts', 'src/cli/progress.ts', 'src/cli/token.ts'];
+
+  it('write by print.ts, which shows names of others as text', () => {
+    const direct = /\bprocess\.std(?:out|err)\.write\(|\bconsole\./;
+    const found = sources.filter(
+      (file) => file.startsWith('src/cli/') && direct.test(texts.get(file) ?? ''),
+    );
+    assert.deepEqual(
+      found.filter((file) => !own.includes(file)),
+      [],
+    );
+    assert(found.includes('src/cli/print.ts'));
+  });
+});
+
 describe('files', () => {
   it(`have at most ${LINES_MAX} lines`, () => {
     const long = matching((text) => text.split('\n').length - 1 > LINES_MAX);
