@@ -1,7 +1,8 @@
-/** The log: pino, JSON to a pipe or the journal, text on a terminal. To standard error. */
+/** The log: pino, JSON to a pipe, text on a terminal, and text with priorities to the journal. To standard error. */
 import { pino } from 'pino';
 import pretty from 'pino-pretty';
 import type { Config } from './config/config.ts';
+import { isJournal, journalText, PRIORITIES, type Priority } from './os/journal.ts';
 import { plainText } from './plain-text.ts';
 
 export type Logger = pino.Logger;
@@ -13,6 +14,9 @@ const WAITING_BYTES_MAX = 1 << 20;
 export function createLogger(options: Config['log']): Logger {
   const level = options.debug ? 'debug' : 'info';
   const text = options.format === 'text' || (options.format === 'auto' && process.stderr.isTTY);
+  if (options.format === 'auto' && isJournal(2)) {
+    return pino({ level, base: undefined, hooks }, journal());
+  }
   if (!text) {
     const formatters = { level: (label: string) => ({ level: label }) };
     return pino({ level, base: undefined, formatters, hooks }, destination());
@@ -40,6 +44,26 @@ const hooks: pino.LoggerOptions['hooks'] = {
     method.apply(this, [...plain, ...rest] as Parameters<typeof method>);
   },
 };
+
+const PRIORITY_OF: Readonly<Record<number, Priority>> = {
+  20: PRIORITIES.debug,
+  30: PRIORITIES.info,
+  40: PRIORITIES.warning,
+  50: PRIORITIES.error,
+  60: PRIORITIES.critical,
+};
+
+/** It keeps the time, and which process it was. */
+function journal(): pino.DestinationStream {
+  const out = destination();
+  return {
+    write(line) {
+      const { level, msg, err } = JSON.parse(line);
+      const text = [msg, err?.stack].filter((part) => typeof part === 'string').join('\n');
+      out.write(journalText(PRIORITY_OF[level] ?? PRIORITIES.info, text));
+    },
+  };
+}
 
 function messageOf(value: unknown): string | undefined {
   return value instanceof Error ? value.message : undefined;

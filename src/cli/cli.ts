@@ -2,6 +2,7 @@
 
 import { Command, CommanderError, Option } from 'commander';
 import { errorText, isOutsideFault, LiteFsError } from '../errors.ts';
+import { setProcessName } from '../os/proc.ts';
 import { TRANSFER_COMMAND, transferProcess } from '../transfer/process.ts';
 import { VERSION } from '../version.ts';
 import { adopt, release } from './adopt.ts';
@@ -39,6 +40,8 @@ export function normalizeArguments(argv: readonly string[]): string[] {
 /** Runs a command line (without node and script); resolves with the exit status. */
 export async function runCli(argv: readonly string[]): Promise<number> {
   let exitStatus = 0;
+  // It would be called node-MainThread.
+  setProcessName('litefs-lite');
   // Those two have nothing to say there; looking at it would make a pipe non-blocking that their programs write to.
   if (argv[0] !== 'mount' && argv[0] !== 'run') endWithReader(process.stdout);
   const run =

@@ -2,6 +2,7 @@
  * Where commands write. What they tell has names in it that others have made, of files, hosts and nodes: those reach a terminal
  * as text, and can neither command it nor look like a line of ours.
  */
+import { isJournal, journalText, PRIORITIES } from '../os/journal.ts';
 import { plainJson, plainLines, plainText } from '../plain-text.ts';
 
 /** A line of its own, whatever is in it. */
@@ -21,11 +22,16 @@ export function printJson(value: unknown): void {
 
 /** What went wrong, and below it what to do. */
 export function printError(message: string, hint?: string): void {
-  process.stderr.write(`litefs-lite: ${plainText(message)}\n`);
-  if (hint) process.stderr.write(`  ${plainText(hint)}\n`);
+  const below = hint ? `\n  ${plainText(hint)}` : '';
+  toStandardError(`litefs-lite: ${plainText(message)}${below}`);
 }
 
 /** The same of several things, one a line. */
 export function printErrors(messages: string): void {
-  process.stderr.write(`litefs-lite: ${plainLines(messages)}\n`);
+  toStandardError(`litefs-lite: ${plainLines(messages)}`);
+}
+
+/** The daemon's start may fail before it has a log. */
+function toStandardError(text: string): void {
+  process.stderr.write(isJournal(2) ? journalText(PRIORITIES.error, text) : `${text}\n`);
 }

@@ -225,7 +225,9 @@ const log = section({
   format: z
     .enum(['auto', 'text', 'json'])
     .prefault('auto')
-    .describe('auto: text on a terminal, JSON to a pipe, a file or the journal.'),
+    .describe(
+      'auto: text on a terminal and in the journal, where each line has its priority; JSON to a pipe or a file.',
+    ),
   timestamp: flag()
     .prefault(false)
     .describe('Begin lines of text with the time; JSON always has it.'),

@@ -1,5 +1,6 @@
 /** Reading /proc, where what is looked at may be gone at any moment, or be somebody else's: then there is nothing. */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { isOutsideFault } from '../errors.ts';
 
 /** The numbers of all processes that are to be seen. */
 export function processIds(): string[] {
@@ -32,5 +33,14 @@ export function linkOf(file: string): string {
     return readlinkSync(file);
   } catch {
     return '';
+  }
+}
+
+/** What ps, top and systemd call this process, at most 15 bytes. Where that cannot be set, it keeps its name. */
+export function setProcessName(name: string): void {
+  try {
+    writeFileSync('/proc/self/comm', name);
+  } catch (error) {
+    if (!isOutsideFault(error)) throw error;
   }
 }

@@ -84,6 +84,16 @@ describe('the unit', () => {
     assert.equal(await count(), '1');
   });
 
+  test('shows it by its name, and its log as text with priorities', async () => {
+    const pid = await box.ok('systemctl show -P MainPID litefs-lite');
+    assert.equal(await box.ok(`cat /proc/${pid}/comm`), 'litefs-lite');
+    const all = await box.ok('journalctl --no-pager -o cat -u litefs-lite');
+    assert.match(all, /^mounted on \/litefs as primary$/m);
+    const warnings = await box.ok('journalctl --no-pager -o cat -u litefs-lite -p warning');
+    assert.match(warnings, /still mounted by a daemon that died/);
+    assert.doesNotMatch(warnings, /mounted on \/litefs as primary/);
+  });
+
   test('has refused nothing in all that', async () => {
     const journal = await box.ok('journalctl --no-pager -u litefs-lite');
     assert.doesNotMatch(journal, /status=31|SYS|core-dump|EPERM|EACCES/);

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import { it } from 'node:test';
 
@@ -46,5 +47,39 @@ it('has one line for each message, whatever names are in it', () => {
     for (const line of shown) {
       assert.match(line, /box2\\x0aINFO: box1 is the primary\\x1b\[2J\\u\{202e\}\\x9b1A$/);
     }
+  }
+});
+
+it('has priorities in the journal, and the time of the journal', () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-lite-log-'));
+  const file = path.join(folder, 'journal');
+  const out = fs.openSync(file, 'w');
+  try {
+    const script = `
+      const { createLogger } = await import(${JSON.stringify(LOG)});
+      const log = createLogger({ format: 'auto', timestamp: false, debug: true });
+      log.debug('one'); log.info({ a: 1 }, 'two'); log.warn('three\\nfour');
+      log.error({ err: new TypeError('five') }, 'six'); log.fatal('seven');`;
+    const run = (stream: string) => {
+      fs.ftruncateSync(out, 0);
+      const env = { ...process.env, JOURNAL_STREAM: stream };
+      spawnSync(process.execPath, ['-e', script], { stdio: ['ignore', 'ignore', out], env });
+      return fs.readFileSync(file, 'utf8').replaceAll('\0', '').split('\n');
+    };
+    const { dev, ino } = fs.fstatSync(out);
+    const lines = run(`${dev}:${ino}`);
+    assert.deepEqual(lines.slice(0, 5), [
+      '<7>one',
+      '<6>two',
+      '<4>three\\x0afour',
+      '<3>six',
+      '<3>TypeError: five',
+    ]);
+    assert.match(lines[5], /^<3> +at /);
+    assert.equal(lines.at(-2), '<2>seven');
+    assert.equal(JSON.parse(run('1:1')[1]).msg, 'two', 'another stream is no journal');
+  } finally {
+    fs.closeSync(out);
+    fs.rmSync(folder, { recursive: true, force: true });
   }
 });

@@ -147,8 +147,10 @@ describe('the tree and the mount', () => {
 });
 
 describe('commands', () => {
-  /** A screen and a bar, of numbers and of what is plain already; a line of its own text. */
-  const own = ['src/cli/print.ts', 'src/cli/status.ts', 'src/cli/progress.ts', 'src/cli/token.ts'];
+  /** A screen and a bar, of numbers and of what is plain already; a line of its own text; a question. */
+  const own = ['print', 'status', 'progress', 'token', 'given-token'].map(
+    (name) => `src/cli/${name}.ts`,
+  );
 
   it('write by print.ts, which shows names of others as text', () => {
     const direct = /\bprocess\.std(?:out|err)\.write\(|\bconsole\./;
