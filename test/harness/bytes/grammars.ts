@@ -1,0 +1,28 @@
+/** All grammars, by name. */
+import type { Grammar } from './grammar.ts';
+import { config } from './grammars/config.ts';
+import { frames, helloGrammar } from './grammars/frames.ts';
+import { cookie, heads } from './grammars/heads.ts';
+import { journal } from './grammars/journal.ts';
+import { ltx } from './grammars/ltx.ts';
+import { shm } from './grammars/shm.ts';
+import { wal } from './grammars/wal.ts';
+
+export const GRAMMARS: readonly Grammar[] = [
+  frames,
+  helloGrammar,
+  ltx,
+  wal,
+  shm,
+  journal,
+  config,
+  cookie,
+  heads,
+];
+
+/** Throws when there is none of that name. */
+export function grammarOf(name: string): Grammar {
+  const found = GRAMMARS.find((grammar) => grammar.name === name);
+  if (found) return found;
+  throw new Error(`no grammar ${name}: ${GRAMMARS.map((grammar) => grammar.name).join(', ')}`);
+}
