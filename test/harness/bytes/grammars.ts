@@ -1,11 +1,13 @@
 /** All grammars, by name. */
 import type { Grammar } from './grammar.ts';
 import { config } from './grammars/config.ts';
+import { entriesGrammar } from './grammars/entries.ts';
 import { frames, helloGrammar } from './grammars/frames.ts';
 import { cookie, heads } from './grammars/heads.ts';
 import { journal } from './grammars/journal.ts';
 import { ltx } from './grammars/ltx.ts';
 import { shm } from './grammars/shm.ts';
+import { start } from './grammars/start.ts';
 import { wal } from './grammars/wal.ts';
 
 export const GRAMMARS: readonly Grammar[] = [
@@ -18,6 +20,8 @@ export const GRAMMARS: readonly Grammar[] = [
   config,
   cookie,
   heads,
+  start,
+  entriesGrammar,
 ];
 
 /** Throws when there is none of that name. */
