@@ -2,6 +2,7 @@
 import { pino } from 'pino';
 import pretty from 'pino-pretty';
 import type { Config } from './config/config.ts';
+import { plainText } from './plain-text.ts';
 
 export type Logger = pino.Logger;
 
@@ -13,10 +14,8 @@ export function createLogger(options: Config['log']): Logger {
   const level = options.debug ? 'debug' : 'info';
   const text = options.format === 'text' || (options.format === 'auto' && process.stderr.isTTY);
   if (!text) {
-    return pino(
-      { level, base: undefined, formatters: { level: (label) => ({ level: label }) } },
-      destination(),
-    );
+    const formatters = { level: (label: string) => ({ level: label }) };
+    return pino({ level, base: undefined, formatters, hooks }, destination());
   }
   const stream = pretty({
     destination: 2,
@@ -26,7 +25,24 @@ export function createLogger(options: Config['log']): Logger {
     ignore: options.timestamp ? 'pid,hostname' : 'pid,hostname,time',
     hideObject: true,
   });
-  return pino({ level, base: undefined }, stream);
+  return pino({ level, base: undefined, hooks }, stream);
+}
+
+/** Names that users and peers have made are in the lines: they must end none, and command no terminal that shows them. */
+const hooks: pino.LoggerOptions['hooks'] = {
+  logMethod(args, method) {
+    const [first, message, ...rest] = args as unknown[];
+    // Alone, an error is its own message.
+    const text = typeof first === 'string' ? undefined : (message ?? messageOf(first));
+    const plain = [typeof first === 'string' ? plainText(first) : first];
+    if (typeof text === 'string') plain.push(plainText(text));
+    else if (message !== undefined) plain.push(message);
+    method.apply(this, [...plain, ...rest] as Parameters<typeof method>);
+  },
+};
+
+function messageOf(value: unknown): string | undefined {
+  return value instanceof Error ? value.message : undefined;
 }
 
 /** Where a log cannot be written, as on a full disk, the node goes on: the lines wait, and are written before the next. */

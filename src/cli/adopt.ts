@@ -1,9 +1,11 @@
 /** `litefs-lite adopt` and `release`: an existing database into the mount, under its old path, and back. */
+
 import type { NodeReport } from '../http/info.ts';
 import { adoptDatabase } from './adopt/adopt.ts';
 import { releaseDatabase } from './adopt/release.ts';
 import { getJson } from './client.ts';
 import { type NodeFlags, nodeAt } from './node-url.ts';
+import { printLine } from './print.ts';
 
 interface Flags extends NodeFlags {
   readonly delete?: boolean;
@@ -26,7 +28,7 @@ export async function adopt(
     '',
     'Next: start its application, which goes on with the same path. Back: litefs-lite release',
   ];
-  process.stdout.write(`${lines.join('\n')}\n`);
+  for (const line of lines) printLine(line);
   return 0;
 }
 
@@ -42,6 +44,6 @@ export async function release(file: string, flags: Flags): Promise<number> {
       ? `  ${mounted} was removed, on the replicas too`
       : `  ${mounted} is still there, and no longer what the application uses: remove it when you like`,
   ];
-  process.stdout.write(`${lines.join('\n')}\n`);
+  for (const line of lines) printLine(line);
   return 0;
 }

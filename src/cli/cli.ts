@@ -1,4 +1,5 @@
 /** The command line: the table of commands, from which help comes. */
+
 import { Command, CommanderError, Option } from 'commander';
 import { errorText, isOutsideFault, LiteFsError } from '../errors.ts';
 import { TRANSFER_COMMAND, transferProcess } from '../transfer/process.ts';
@@ -11,6 +12,7 @@ import { init } from './init.ts';
 import { ltxDump, ltxList, ltxVerify } from './ltx.ts';
 import { mount } from './mount.ts';
 import { guardMountPoint, printMountPoint, unguardMountPoint } from './mount-point.ts';
+import { printError, printErrors, printLine } from './print.ts';
 import { restore } from './restore.ts';
 import { run as runWhereItBelongs } from './run.ts';
 import { snapshot, snapshots } from './snapshots.ts';
@@ -48,9 +50,10 @@ export async function runCli(argv: readonly string[]): Promise<number> {
     return exitStatus;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
-    const { message, hint, exitStatus: status } = named(error);
-    process.stderr.write(`litefs-lite: ${message}\n`);
-    if (hint) process.stderr.write(`  ${hint}\n`);
+    const { code, message, hint, exitStatus: status } = named(error);
+    // Of a config, each thing that is wrong has a line.
+    if (code === 'CONFIG' && !hint) printErrors(message);
+    else printError(message, hint);
     return status;
   }
 }
@@ -59,7 +62,7 @@ export async function runCli(argv: readonly string[]): Promise<number> {
 function endWithReader(stream: NodeJS.WriteStream): void {
   stream.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(EXIT_PIPE);
-    process.stderr.write(`litefs-lite: standard output: ${error.message}\n`);
+    printError(`standard output: ${error.message}`);
     process.exit(named(error).exitStatus);
   });
 }
@@ -350,7 +353,7 @@ export function buildProgram(run: Runner): Command {
     .description('print the version')
     .action(
       run(() => {
-        process.stdout.write(`${VERSION_TEXT}\n`);
+        printLine(VERSION_TEXT);
         return 0;
       }),
     );

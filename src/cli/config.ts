@@ -1,10 +1,12 @@
 /** `litefs-lite config check` and `config schema`. */
+
 import type { Config } from '../config/config.ts';
 import { configJsonSchema } from '../config/json-schema.ts';
 import { loadConfig } from '../config/load.ts';
 import type { SnapshotConfig } from '../config/snapshots.ts';
 import { formatAddress, socketAt } from '../config/values.ts';
 import { nextTimes } from '../snapshots/schedule.ts';
+import { printJson, printLine, printText } from './print.ts';
 
 interface CheckFlags {
   readonly config?: string;
@@ -27,17 +29,17 @@ export function configCheck(file: string | undefined, flags: CheckFlags): number
       config: { ...config, replication },
       warnings: loaded.warnings,
     };
-    process.stdout.write(`${JSON.stringify(shown, null, 2)}\n`);
+    printJson(shown);
     return 0;
   }
-  process.stdout.write(`${loaded.file} is right:\n${describe(config)}`);
-  for (const warning of loaded.warnings) process.stdout.write(`  warning: ${warning}\n`);
+  printText(`${loaded.file} is right:\n${describe(config)}`);
+  for (const warning of loaded.warnings) printLine(`  warning: ${warning}`);
   return 0;
 }
 
 /** Prints the JSON Schema of the file. */
 export function configSchema(): number {
-  process.stdout.write(`${JSON.stringify(configJsonSchema(), null, 2)}\n`);
+  printJson(configJsonSchema());
   return 0;
 }
 

@@ -1,9 +1,11 @@
 /** `litefs-lite diff`: which tables differ between two moments, to find when something went wrong. */
+
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { formatTxid } from '../ltx/position.ts';
+import { plainValue } from '../plain-text.ts';
 import { differingTables, type TableDifference } from '../snapshots/difference.ts';
 import type { Target } from '../snapshots/plan.ts';
 import { restore } from '../snapshots/restore.ts';
@@ -11,6 +13,7 @@ import { sweepTemporaries } from '../snapshots/temporaries.ts';
 import { formatTime, parseTime } from '../snapshots/when.ts';
 import { type ArchiveFlags, archivesDir, existingArchive } from './archives.ts';
 import { removeAtEnd } from './janitor.ts';
+import { printJson, printText } from './print.ts';
 import { targetOf } from './restore.ts';
 import { formatTable } from './table.ts';
 
@@ -42,8 +45,8 @@ export function diff(database: string, flags: DiffFlags): number {
     const to = state(flags.to === undefined ? { kind: 'latest' } : momentOf(flags.to, nowMs));
     const tables = from.txid === to.txid ? [] : differingTables(from.file, to.file);
     const sides = { from: { txid: from.txid, at: from.at }, to: { txid: to.txid, at: to.at } };
-    if (flags.json) process.stdout.write(`${JSON.stringify({ ...sides, tables }, null, 2)}\n`);
-    else process.stdout.write(formatDifference(sides, tables));
+    if (flags.json) printJson({ ...sides, tables });
+    else printText(formatDifference(sides, plainValue(tables)));
     return tables.length === 0 ? 0 : 1;
   } finally {
     fs.rmSync(folder, { recursive: true, force: true });

@@ -2,6 +2,7 @@
  * `litefs-lite doctor`: looks at everything that must be right for a node to run, and says what is not. It changes
  * nothing, here or on the primary. The checks are in doctor/, as functions of the facts that are gathered here.
  */
+
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import net from 'node:net';
@@ -48,6 +49,7 @@ import {
   type MountPoint,
 } from './doctor/storage.ts';
 import { type NodeAddress, nodeElsewhere, ownConfig, urlOf } from './node-url.ts';
+import { printJson, printText } from './print.ts';
 
 const ANSWER_MS_MAX = 5000;
 
@@ -58,9 +60,8 @@ export async function doctor(flags: {
 }): Promise<number> {
   const findings = await examine(flags.config);
   const well = findings.every(({ verdict }) => verdict !== 'fail');
-  process.stdout.write(
-    flags.json ? `${JSON.stringify({ ok: well, findings }, null, 2)}\n` : formatFindings(findings),
-  );
+  if (flags.json) printJson({ ok: well, findings });
+  else printText(formatFindings(findings));
   return well ? 0 : 1;
 }
 

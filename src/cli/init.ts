@@ -2,6 +2,7 @@
  * `litefs-lite init`: the config file of a new node. What can be found out is not asked for. The secret is kept in the
  * file itself, which only its owner may read, so that one file says everything about a node.
  */
+
 import { randomBytes, randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import os from 'node:os';
@@ -17,6 +18,7 @@ import { layoutOf } from '../store/layout.ts';
 import { syncDirectory } from '../store/log-files.ts';
 import { decodeToken, type JoinToken } from './join-token.ts';
 import { lanAddresses, lanHost } from './lan-host.ts';
+import { printText } from './print.ts';
 
 export interface InitFlags {
   readonly primary?: boolean;
@@ -50,7 +52,7 @@ export function init(flags: InitFlags): number {
   const { mountDir = MOUNT_DIR, dataDir = DATA_DIR } = settings;
   const holding = holdingOf(layoutOf(dataDir));
   const guarding = guardAhead(mountDir, dataDir);
-  process.stdout.write(`${story(file, settings, { kept, addresses, holding, guarding })}\n`);
+  printText(`${story(file, settings, { kept, addresses, holding, guarding })}\n`);
   return 0;
 }
 

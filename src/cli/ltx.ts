@@ -1,4 +1,5 @@
 /** `litefs-lite ltx …`: looks into LTX files and the segments of a log. */
+
 import fs from 'node:fs';
 import path from 'node:path';
 import { errorText, LiteFsError } from '../errors.ts';
@@ -7,6 +8,7 @@ import { formatChecksum, formatPosition, formatTxid } from '../ltx/position.ts';
 import { fileSource } from '../ltx/sources.ts';
 import { readPostChecksum } from '../ltx/tail.ts';
 import { formatTime } from '../snapshots/when.ts';
+import { printJson, printLine, printText } from './print.ts';
 import { formatBytes, formatTable } from './table.ts';
 
 interface Entry {
@@ -21,7 +23,7 @@ export function ltxList(files: readonly string[], flags: { json?: boolean }): nu
     named(file, () => entriesOf(file).map((entry) => summary(entry))),
   );
   if (flags.json) {
-    process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`);
+    printJson(rows);
     return 0;
   }
   const columns = ['FROM', 'TO', 'AFTER IT', 'WHEN', 'PAGE SIZE', 'PAGES', 'SIZE'];
@@ -34,7 +36,7 @@ export function ltxList(files: readonly string[], flags: { json?: boolean }): nu
     `${row.commit}`,
     formatBytes(row.bytes),
   ]);
-  process.stdout.write(`${formatTable(columns, lines)}\n`);
+  printText(`${formatTable(columns, lines)}\n`);
   return 0;
 }
 
@@ -56,14 +58,12 @@ function dumpEntries(file: string, flags: { json?: boolean }): void {
       pages: dump.pages,
       fileChecksum: formatChecksum(dump.trailer.fileChecksum),
     };
-    if (flags.json) process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
+    if (flags.json) printJson(report);
     else {
       for (const [key, value] of Object.entries(report)) {
-        process.stdout.write(
-          `${`${key}:`.padEnd(14)} ${Array.isArray(value) ? value.join(' ') : value}\n`,
-        );
+        printLine(`${`${key}:`.padEnd(14)} ${Array.isArray(value) ? value.join(' ') : value}`);
       }
-      process.stdout.write('\n');
+      printLine('');
     }
   }
 }
@@ -85,12 +85,10 @@ export function ltxVerify(files: readonly string[]): number {
     try {
       const entries = entriesOf(file);
       for (const entry of entries) withDecoder(entry, (decoder) => decoder.finish());
-      process.stdout.write(
-        `${file}: ok, ${entries.length} ${entries.length === 1 ? 'entry' : 'entries'}\n`,
-      );
+      printLine(`${file}: ok, ${entries.length} ${entries.length === 1 ? 'entry' : 'entries'}`);
     } catch (error) {
       bad++;
-      process.stdout.write(`${file}: DAMAGED: ${errorText(error)}\n`);
+      printLine(`${file}: DAMAGED: ${errorText(error)}`);
     }
   }
   return bad === 0 ? 0 : 65;

@@ -1,4 +1,5 @@
 /** `litefs-lite mount-point`: the folder below the mount, made immutable or given back. */
+
 import path from 'node:path';
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
@@ -10,6 +11,7 @@ import {
 } from '../daemon/bare-folder.ts';
 import { guardAhead } from '../daemon/mount-point.ts';
 import { LiteFsError } from '../errors.ts';
+import { printLine } from './print.ts';
 
 interface Flags {
   readonly config?: string;
@@ -30,7 +32,7 @@ export function unguardMountPoint(dir: string | undefined, flags: Flags): number
   if (real !== undefined) {
     return say(unguardBareFolder(real), folder, 'is not immutable, until a node starts there');
   }
-  process.stdout.write(`${folder} is not there\n`);
+  printLine(`${folder} is not there`);
   return 0;
 }
 
@@ -38,7 +40,7 @@ export function unguardMountPoint(dir: string | undefined, flags: Flags): number
 export function printMountPoint(flags: Flags): number {
   const { fuse, data } = configOf(flags);
   const folders = guardedFolders(realFolder(fuse.dir) ?? fuse.dir, data.dir);
-  process.stdout.write(folders.map((folder) => `${folder}\n`).join(''));
+  for (const folder of folders) printLine(folder);
   return 0;
 }
 
@@ -53,7 +55,7 @@ function say(guarding: Guarding, dir: string, done: string): number {
         hint: 'Unmount that first.',
       });
     default:
-      process.stdout.write(`the folder ${dir} ${done}\n`);
+      printLine(`the folder ${dir} ${done}`);
       return 0;
   }
 }

@@ -1,4 +1,5 @@
 /** `litefs-lite restore`: a database as it was, from snapshots and what is between them. Needs no running node. */
+
 import path from 'node:path';
 import { LiteFsError } from '../errors.ts';
 import { formatTxid } from '../ltx/position.ts';
@@ -9,6 +10,7 @@ import { formatTime, parseTime } from '../snapshots/when.ts';
 import { type ArchiveFlags, archivesDir, existingArchive } from './archives.ts';
 import { removeDatabaseAtEnd } from './janitor.ts';
 import { type NodeFlags, nodeAt, repeated } from './node-url.ts';
+import { printError, printLine } from './print.ts';
 import { progressBar } from './progress.ts';
 import { restoreInPlace } from './restore-in-place.ts';
 import { shellWord } from './shell-word.ts';
@@ -43,14 +45,14 @@ export async function restore(database: string, flags: RestoreFlags): Promise<nu
     begun: removeDatabaseAtEnd,
     damaged(message: string) {
       bar.end();
-      process.stderr.write(`litefs-lite: ${message}. Trying without it.\n`);
+      printError(`${message}. Trying without it.`);
     },
   };
   if (output !== undefined) {
     const file = path.resolve(output);
     const restored = restoreTo(archive, target, file, options);
     bar.end();
-    process.stdout.write(`${file}: ${described(database, restored, flags.check)}\n`);
+    printLine(`${file}: ${described(database, restored, flags.check)}`);
     return 0;
   }
   const { restored, undoTxid, undoDir } = await restoreInPlace(
@@ -62,9 +64,9 @@ export async function restore(database: string, flags: RestoreFlags): Promise<nu
   );
   bar.end();
   const again = { ...flags, dir: flags.dir === undefined ? undefined : undoDir };
-  process.stdout.write(
-    `${described(database, restored, flags.check)}\n` +
-      `  to undo it: litefs-lite restore ${shellWord(database)} --txid ${undoTxid} --in-place${repeated(again)}\n`,
+  printLine(described(database, restored, flags.check));
+  printLine(
+    `  to undo it: litefs-lite restore ${shellWord(database)} --txid ${undoTxid} --in-place${repeated(again)}`,
   );
   return 0;
 }

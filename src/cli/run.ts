@@ -2,6 +2,7 @@
  * `litefs-lite run`: runs a command where it belongs, on the primary or a candidate for it, and nowhere else; or where
  * it is, with the right to write a database of a replica (the halt lock) as long as it runs.
  */
+
 import { spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { constants } from 'node:os';
@@ -10,6 +11,7 @@ import { errorText, LiteFsError } from '../errors.ts';
 import type { HaltReport, NodeReport } from '../http/info.ts';
 import { deleteJson, getJson, postJson } from './client.ts';
 import { type NodeAddress, type NodeFlags, nodeAt } from './node-url.ts';
+import { printError } from './print.ts';
 
 interface Flags extends NodeFlags {
   readonly ifCandidate?: boolean;
@@ -29,7 +31,7 @@ export async function run(command: readonly string[], flags: Flags): Promise<num
   const node = await getJson<NodeReport>(asked, '/info');
   const reason = whyNotHere(node, flags);
   if (reason) {
-    process.stderr.write(`litefs-lite: not run: ${reason}\n`);
+    printError(`not run: ${reason}`);
     return 0;
   }
   const environment = {
@@ -59,7 +61,7 @@ async function withHaltLock(
   work: () => Promise<number>,
 ): Promise<number> {
   const query = `/halt?name=${encodeURIComponent(database)}&id=${randomInt(1, ID_MAX)}`;
-  const warn = (error: unknown) => process.stderr.write(`litefs-lite: ${errorText(error)}\n`);
+  const warn = (error: unknown) => printError(errorText(error));
   await postJson<HaltReport>(node, query);
   let warned = false;
   const timer = setInterval(() => {

@@ -1,8 +1,10 @@
 /** `litefs-lite snapshots` lists what can be restored, `litefs-lite snapshot` has a running node cut one now. */
+
 import fs from 'node:fs';
 import path from 'node:path';
 import { LiteFsError } from '../errors.ts';
 import type { SnapshotRunReport, SnapshotsReport } from '../http/snapshots.ts';
+import { plainText, plainValue } from '../plain-text.ts';
 import { copyNewestSnapshot } from '../snapshots/copy.ts';
 import { describeArchive } from '../snapshots/report.ts';
 import { listVerified } from '../snapshots/verified.ts';
@@ -17,6 +19,7 @@ import {
 import { getJson, NO_LIMIT, postJson } from './client.ts';
 import { removeAtEnd } from './janitor.ts';
 import { type NodeAddress, type NodeFlags, nodeAt } from './node-url.ts';
+import { printError, printJson, printLine, printText } from './print.ts';
 import { counted, formatBytes, formatTable } from './table.ts';
 
 /** Reads the archives themselves; no node need run. */
@@ -29,9 +32,8 @@ export function snapshots(
   const archives = names.map((name) =>
     describeArchive(name, listVerified(existingArchive(dir, name))),
   );
-  if (flags.json)
-    process.stdout.write(`${JSON.stringify({ dir, databases: archives }, null, 2)}\n`);
-  else process.stdout.write(formatArchives(dir, archives, Date.now()));
+  if (flags.json) printJson({ dir, databases: archives });
+  else printText(formatArchives(plainText(dir), plainValue(archives), Date.now()));
   return 0;
 }
 
@@ -93,16 +95,16 @@ export async function snapshot(
   const node = nodeAt(flags);
   const run = await postJson<SnapshotRunReport>(node, `/snapshot${query}`, NO_LIMIT);
   if (dir !== undefined) await copySnapshots(run, node, dir);
-  if (flags.json) process.stdout.write(`${JSON.stringify(run, null, 2)}\n`);
+  if (flags.json) printJson(run);
   else {
     for (const { name, txid, bytes } of run.snapshots) {
-      process.stdout.write(`${name}: snapshot at ${txid}, ${formatBytes(bytes)}\n`);
+      printLine(`${name}: snapshot at ${txid}, ${formatBytes(bytes)}`);
     }
     for (const name of run.unchanged) {
-      process.stdout.write(`${name}: nothing has changed since the newest snapshot\n`);
+      printLine(`${name}: nothing has changed since the newest snapshot`);
     }
-    if (dir !== undefined) process.stdout.write(`copied to ${dir}\n`);
-    for (const error of run.errors) process.stderr.write(`litefs-lite: ${error}\n`);
+    if (dir !== undefined) printLine(`copied to ${dir}`);
+    for (const error of run.errors) printError(error);
   }
   return run.ok ? 0 : EXIT_DISK;
 }

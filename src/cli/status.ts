@@ -1,15 +1,19 @@
 /** `litefs-lite status`: the node, its databases, who follows whom. */
+
 import { setTimeout } from 'node:timers/promises';
 import { LiteFsError } from '../errors.ts';
 import {
   type DatabaseReport,
   type NodeReport,
+  positionIn,
   type UpstreamReport,
   whyDisconnected,
 } from '../http/info.ts';
+import { plainText, plainValue } from '../plain-text.ts';
 import { formatSecond } from '../snapshots/when.ts';
 import { getJson } from './client.ts';
 import { type NodeAddress, type NodeFlags, nodeAt } from './node-url.ts';
+import { printJson, printText } from './print.ts';
 import { counted, formatBytes, formatTable } from './table.ts';
 
 interface StatusFlags extends NodeFlags {
@@ -29,7 +33,8 @@ export async function status(flags: StatusFlags): Promise<number> {
   const node = nodeAt(flags);
   if (flags.watch) return watch(node);
   const report = await getJson<NodeReport>(node, '/info');
-  process.stdout.write(flags.json ? `${JSON.stringify(report, null, 2)}\n` : formatStatus(report));
+  if (flags.json) printJson(report);
+  else printText(formatStatus(report));
   const isWell =
     warningsOf(report).length === 0 && report.databases.every(({ state }) => state === 'ok');
   return isWell ? 0 : 1;
@@ -41,7 +46,7 @@ async function watch(node: NodeAddress): Promise<never> {
   for (;;) {
     const text = await getJson<NodeReport>(node, '/info').then(formatStatus, (error) => {
       if (!(error instanceof LiteFsError)) throw error;
-      return `${error.message}\n`;
+      return `${plainText(error.message)}\n`;
     });
     const lines = [`${formatSecond(Date.now())}  ${node.url}`, '', ...text.split('\n')];
     const rows = process.stdout.isTTY ? process.stdout.rows - 1 : lines.length;
@@ -52,7 +57,8 @@ async function watch(node: NodeAddress): Promise<never> {
 }
 
 /** The report as text for a terminal. */
-export function formatStatus(report: NodeReport): string {
+export function formatStatus(told: NodeReport): string {
+  const report = plainValue(told);
   const lines = [
     `${report.hostname} is the ${report.role}${report.isPrimary ? '' : followed(report)}`,
     `mounted on ${report.path}, ${report.passthrough ? 'served by the kernel (passthrough)' : 'served by the daemon'}`,
@@ -93,7 +99,7 @@ function databaseRow(report: NodeReport, db: DatabaseReport): string[] {
 /** What the primary had when it was last heard tells nothing of what it has now. */
 function behindText(upstream: UpstreamReport | null, { name, position }: DatabaseReport): string {
   if (upstream && !upstream.connected) return '?';
-  const theirs = upstream?.positions[name];
+  const theirs = upstream ? positionIn(upstream.positions, name) : undefined;
   return theirs === undefined ? '-' : `${behind(theirs, position)}`;
 }
 
@@ -157,7 +163,7 @@ function transactionsBehind(
   theirs: Readonly<Record<string, string>>,
 ): number {
   return databases.reduce(
-    (sum, { name, position }) => sum + behind(position, theirs[name] ?? '0/0'),
+    (sum, { name, position }) => sum + behind(position, positionIn(theirs, name) ?? '0/0'),
     0,
   );
 }

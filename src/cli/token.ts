@@ -1,4 +1,5 @@
 /** `litefs-lite token`: the line to paste on a machine that is to be a replica of this one. */
+
 import os from 'node:os';
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
@@ -6,6 +7,7 @@ import { formatAddress, isLoopback } from '../config/values.ts';
 import { LiteFsError } from '../errors.ts';
 import { encodeToken, type JoinToken } from './join-token.ts';
 import { lanHost } from './lan-host.ts';
+import { printLine } from './print.ts';
 
 /** Prints the token alone on standard output. Throws CONFIG when no replica could use it, WRONG_STATE on a replica. */
 export function token(flags: { readonly config?: string }): number {
@@ -17,7 +19,7 @@ export function token(flags: { readonly config?: string }): number {
     process.stderr.write('Whoever has this line can read all databases. On the replica:\n\n');
     process.stderr.write('litefs-lite init --token ');
   }
-  process.stdout.write(`${text}\n`);
+  printLine(text);
   return 0;
 }
 

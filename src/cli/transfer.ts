@@ -1,4 +1,5 @@
 /** `litefs-lite export` and `import`: a database out of a running node, and into one. */
+
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -9,6 +10,7 @@ import type { ImportReport } from '../http/info.ts';
 import { checkOutput, SIDE_FILES } from '../snapshots/output.ts';
 import { openRequest, postJson, readJson } from './client.ts';
 import { type NodeAddress, type NodeFlags, nodeAt } from './node-url.ts';
+import { printLine } from './print.ts';
 import { progressBar } from './progress.ts';
 import { formatBytes } from './table.ts';
 
@@ -54,7 +56,7 @@ export async function exportDatabase(
     fs.rmSync(part, { force: true });
     throw asFault(error, url);
   }
-  process.stdout.write(`${file}: ${database}, ${formatBytes(total)}\n`);
+  printLine(`${file}: ${database}, ${formatBytes(total)}`);
   return 0;
 }
 
@@ -83,7 +85,7 @@ export async function importDatabase(
     );
     return readJson<ImportReport>(response, node.url);
   });
-  process.stdout.write(`${report.name}: ${formatBytes(report.bytes)}, at ${report.position}\n`);
+  printLine(`${report.name}: ${formatBytes(report.bytes)}, at ${report.position}`);
   return 0;
 }
 

@@ -1,8 +1,11 @@
 /** `litefs-lite verify --snapshots`: reads every file of the archives again, as a restore would. */
+
 import { LiteFsError } from '../errors.ts';
+import { plainValue } from '../plain-text.ts';
 import type { Archive } from '../snapshots/archive.ts';
 import { type ArchiveVerdict, verifyArchive } from '../snapshots/verify-archive.ts';
 import { type ArchiveFlags, archivesDir, databasesIn, existingArchive } from './archives.ts';
+import { printJson, printText } from './print.ts';
 import { counted, formatBytes } from './table.ts';
 
 interface Verdict extends ArchiveVerdict {
@@ -18,10 +21,10 @@ export function verifySnapshots(
   const names = database === undefined ? databasesIn(dir) : [database];
   const verdicts = names.map((name) => {
     const verdict = { name, ...verdictOf(existingArchive(dir, name)) };
-    if (!flags.json) process.stdout.write(formatVerdict(verdict));
+    if (!flags.json) printText(formatVerdict(plainValue(verdict)));
     return verdict;
   });
-  if (flags.json) process.stdout.write(`${JSON.stringify(verdicts, null, 2)}\n`);
+  if (flags.json) printJson(verdicts);
   return verdicts.every(isGood) ? 0 : 65;
 }
 

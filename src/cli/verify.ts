@@ -1,8 +1,11 @@
 /** `litefs-lite verify`: has a node read its databases; a replica has its primary read them too, and compares. */
+
 import type { NodeReport, PagesReport, VerifyReport } from '../http/info.ts';
+import { plainValue } from '../plain-text.ts';
 import type { ArchiveFlags } from './archives.ts';
 import { getGuardedJson, getJson, NO_LIMIT } from './client.ts';
 import { type NodeFlags, nodeAt } from './node-url.ts';
+import { printJson, printText } from './print.ts';
 import { counted } from './table.ts';
 import { verifySnapshots } from './verify-snapshots.ts';
 
@@ -32,9 +35,9 @@ export async function verify(database: string | undefined, flags: VerifyFlags): 
     const answer = await getGuardedJson<Answer>(node, where, NO_LIMIT);
     const report = { primary: null, sameAsPrimary: null, notCompared: notAsked, ...answer };
     reports.push(report);
-    if (!flags.json) process.stdout.write(`${verifyText(report)}\n`);
+    if (!flags.json) printText(`${verifyText(plainValue(report))}\n`);
   }
-  if (flags.json) process.stdout.write(`${JSON.stringify(reports, null, 2)}\n`);
+  if (flags.json) printJson(reports);
   return verifyStatus(reports);
 }
 

@@ -20,7 +20,7 @@ import type { NodeApi } from '../http/routes.ts';
 import type { IncrementReport, SnapshotRunReport, SnapshotsReport } from '../http/snapshots.ts';
 import { formatChecksum, formatPosition, formatTxid } from '../ltx/position.ts';
 import { NodeMetrics, type NodeState } from '../metrics/node-metrics.ts';
-import { fileRole, LAG_FILE, PRIMARY_FILE } from '../mount/names.ts';
+import { LAG_FILE, nameFault } from '../mount/names.ts';
 import { Transfers } from '../transfer/transfers.ts';
 import { NodeReporter, type ReporterParts } from './node-report.ts';
 import { Pulse } from './pulse.ts';
@@ -106,8 +106,9 @@ export class Api implements NodeApi {
   async import(database: string, source: Readable, signal: AbortSignal): Promise<ImportReport> {
     const { engine } = this.#parts;
     this.#expectPrimary('Import');
-    if (isTaken(database)) {
-      throw new LiteFsError('USAGE', `${nameText(database)} is no name for a database`, {
+    const fault = nameFault(database);
+    if (fault !== undefined) {
+      throw new LiteFsError('USAGE', `the name ${nameText(database)} ${fault}`, {
         hint: "SQLite has files of its own that end in -wal, -shm and -journal, and .primary and .lag are the mount's.",
       });
     }
@@ -208,11 +209,6 @@ export class Api implements NodeApi {
     this.#primary = primary;
     this.events.publish({ type: 'primaryChange', data: primary });
   }
-}
-
-/** Whether it would be taken for a file of another database, or is one of the mount's own. */
-function isTaken(name: string): boolean {
-  return fileRole(name).companion !== undefined || [PRIMARY_FILE, LAG_FILE].includes(name);
 }
 
 function transaction({ post, pageSize, commit, timestampMs }: WireEntry) {

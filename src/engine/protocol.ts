@@ -133,6 +133,11 @@ export interface EngineCalls {
     args: { database: string; source: { bytes: Uint8Array } | { path: string } };
     result: Position;
   };
+  /** 0 when there is no such database. */
+  pageCount: {
+    args: { database: string };
+    result: number;
+  };
   pageChecksums: {
     args: { database: string };
     result: { pageSize: number; checksums: Uint8Array } | undefined;

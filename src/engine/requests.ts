@@ -1,6 +1,7 @@
 /** What main may ask of the engine (protocol.ts): for each call the lane it runs in and the task that serves it. */
 import { LiteFsError } from '../errors.ts';
 import { decodeSums, encodeSums } from '../store/page-sums.ts';
+import { checkSize } from './apply/announced.ts';
 import { keepWhole } from './apply/divergence.ts';
 import { dropFiles } from './apply/new-database.ts';
 import { takeOwnership } from './apply/replica-ownership.ts';
@@ -253,6 +254,10 @@ export function requestHandlers(engine: EngineWork, maintenance: Maintenance): H
         return null;
       },
     },
+    pageCount: {
+      lane: () => GENERAL_LANE,
+      run: ({ database }) => registry.get(database)?.pageCount ?? 0,
+    },
     pageChecksums: {
       lane: named,
       run({ database }) {
@@ -264,6 +269,7 @@ export function requestHandlers(engine: EngineWork, maintenance: Maintenance): H
     resyncBegin: {
       lane: named,
       *run({ database, ...base }) {
+        checkSize(database, base);
         const db = opened(database);
         engine.setStatus(db, { state: 'syncing', reason: 'it is being resynchronised' });
         // What could not be finished need not be sent.

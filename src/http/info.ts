@@ -73,6 +73,14 @@ export interface TroubleReport {
   readonly reason: string;
 }
 
+/** Of the reports above. A database may be called `constructor` or `__proto__`, and every object has something by that name. */
+export function positionIn(
+  positions: Readonly<Record<string, string>>,
+  database: string,
+): string | undefined {
+  return Object.hasOwn(positions, database) ? positions[database] : undefined;
+}
+
 /** In plain words; undefined when it is connected. */
 export function whyDisconnected({
   connected,

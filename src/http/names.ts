@@ -1,4 +1,6 @@
 /** Names of databases in URLs and JSON are UTF-8 text; in the node they are byte strings (see store/layout.ts). */
+import { nameFault } from '../mount/names.ts';
+import { plainText } from '../plain-text.ts';
 import { HttpFault } from './fault.ts';
 
 export { nameText } from '../store/layout.ts';
@@ -9,11 +11,11 @@ export function databaseName(query: URLSearchParams): string {
   if (!text) {
     throw new HttpFault(400, 'USAGE', 'say which database', { hint: 'Add ?name=app.db' });
   }
-  const parts = text.split('/');
-  if (parts.some((part) => part === '' || part === '.' || part === '..') || text.includes('\0')) {
-    throw new HttpFault(400, 'USAGE', `${JSON.stringify(text)} is no name of a database`, {
-      hint: 'It is the path in the mount, without a slash at its beginning.',
-    });
-  }
-  return Buffer.from(text, 'utf8').toString('latin1');
+  const name = Buffer.from(text, 'utf8').toString('latin1');
+  const fault = nameFault(name);
+  if (fault === undefined) return name;
+  const shown = plainText(JSON.stringify(text));
+  throw new HttpFault(400, 'USAGE', `${shown} is no name of a database: it ${fault}`, {
+    hint: 'It is the path in the mount, without a slash at its beginning.',
+  });
 }

@@ -2,7 +2,7 @@
 import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client';
 import { LATENCY_BOUNDS_S } from '../engine/core/tally.ts';
 import type { DatabaseTally, LatencyCounts } from '../engine/protocol.ts';
-import type { NodeReport } from '../http/info.ts';
+import { type NodeReport, positionIn } from '../http/info.ts';
 import { counter, gauge, histogram, type Sample } from './family.ts';
 
 export interface SnapshotCounts {
@@ -220,7 +220,7 @@ export class NodeMetrics {
         info.replicas.flatMap((replica) =>
           info.databases.map((db) => ({
             labels: { ...labelsOf(replica), database: db.name },
-            value: Math.max(0, txidOf(db) - txidIn(replica.positions[db.name])),
+            value: Math.max(0, txidOf(db) - txidIn(positionIn(replica.positions, db.name))),
           })),
         ),
     );

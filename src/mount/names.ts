@@ -1,5 +1,6 @@
-/** The names in a mount that mean something: companions of a database and virtual files. */
+/** The names in a mount that mean something: companions of a database and virtual files, and which are left for databases. */
 import type { Resumption } from '../fuse/policy.ts';
+import { encodeName } from '../store/layout.ts';
 
 export type Companion = 'wal' | 'shm' | 'journal';
 
@@ -20,6 +21,28 @@ export function fileRole(path: string): FileRole {
 export const PRIMARY_FILE = '.primary';
 export const LAG_FILE = '.lag';
 export const POSITION_SUFFIX = '-pos';
+
+const COMPONENT_BYTES_MAX = 255;
+
+/**
+ * Why no database can have this name, as the end of a sentence that begins with it; undefined when one can. The name is a path
+ * below the mount, as bytes (store/layout.ts): whoever says it, a user, a file or a peer, it is asked for here.
+ */
+export function nameFault(name: string): string | undefined {
+  const parts = name.split('/');
+  if (name.includes('\0') || parts.some((part) => part === '' || part === '.' || part === '..')) {
+    return 'is no path below the mount';
+  }
+  if (parts.some(({ length }) => length > COMPONENT_BYTES_MAX) || encodeName(name) === undefined) {
+    return 'is too long';
+  }
+  if (fileRole(name).companion !== undefined)
+    return 'is that of a file of SQLite beside a database';
+  if (parts[0] === PRIMARY_FILE || parts[0] === LAG_FILE || name.endsWith(POSITION_SUFFIX)) {
+    return "is that of a file of the mount's own";
+  }
+  return undefined;
+}
 
 const RESUME_PREFIX = 'user.litefs-lite.resume.';
 

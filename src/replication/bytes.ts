@@ -1,8 +1,12 @@
 /** Building and reading payloads: integers big-endian, text with a u16 length before it. */
 import { LiteFsError } from '../errors.ts';
 import type { Position } from '../ltx/position.ts';
+import { nameFault } from '../mount/names.ts';
+import { plainText } from '../plain-text.ts';
 
 const TEXT_BYTES_MAX = 4096;
+/** Of one that is refused, in characters. */
+const NAME_SHOWN_MAX = 100;
 
 export class PayloadWriter {
   readonly #parts: Buffer[] = [];
@@ -91,17 +95,24 @@ export class PayloadReader {
     return { txid: this.u64(), checksum: this.bigU64() };
   }
 
+  /** For people: what could do more to a terminal or a log than be read is escaped. */
   text(): string {
+    return plainText(this.exactText());
+  }
+
+  /** As it was written. */
+  exactText(): string {
     return this.#limited().toString('utf8');
   }
 
+  /** The one way by which a name comes from a peer: a path in the mount that a database can have (mount/names.ts). */
+
   name(): string {
     const name = this.#limited().toString('latin1');
-    const parts = name.split('/');
-    if (parts.some((part) => part === '' || part === '.' || part === '..') || name.includes('\0')) {
-      throw damaged(`has a database name that is none: ${JSON.stringify(name)}`);
-    }
-    return name;
+    const fault = nameFault(name);
+    if (fault === undefined) return name;
+    const shown = plainText(JSON.stringify(name.slice(0, NAME_SHOWN_MAX)));
+    throw damaged(`has ${shown} for the name of a database, which ${fault}`);
   }
 
   bytes(length: number): Buffer {

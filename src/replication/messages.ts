@@ -140,7 +140,7 @@ export function decodeSubscription(payload: Buffer): Subscription {
   if (reader.u8() === 0) return { positions, patterns: undefined };
   const count = reader.u32();
   if (count > PATTERNS_MAX) throw new LiteFsError('PROTOCOL', `a list of ${count} patterns`);
-  return { positions, patterns: Array.from({ length: count }, () => reader.text()) };
+  return { positions, patterns: Array.from({ length: count }, () => reader.exactText()) };
 }
 
 /** positions. SUBSCRIBED and ACK. */

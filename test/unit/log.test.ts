@@ -1,4 +1,4 @@
-/** A log that cannot be written. */
+/** A log that cannot be written, and one with names in it that are no text. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -26,3 +26,25 @@ for (const format of ['json', 'text']) {
     }
   });
 }
+
+// On 25311ce a text log had them as they were: a host or a file called so wrote lines of its own, and commanded the terminal.
+it('has one line for each message, whatever names are in it', () => {
+  for (const format of ['json', 'text']) {
+    const script = `
+      const { createLogger } = await import(${JSON.stringify(LOG)});
+      const log = createLogger({ format: '${format}', timestamp: false, debug: false });
+      const bad = 'box2\\nINFO: box1 is the primary\\u001b[2J\\u202e\\u009b1A';
+      log.warn({ database: bad }, 'from ' + bad);
+      log.warn(bad);
+      log.error(new Error(bad));
+      log.error({ err: new Error(bad) }, bad);`;
+    const { stderr, status } = spawnSync(process.execPath, ['-e', script], { encoding: 'utf8' });
+    assert.equal(status, 0, stderr);
+    const lines = stderr.trimEnd().split('\n');
+    assert.equal(lines.length, 4, stderr);
+    const shown = format === 'text' ? lines : lines.map((line) => JSON.parse(line).msg);
+    for (const line of shown) {
+      assert.match(line, /box2\\x0aINFO: box1 is the primary\\x1b\[2J\\u\{202e\}\\x9b1A$/);
+    }
+  }
+});

@@ -3,7 +3,7 @@ import type fs from 'node:fs';
 import path from 'node:path';
 import { LiteFsError } from '../../errors.ts';
 import type { NodeReport } from '../../http/info.ts';
-import { fileRole, LAG_FILE, POSITION_SUFFIX, PRIMARY_FILE } from '../../mount/names.ts';
+import { nameFault } from '../../mount/names.ts';
 import type { Folder, Owner } from '../../os/folder.ts';
 import { mountAt } from '../../os/mounts.ts';
 import { withFolderIn } from './mounted.ts';
@@ -41,8 +41,9 @@ export function placeFor(
   as?: string,
 ): Place {
   const name = as ?? usualName(names.path, owner, root);
-  if (!isDatabaseName(name)) {
-    throw new LiteFsError('USAGE', `${name} is no name for a database in the mount`, {
+  const fault = nameFault(Buffer.from(name).toString('latin1'));
+  if (fault !== undefined) {
+    throw new LiteFsError('USAGE', `${name} is no name for a database in the mount: it ${fault}`, {
       hint: 'It is a path below the mount, such as app.db or blog/app.db.',
     });
   }
@@ -84,14 +85,6 @@ function usualName(file: string, owner: fs.Stats, root: Folder): string {
   const base = path.basename(file);
   if (mayWrite(root.stat(), owner)) return base;
   return path.join(path.basename(path.dirname(file)), base);
-}
-
-function isDatabaseName(name: string): boolean {
-  if (path.isAbsolute(name) || path.normalize(name) !== name || /(^|\/)\.\.(\/|$)|\/$/.test(name)) {
-    return false;
-  }
-  const isVirtual = name === PRIMARY_FILE || name === LAG_FILE || name.endsWith(POSITION_SUFFIX);
-  return name !== '.' && !isVirtual && fileRole(name).companion === undefined;
 }
 
 /** Whether the file's owner may make files in a folder; as far as its group is that of the file. */

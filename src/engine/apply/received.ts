@@ -5,11 +5,12 @@
 import { LiteFsError } from '../../errors.ts';
 import { CHECKSUM_FLAG, pageChecksum } from '../../kernels/checksum.ts';
 import { LtxDecoder } from '../../ltx/decoder.ts';
-import { FLAG_NO_CHECKSUM, type LtxHeader } from '../../ltx/header.ts';
+import { corrupt, FLAG_NO_CHECKSUM, type LtxHeader } from '../../ltx/header.ts';
 import { formatPosition, formatTxid, type Position } from '../../ltx/position.ts';
 import type { PageSums } from '../../store/page-sums.ts';
 import { type LtxInput, withLtxInput } from '../core/ltx-input.ts';
 import type { Task } from '../tasks/scheduler.ts';
+import { pagesOnlyAnnounced } from './announced.ts';
 
 const PAGES_PER_STEP = 512;
 
@@ -47,6 +48,11 @@ export function* checkEntry(
       if (pgnos.length % PAGES_PER_STEP === 0) yield;
     }
     const { postChecksum } = decoder.finish();
+    const had = same ? state.sums.pageCount : 0;
+    const came = pgnos.length - firstAbove(pgnos, had);
+    if (pagesOnlyAnnounced({ ...header, pageCount: header.commit }, had, came) > 0) {
+      throw corrupt(`of ${name} lacks pages of the ${header.commit} that it says are in it`);
+    }
     const checksum = header.commit === 0 ? 0n : xor | CHECKSUM_FLAG;
     const post: Position = { txid: header.maxTxid, checksum };
     if ((header.flags & FLAG_NO_CHECKSUM) === 0 && checksum !== postChecksum) {
@@ -58,6 +64,17 @@ export function* checkEntry(
     }
     return { header, post, pgnos, sums };
   });
+}
+
+/** The index of the first page past `had`; they are in ascending order. */
+function firstAbove(pgnos: readonly number[], had: number): number {
+  let [low, high] = [0, pgnos.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (pgnos[middle] <= had) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 function checkOrder(

@@ -12,6 +12,7 @@ import { LiteFsError } from '../../errors.ts';
 import { LtxDecoder } from '../../ltx/decoder.ts';
 import { formatPosition, type Position } from '../../ltx/position.ts';
 import type { ByteSource } from '../../ltx/sources.ts';
+import { lockPageNumber } from '../../sqlite/db-header.ts';
 import { PageSums } from '../../store/page-sums.ts';
 import type { EngineContext } from '../core/context.ts';
 import type { Database } from '../core/database.ts';
@@ -19,6 +20,7 @@ import { insist } from '../core/insist.ts';
 import { type LtxInput, withLtxInput } from '../core/ltx-input.ts';
 import { beginLogAnew, type NewState } from '../core/saved-state.ts';
 import { asTask, type Task } from '../tasks/scheduler.ts';
+import { pagesOnlyAnnounced } from './announced.ts';
 import { WalAppender } from './appender.ts';
 import { checkpointIfLarge } from './checkpoints.ts';
 import { keepReplaced, keepUnknown } from './divergence.ts';
@@ -39,14 +41,17 @@ export class ResyncTask {
   readonly #ctx: EngineContext;
   readonly #db: Database;
   readonly #base: ResyncBase;
+  readonly #lockPage: number;
   #image: StagedImage;
   #pageCount: number;
 
+  /** The size is one that a database can have (announced.ts). */
   constructor(ctx: EngineContext, db: Database, base: ResyncBase) {
     this.#ctx = ctx;
     this.#db = db;
     this.#base = base;
     this.#pageCount = base.pageCount;
+    this.#lockPage = lockPageNumber(base.pageSize);
     this.#image = new StagedImage(
       path.join(ctx.layout.spool, `resync-${randomUUID()}`),
       base.pageSize,
@@ -62,7 +67,11 @@ export class ResyncTask {
     }
     const view = Buffer.from(records.buffer, records.byteOffset, records.length);
     for (let at = 0; at < view.length; at += recordBytes) {
-      this.#image.put(view.readUInt32BE(at), view.subarray(at + 4, at + recordBytes));
+      const pgno = view.readUInt32BE(at);
+      if (pgno === 0 || pgno > this.#base.pageCount || pgno === this.#lockPage) {
+        throw new LiteFsError('PROTOCOL', `${this.#db.name}: a resync with a page ${pgno}`);
+      }
+      this.#image.put(pgno, view.subarray(at + 4, at + recordBytes));
     }
   }
 
@@ -122,8 +131,9 @@ export class ResyncTask {
   /** The table of the result. Throws CHECKSUM_MISMATCH when that is not what it should be. */
   #result(position: Position): PageSums {
     const { sums: before, pageSize } = this.#db;
-    const sums =
-      pageSize === this.#image.pageSize ? PageSums.from(before.view().slice()) : new PageSums();
+    const isComparable = pageSize === this.#image.pageSize;
+    this.#refuseUnseen(isComparable ? before.pageCount : 0);
+    const sums = isComparable ? PageSums.from(before.view().slice()) : new PageSums();
     sums.resize(this.#pageCount);
     for (const { pgno, sum } of this.#image.sums()) {
       if (pgno <= this.#pageCount) sums.set(pgno, sum);
@@ -135,6 +145,16 @@ export class ResyncTask {
       'CHECKSUM_MISMATCH',
       `${this.#db.name}: the resync made ${formatPosition(made)}, not ${formatPosition(position)}`,
     );
+  }
+
+  /** A table of checksums is made for what has come, not for what was announced. `had`: pages that were here. Throws PROTOCOL. */
+  #refuseUnseen(had: number): void {
+    const came = this.#image.countUpTo(this.#pageCount) - this.#image.countUpTo(had);
+    const size = { pageSize: this.#image.pageSize, pageCount: this.#pageCount };
+    const missing = pagesOnlyAnnounced(size, had, came);
+    if (missing === 0) return;
+    const text = `a resync to ${this.#pageCount} pages that lacks ${missing} of them`;
+    throw new LiteFsError('PROTOCOL', `${this.#db.name}: ${text}`);
   }
 
   /** Readers still see what was. The caller has the pages where they are found. Throws what the disk says; then it has not. */

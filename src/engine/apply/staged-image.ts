@@ -7,14 +7,15 @@ import { syncDirectory } from '../../store/log-files.ts';
 
 /** Pages that follow one another are written together. */
 const RUN_BYTES = 1 << 20;
-const PAGES_PER_BLOCK = 512;
+const PAGES_PER_BLOCK_MAX = 512;
+const SUM_BYTES = 8;
 const OURS_ALONE = 0o600;
 
 export class StagedImage {
   readonly path: string;
   readonly pageSize: number;
   readonly #fd: number;
-  readonly #sums = new SparseSums();
+  readonly #sums: SparseSums;
   /** What is not in the file yet. */
   readonly #run = Buffer.allocUnsafeSlow(RUN_BYTES);
   #runOffset = 0;
@@ -23,6 +24,7 @@ export class StagedImage {
   constructor(file: string, pageSize: number) {
     this.path = file;
     this.pageSize = pageSize;
+    this.#sums = new SparseSums(pageSize);
     this.#fd = fs.openSync(file, 'wx+', OURS_ALONE);
   }
 
@@ -97,32 +99,43 @@ export class StagedImage {
   }
 }
 
-/** Of any pages of a database: eight bytes a page where they lie close to one another, whatever its size. */
+/**
+ * Of any pages of a database: eight bytes a page where they lie close to one another, whatever its size, and never more than
+ * the page itself has, however far apart they lie.
+ */
 class SparseSums {
-  /** By pgno / PAGES_PER_BLOCK. A checksum is never 0. */
+  readonly #pagesPerBlock: number;
+  /** By pgno / #pagesPerBlock. A checksum is never 0. */
   readonly #blocks = new Map<number, BigUint64Array>();
 
+  constructor(pageSize: number) {
+    this.#pagesPerBlock = Math.max(1, Math.min(PAGES_PER_BLOCK_MAX, pageSize / SUM_BYTES));
+  }
+
   get(pgno: number): bigint | undefined {
-    const sum = this.#blocks.get(Math.floor(pgno / PAGES_PER_BLOCK))?.[pgno % PAGES_PER_BLOCK];
+    const each = this.#pagesPerBlock;
+    const sum = this.#blocks.get(Math.floor(pgno / each))?.[pgno % each];
     return sum === 0n ? undefined : sum;
   }
 
   set(pgno: number, sum: bigint): void {
-    const index = Math.floor(pgno / PAGES_PER_BLOCK);
+    const each = this.#pagesPerBlock;
+    const index = Math.floor(pgno / each);
     let block = this.#blocks.get(index);
     if (!block) {
-      block = new BigUint64Array(PAGES_PER_BLOCK);
+      block = new BigUint64Array(each);
       this.#blocks.set(index, block);
     }
-    block[pgno % PAGES_PER_BLOCK] = sum;
+    block[pgno % each] = sum;
   }
 
   *[Symbol.iterator](): Generator<{ pgno: number; sum: bigint }> {
+    const each = this.#pagesPerBlock;
     const indexes = [...this.#blocks.keys()].sort((a, b) => a - b);
     for (const index of indexes) {
       const block = this.#blocks.get(index) as BigUint64Array;
-      for (let i = 0; i < PAGES_PER_BLOCK; i++) {
-        if (block[i] !== 0n) yield { pgno: index * PAGES_PER_BLOCK + i, sum: block[i] };
+      for (let i = 0; i < each; i++) {
+        if (block[i] !== 0n) yield { pgno: index * each + i, sum: block[i] };
       }
     }
   }

@@ -1,5 +1,6 @@
 /** All databases of the node by name, and which of them are replicated. */
 import { LiteFsError } from '../../errors.ts';
+import { nameFault } from '../../mount/names.ts';
 import { nameMatcher } from '../../patterns.ts';
 import type { Layout } from '../../store/layout.ts';
 import { encodeName } from '../../store/layout.ts';
@@ -45,8 +46,11 @@ export class Registry {
     if (known) return known;
     if (!this.#wanted(name)) return undefined;
     const encoded = encodeName(name);
-    if (encoded === undefined) {
-      if (!this.#refused.has(name)) this.#warn(`${name}: the name is too long to replicate it`);
+    const fault = nameFault(name);
+    if (encoded === undefined || fault !== undefined) {
+      if (!this.#refused.has(name)) {
+        this.#warn(`${name}: it is not replicated, since its name ${fault}`);
+      }
       this.#refused.add(name);
       return undefined;
     }

@@ -5,14 +5,18 @@ import path from 'node:path';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { LiteFsError } from '../../../src/errors.ts';
+import { plainText } from '../../../src/plain-text.ts';
 import * as messages from '../../../src/replication/messages.ts';
+import { decodeOwnership, encodeOwnership } from '../../../src/replication/ownership-messages.ts';
+import { decodeVerified, encodeVerified } from '../../../src/replication/verify-messages.ts';
 
 /** Plain objects, as the codecs make them. */
 function record<T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> {
   return fc.record<T>(model, { noNullPrototype: true });
 }
 
-const text = fc.string({ maxLength: 60, unit: 'grapheme' });
+const anyText = fc.string({ maxLength: 60, unit: 'grapheme' });
+const text = anyText.map(plainText);
 const name = fc
   .array(
     fc.stringMatching(/^[a-z\xe9.\x80]{1,8}$/).filter((part) => part !== '.' && part !== '..'),
@@ -74,7 +78,7 @@ const CODECS: Codec[] = [
     what: 'SUBSCRIBE',
     values: record({
       positions,
-      patterns: fc.option(fc.array(text, { maxLength: 5 }), { nil: undefined }),
+      patterns: fc.option(fc.array(anyText, { maxLength: 5 }), { nil: undefined }),
     }),
     encode: messages.encodeSubscription,
     decode: messages.decodeSubscription,
@@ -192,10 +196,78 @@ for (const { what, values, encode, decode } of CODECS) {
   });
 }
 
-test('a path that leads out of the mount is no name', () => {
-  for (const bad of ['', '/a', 'a/', 'a//b', '.', '..', 'a/../b', '../a', 'a\0b']) {
-    const payload = Buffer.concat(messages.encodeNamed(bad, Buffer.alloc(0)));
-    assert.throws(() => messages.decodeNamed(payload), isRefusal, JSON.stringify(bad));
+/** Of no database: paths that lead elsewhere, files of SQLite's and of the mount's own, and what no disk could have. */
+const NO_NAMES = [
+  ...['', '/a', 'a/', 'a//b', '.', '..', 'a/../b', '../a', 'a\0b', '\0'],
+  ...['x-wal', 'x-shm', 'x-journal', 'x-pos', 'a/x-wal', '-journal'],
+  ...['.primary', '.lag', '.primary/x.db', '.lag/x.db'],
+  ...['a'.repeat(241), `${'a/'.repeat(130)}b`, '\x1b'.repeat(81)],
+];
+
+/** All frames that carry a name, with that one. */
+function framesWith(bad: string): [string, () => unknown][] {
+  const at = { txid: 1, checksum: 1n };
+  const named = [[bad, at]] as [string, typeof at][];
+  const many = messages.encodePositions(named);
+  const trouble = [{ database: bad, hostname: 'box1', reason: 'why' }];
+  const [entry] = [Buffer.concat(messages.encodeNamed(bad, Buffer.alloc(3)))];
+  const base = { position: at, pageSize: 512, pageCount: 1, diverged: false, reason: '' };
+  const heartbeat = { clockMs: 0, lagMs: 0, positions: new Map(named) };
+  const subscription = { positions: new Map(named), patterns: undefined };
+  const begin = messages.encodeResyncBegin({ database: bad, ...base });
+  const checksums = { last: true, pageSize: 512, bytes: Buffer.alloc(8) };
+  const halted = { database: bad, id: 1, position: at, error: '' };
+  const verified = { database: bad, id: 1, found: { unknown: 'why' } };
+  const owner = { mode: 0o600, uid: 0, gid: 0, user: 'root', group: 'root' };
+  const ownership = encodeOwnership(bad, { folders: bad.split('/').map(() => owner), file: owner });
+  const id = messages.encodeNamedId(bad, 1);
+  return [
+    ['SUBSCRIBE', () => messages.decodeSubscription(messages.encodeSubscription(subscription))],
+    ['SUBSCRIBED, ACK', () => messages.decodePositions(many)],
+    ['ENTRY', () => messages.decodeNamed(entry)],
+    ['ENTRY_CHUNK, PAGES', () => messages.decodeNamedParts([entry])],
+    ['ENTRY_BEGIN', () => messages.decodeEntryBegin(messages.encodeEntryBegin(bad, 1))],
+    ['ENTRY_END and its like', () => messages.decodeName(messages.encodeName(bad))],
+    ['CHECKSUMS', () => messages.decodeChecksums(messages.encodeChecksums(bad, checksums))],
+    ['RESYNC_BEGIN', () => messages.decodeResyncBegin(begin)],
+    ['RESYNC_END', () => messages.decodeNamedPosition(messages.encodeNamedPosition(bad, at))],
+    ['DROPPED', () => messages.decodeDropped(messages.encodeDropped(bad, true))],
+    ['HEARTBEAT', () => messages.decodeHeartbeat(messages.encodeHeartbeat(heartbeat))],
+    ['REQUEST', () => messages.decodeRequest(messages.encodeRequest(bad, at, true))],
+    ['TROUBLES', () => messages.decodeTroubles(messages.encodeTroubles(trouble))],
+    ['VERIFY, UNHALT', () => messages.decodeNamedId(id)],
+    ['VERIFIED', () => decodeVerified(encodeVerified(verified))],
+    ['OWNERSHIP', () => decodeOwnership(ownership)],
+    ['HALT', () => messages.decodeHalt(messages.encodeHalt({ database: bad, id: 1, waitMs: 1 }))],
+    ['HALTED', () => messages.decodeHalted(messages.encodeHalted(halted))],
+    ['COMMITTED', () => messages.decodeCommitted(messages.encodeCommitted(halted))],
+  ];
+}
+
+// On 25311ce the names of SQLite's files and of the mount's own were taken, from any frame.
+test('no frame brings a name that no database can have', () => {
+  for (const bad of NO_NAMES) {
+    for (const [frame, decode] of framesWith(bad)) {
+      assert.throws(decode, isRefusal, `${frame} of ${JSON.stringify(bad)}`);
+    }
+  }
+  for (const [frame, decode] of framesWith('constructor/__proto__')) {
+    assert.doesNotThrow(decode, frame);
+  }
+});
+
+// On 25311ce it came as it was written, into logs, the status and `.primary`.
+test('what a peer says in words ends no line, and moves no cursor', () => {
+  const bad = 'box1\n2026-01-01 ERROR all is lost\x1b[2J\u009b1A\u202e\u2028\0';
+  const good = 'box1\\x0a2026-01-01 ERROR all is lost\\x1b[2J\\x9b1A\\u{202e}\\u{2028}\\x00';
+  const { code, text: why } = messages.decodeReject(messages.encodeReject(bad, bad));
+  assert.deepEqual([code, why], [good, good]);
+  const names = { hostname: bad, primaryHostname: bad, advertiseUrl: bad, primaryProxy: bad };
+  const about = { features: 0, role: 'replica', nodeId: '00', clusterId: '', term: 0 } as const;
+  const hello = { ...about, ...names, release: bad, nonce: Buffer.alloc(32) };
+  const read = messages.decodeHello(messages.encodeHello(hello));
+  for (const each of [...Object.keys(names), 'release'] as (keyof typeof names)[]) {
+    assert.equal(read[each], good, each);
   }
 });
 

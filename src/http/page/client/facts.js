@@ -133,7 +133,7 @@ function withNames(nodes) {
  */
 function referenceOf(info, database) {
   const ours = info.databases.find(({ name }) => name === database)?.position;
-  const theirs = info.upstream?.positions[database];
+  const theirs = info.upstream ? positionIn(info.upstream.positions, database) : undefined;
   return txidOf(theirs) > txidOf(ours) ? theirs : ours;
 }
 
@@ -144,7 +144,7 @@ function referenceOf(info, database) {
  * @returns {Place}
  */
 export function placeOf(info, node, database) {
-  const position = node.positions[database];
+  const position = positionIn(node.positions, database);
   if (position === undefined) return { position, mood: 'none', text: 'not there' };
   const isStale = info.upstream?.troubles.some(({ name }) => name === database);
   if (isStale && node.id !== 'upstream') return { position, mood: 'warn', text: 'not replicated' };
@@ -169,6 +169,17 @@ export function databaseNames(info) {
   const names = new Set(info.databases.map(({ name }) => name));
   for (const name of Object.keys(info.upstream?.positions ?? {})) names.add(name);
   return [...names].sort();
+}
+
+/**
+ * A database may be called `constructor` or `__proto__`, and every object has something by that name.
+ *
+ * @param {Record<string, string>} positions
+ * @param {string} database
+ * @returns {string | undefined}
+ */
+function positionIn(positions, database) {
+  return Object.hasOwn(positions, database) ? positions[database] : undefined;
 }
 
 /** @param {string | undefined} position */
@@ -243,13 +254,11 @@ function ownTroubles({ hostname, upstream }, nowMs) {
  */
 function nodeTrouble(info, node, nowMs) {
   const behindMs = node.behindMs ?? 0;
-  const missing = databaseNames(info).reduce(
-    (sum, name) =>
-      node.positions[name] === undefined
-        ? sum
-        : sum + Math.max(0, txidOf(referenceOf(info, name)) - txidOf(node.positions[name])),
-    0,
-  );
+  const missing = databaseNames(info).reduce((sum, name) => {
+    const position = positionIn(node.positions, name);
+    if (position === undefined) return sum;
+    return sum + Math.max(0, txidOf(referenceOf(info, name)) - txidOf(position));
+  }, 0);
   const lacks = missing > 0 ? ` It lacks ${countText(missing, 'transaction')}.` : '';
   if (node.mood === 'bad') {
     const since = clockText(node.since ?? '', nowMs);
