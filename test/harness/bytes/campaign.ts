@@ -5,9 +5,9 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import type { Grammar } from './grammar.ts';
+import { scratchBase } from './guard.ts';
 import { type Counts, type Fault, notedSeed } from './rounds.ts';
 
 export interface Share {
@@ -79,7 +79,7 @@ async function runPortion(
   { heapMib, hangMs, fault, progress }: CampaignOptions,
   totals: Map<string, Counts>,
 ): Promise<Portion | undefined> {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-bytes-'));
+  const folder = fs.mkdtempSync(path.join(scratchBase(), 'litefs-bytes-'));
   const seedFile = path.join(folder, 'seed');
   let told: Counts | undefined;
   let isDone = false;

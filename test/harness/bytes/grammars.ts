@@ -1,11 +1,13 @@
 /** All grammars, by name. */
 import type { Grammar } from './grammar.ts';
+import { archive } from './grammars/archive.ts';
 import { config } from './grammars/config.ts';
 import { entriesGrammar } from './grammars/entries.ts';
 import { frames, helloGrammar } from './grammars/frames.ts';
 import { cookie, heads } from './grammars/heads.ts';
 import { journal } from './grammars/journal.ts';
 import { ltx } from './grammars/ltx.ts';
+import { followers, leaders } from './grammars/sessions.ts';
 import { shm } from './grammars/shm.ts';
 import { start } from './grammars/start.ts';
 import { wal } from './grammars/wal.ts';
@@ -20,6 +22,9 @@ export const GRAMMARS: readonly Grammar[] = [
   config,
   cookie,
   heads,
+  archive,
+  followers,
+  leaders,
   start,
   entriesGrammar,
 ];

@@ -3,6 +3,11 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 
+/** In memory where that can be: inputs are not there to wear out a disk. */
+export function scratchBase(): string {
+  return process.env.TMPDIR === undefined && fs.existsSync('/dev/shm') ? '/dev/shm' : os.tmpdir();
+}
+
 const KEPT = 'kept as it is\n';
 
 export class Guard {
@@ -12,7 +17,7 @@ export class Guard {
   readonly #before: string;
 
   constructor() {
-    this.#root = fs.mkdtempSync(path.join(os.tmpdir(), 'litefs-bytes-'));
+    this.#root = fs.mkdtempSync(path.join(scratchBase(), 'litefs-bytes-'));
     this.inside = path.join(this.#root, 'beside/deep/inside');
     fs.mkdirSync(this.inside, { recursive: true });
     for (const name of ['kept', 'beside/kept', 'beside/deep/kept', 'beside/deep/app.db']) {

@@ -237,9 +237,9 @@ const KNOWN = Object.keys(KINDS) as FrameName[];
 const BY_TYPE = new Map(KNOWN.map((known) => [FRAME_TYPES[known] as number, KINDS[known]]));
 
 /** The payload of a frame, mostly of a valid one. */
-export function framePayload(random: SeededRandom, frameName: FrameName): Buffer {
+export function framePayload(random: SeededRandom, frameName: FrameName, odds = 3): Buffer {
   const bytes = KINDS[frameName]?.encode(random) ?? nothing();
-  return random.below(3) === 0 ? mutate(random, bytes) : bytes;
+  return random.below(odds) === 0 ? mutate(random, bytes) : bytes;
 }
 
 function frame(random: SeededRandom): Buffer {
