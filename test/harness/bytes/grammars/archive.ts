@@ -140,7 +140,9 @@ export const archive: Grammar = {
                 const { bytes } = restore(found, target, output, { check: 'quick', force: false });
                 assert.equal(fs.statSync(output).size, bytes);
               } finally {
-                const left = fs.readdirSync(root).filter((name) => !/^(archive|out\.db)$/.test(name));
+                const left = fs
+                  .readdirSync(root)
+                  .filter((name) => !/^(archive|out\.db)$/.test(name));
                 assert.deepEqual(left, [], 'what a restore has left');
               }
               return 'value';

@@ -28,13 +28,39 @@ import { framePayload } from './frames.ts';
 
 const CLIENT_NONCE = Buffer.alloc(32, 1);
 const SERVER_NONCE = Buffer.alloc(32, 2);
-const KNOWN = (Object.keys(FRAME_TYPES) as FrameName[]).filter((name) => !name.startsWith('RESERVED'));
+const KNOWN = (Object.keys(FRAME_TYPES) as FrameName[]).filter(
+  (name) => !name.startsWith('RESERVED'),
+);
 const FROM_REPLICA: readonly FrameName[] = [
-  'ACK', 'PING', 'REQUEST', 'CHECKSUMS', 'HALT', 'ENTRY', 'ENTRY_BEGIN', 'ENTRY_CHUNK', 'ENTRY_END', 'UNHALT', 'VERIFY',
+  'ACK',
+  'PING',
+  'REQUEST',
+  'CHECKSUMS',
+  'HALT',
+  'ENTRY',
+  'ENTRY_BEGIN',
+  'ENTRY_CHUNK',
+  'ENTRY_END',
+  'UNHALT',
+  'VERIFY',
 ];
 const FROM_SERVER: readonly FrameName[] = [
-  'ENTRY', 'ENTRY_BEGIN', 'ENTRY_CHUNK', 'ENTRY_END', 'CHECKSUMS_ASK', 'RESYNC_BEGIN', 'PAGES', 'RESYNC_END', 'DROPPED',
-  'HEARTBEAT', 'TROUBLES', 'VERIFIED', 'ANSWERED', 'OWNERSHIP', 'HALTED', 'COMMITTED',
+  'ENTRY',
+  'ENTRY_BEGIN',
+  'ENTRY_CHUNK',
+  'ENTRY_END',
+  'CHECKSUMS_ASK',
+  'RESYNC_BEGIN',
+  'PAGES',
+  'RESYNC_END',
+  'DROPPED',
+  'HEARTBEAT',
+  'TROUBLES',
+  'VERIFIED',
+  'ANSWERED',
+  'OWNERSHIP',
+  'HALTED',
+  'COMMITTED',
 ];
 const TURNS = 12;
 const ABOUT = { advertiseUrl: '', primaryHostname: '', primaryProxy: '', release: '' };
@@ -101,7 +127,11 @@ interface Talk {
   readonly isCompressed: boolean;
 }
 
-function talkOf(random: SeededRandom, handshake: readonly Buffer[], usual: readonly FrameName[]): Talk {
+function talkOf(
+  random: SeededRandom,
+  handshake: readonly Buffer[],
+  usual: readonly FrameName[],
+): Talk {
   const isCompressed = random.below(4) === 0;
   const plain = Buffer.concat(handshake.map((bytes) => maybeSpoil(random, bytes)));
   let said: Buffer = talk(random, usual);
@@ -115,7 +145,11 @@ function talkOf(random: SeededRandom, handshake: readonly Buffer[], usual: reado
 }
 
 /** Says all of it as fast as it is taken, and looks how the session ends. */
-async function converse([near, far]: readonly [Duplex, Duplex], { parts }: Talk, ended: () => Error | null | undefined) {
+async function converse(
+  [near, far]: readonly [Duplex, Duplex],
+  { parts }: Talk,
+  ended: () => Error | null | undefined,
+) {
   near.on('error', () => {});
   near.resume();
   for (const [i, part] of parts.entries()) {
@@ -126,7 +160,8 @@ async function converse([near, far]: readonly [Duplex, Duplex], { parts }: Talk,
   }
   await settle(TURNS);
   const early = ended();
-  if (early) assert(early instanceof LiteFsError || 'code' in early, `it ended with ${early.stack}`);
+  if (early)
+    assert(early instanceof LiteFsError || 'code' in early, `it ended with ${early.stack}`);
   const isAlive = early === undefined;
   near.destroy();
   far.destroy();
