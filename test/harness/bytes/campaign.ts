@@ -40,6 +40,8 @@ interface Portion {
 /** A process ends after so many inputs: what it keeps is not kept for ever. */
 const PORTION_INPUTS = 200_000;
 const PORTION_INPUTS_STATEFUL = 4000;
+/** Until a process takes its first input: it makes what the inputs begin with. */
+const START_MS_MAX = 120_000;
 const CHILD = path.join(import.meta.dirname, 'child.ts');
 
 export async function runCampaign(options: CampaignOptions): Promise<Map<string, Counts>> {
@@ -115,7 +117,7 @@ async function runPortion(
       const now = notedSeed(seedFile);
       if (now !== last) sinceMs = performance.now();
       last = now;
-      if (performance.now() - sinceMs < hangMs) return;
+      if (performance.now() - sinceMs < (now === undefined ? START_MS_MAX : hangMs)) return;
       isHung = true;
       child.kill('SIGKILL');
     },

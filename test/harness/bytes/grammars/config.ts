@@ -26,6 +26,7 @@ log: {format: text}
 `;
 
 /** What YAML has beside keys and values. */
+// biome-ignore-start lint/suspicious/noTemplateCurlyInString: these are the braces of config files
 const ODDITIES = [
   '&a [*a, *a]',
   '*none',
@@ -65,6 +66,7 @@ const ODDITIES = [
   '\u0085',
   '\ufeff',
 ];
+// biome-ignore-end lint/suspicious/noTemplateCurlyInString: these are the braces of config files
 
 const ENV = { IS_PRIMARY: 'yes', PORT: '3000', HOME: '/root', EMPTY: '', ODD: 'a: [b\n- c' };
 

@@ -176,11 +176,6 @@ function bytesIn({ parts }: Talk): number {
   return parts.reduce((sum, part) => sum + part.length, 0);
 }
 
-/** Descriptors that are open. */
-function descriptors(): number {
-  return fs.readdirSync('/proc/self/fd').length;
-}
-
 function grammarOf(
   about: Pick<Grammar, 'name' | 'reads'>,
   make: (random: SeededRandom, spools: string) => Input,
@@ -194,12 +189,10 @@ function grammarOf(
     begin(folder): Fuzzed {
       const spools = path.join(folder, 'spools');
       fs.mkdirSync(spools);
-      let before: number | undefined;
       return {
         make: (random) => make(random, spools),
         async end() {
           await settle(TURNS);
-          before ??= descriptors();
           assert.deepEqual(fs.readdirSync(spools), [], 'what sessions have left in the spool');
         },
       };
