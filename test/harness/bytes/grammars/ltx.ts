@@ -2,6 +2,7 @@
  * LTX files. Most are made of parts that were changed before they were put together, with the checksum and the index that such a
  * file would have: so what is behind those is reached, too.
  */
+import assert from 'node:assert/strict';
 import { CHECKSUM_FLAG, Crc64 } from '../../../../src/kernels/checksum.ts';
 import { lz4Compress, lz4Decompress, lz4Literals } from '../../../../src/kernels/lz4.ts';
 import { canCompact, compact } from '../../../../src/ltx/compact.ts';
@@ -14,7 +15,8 @@ import type { SeededRandom } from '../../random.ts';
 import { type Grammar, PURE } from '../grammar.ts';
 import { edge, mutate, noise, oddNumber } from '../mutate.ts';
 
-const PAGE_SIZES = [512, 512, 512, 1024, 4096, 65536];
+/** Mostly small: it is the structure that is hostile. */
+const PAGE_SIZES = [...Array<number>(16).fill(512), 1024, 1024, 4096, 4096, 65536];
 const CHECKSUM = CHECKSUM_FLAG | 0x1234n;
 
 /** One that makes sense, and follows that of `txid` - 1. */
@@ -143,7 +145,12 @@ function soundBlock(random: SeededRandom, pageSize: number): Block {
 
 function readWhole(bytes: Buffer): LtxHeader {
   const decoder = new LtxDecoder(memorySource(bytes));
-  for (let page = decoder.next(); page; page = decoder.next());
+  const { commit, pageSize } = decoder.header;
+  let last = 0;
+  for (let page = decoder.next(); page; page = decoder.next()) {
+    assert(page.pgno > last && page.pgno <= commit && page.data.length === pageSize);
+    last = page.pgno;
+  }
   decoder.finish();
   return decoder.header;
 }
