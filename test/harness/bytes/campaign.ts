@@ -37,7 +37,8 @@ interface Portion {
   readonly inputs: number;
 }
 
-/** A process ends after so many inputs: what it keeps is not kept for ever. */
+/** A process ends after so many inputs, or so long: what it keeps is not kept for ever, and all grammars get their turns. */
+const PORTION_MS = 45_000;
 const PORTION_INPUTS = 200_000;
 const PORTION_INPUTS_STATEFUL = 4000;
 /** Until a process takes its first input: it makes what the inputs begin with. */
@@ -50,11 +51,10 @@ export async function runCampaign(options: CampaignOptions): Promise<Map<string,
   const portions = portionsOf(options);
   const work = async () => {
     for (let portion = portions.shift(); portion; portion = portions.shift()) {
-      for (let rest: Portion | undefined = portion; rest; ) {
-        const leftMs = untilMs - performance.now();
-        if (leftMs <= 0 || options.isEnough()) return;
-        rest = await runPortion(rest, leftMs, options, totals);
-      }
+      const leftMs = untilMs - performance.now();
+      if (leftMs <= 0 || options.isEnough()) return;
+      const rest = await runPortion(portion, Math.min(leftMs, PORTION_MS), options, totals);
+      if (rest) portions.push(rest);
     }
   };
   await Promise.all(Array.from({ length: options.workers }, work));
@@ -74,7 +74,7 @@ function portionsOf({ shares, seed }: CampaignOptions): Portion[] {
   return portions.sort((a, b) => a.at - b.at).map(({ portion }) => portion);
 }
 
-/** Resolves with what is left of it, behind an input at which the process has ended. */
+/** Resolves with what is left of it: when the time is over, or behind an input at which the process has ended. */
 async function runPortion(
   { grammar, seed, inputs }: Portion,
   msMax: number,
@@ -128,7 +128,7 @@ async function runPortion(
     if (bug !== undefined) throw new Error(bug);
     const at = notedSeed(seedFile);
     if (told) addCounts(totals, grammar.name, told);
-    if (isDone) return undefined;
+    if (isDone) return restOf({ grammar, seed, inputs }, told?.inputs ?? 0);
     const kind = isHung ? 'hang' : 'crash';
     const how = isHung
       ? `nothing for ${hangMs} ms`
@@ -141,11 +141,15 @@ async function runPortion(
       const nothing = { values: 0, refused: 0, bytes: 0, msMax: 0, allocatedMax: 0 };
       addCounts(totals, grammar.name, { ...nothing, inputs: done - (told?.inputs ?? 0) });
     }
-    return done < inputs ? { grammar, seed: at + 1, inputs: inputs - done } : undefined;
+    return restOf({ grammar, seed, inputs }, done);
   } finally {
     clearInterval(watch);
     fs.rmSync(folder, { recursive: true, force: true });
   }
+}
+
+function restOf({ grammar, seed, inputs }: Portion, done: number): Portion | undefined {
+  return done < inputs ? { grammar, seed: seed + done, inputs: inputs - done } : undefined;
 }
 
 function withCounts(
