@@ -20,6 +20,8 @@ const uncaught = (error: unknown) => {
   };
   process.send?.({ fault }, () => process.exit(1));
 };
+// Nobody looks after it any more.
+process.on('disconnect', () => process.exit(1));
 process.on('uncaughtException', uncaught);
 process.on('unhandledRejection', uncaught);
 
