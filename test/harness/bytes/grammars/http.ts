@@ -129,7 +129,7 @@ function body(random: SeededRandom): Buffer {
 }
 
 /** Sends it, says that it has ended once nothing more comes, and reads to the end of the connection. */
-function converse(port: number, parts: readonly Buffer[]): Promise<string> {
+function converse(port: number, parts: readonly Buffer[], quietMs = QUIET_MS): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
     let answer = '';
@@ -139,11 +139,11 @@ function converse(port: number, parts: readonly Buffer[]): Promise<string> {
     }, MS_MAX);
     // Not at once: a client that ends its side has gone, to a proxy.
     const end = () => socket.end();
-    let quiet = setTimeout(end, QUIET_MS);
+    let quiet = setTimeout(end, quietMs);
     socket.setEncoding('latin1');
     socket.on('data', (chunk) => {
       clearTimeout(quiet);
-      quiet = setTimeout(end, QUIET_MS);
+      quiet = setTimeout(end, quietMs);
       answer = `${answer}${chunk}`.slice(0, 100_000);
     });
     // It may be closed before all is sent.
@@ -194,9 +194,8 @@ async function kept(
 }
 
 async function isAnswering(port: number, path: string): Promise<void> {
-  const answer = await converse(port, [
-    Buffer.from(`GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`),
-  ]);
+  const asked = `GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`;
+  const answer = await converse(port, [Buffer.from(asked)], MS_MAX);
   assert.match(answer, /^HTTP\/1\.1 200 /, 'others are not answered any more');
 }
 
