@@ -168,6 +168,8 @@ function restoreSums(ctx: EngineContext, db: Database, formerRole: Role): boolea
   if (stored || db.log.first?.minTxid === 1) {
     db.sumsSavedTxid = db.position.txid;
     replayAll(ctx, db);
+    // What it was cut off by may have said that it leads further than it does.
+    setAsideShortLog(ctx, db, db.position.txid);
     const { last } = db.log;
     const target = last && last.maxTxid >= db.position.txid ? last.post : db.position;
     if (db.sums.checksum === target.checksum) {
