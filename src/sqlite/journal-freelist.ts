@@ -43,9 +43,14 @@ export function freelistLeaves(
   const maxLeaves = (header.pageSize - header.reservedBytes) / 4 - TRUNK_WORDS;
 
   let trunk = header.freelistTrunk;
+  const seen = new Set<number>();
   let rest = header.freelistPages;
   while (trunk !== 0) {
-    if (trunk > originalPageCount || rest <= 0) return { leaves, complete: false };
+    // Whoever may write the journal can have the list lead back into itself.
+    if (trunk > originalPageCount || rest <= 0 || seen.has(trunk)) {
+      return { leaves, complete: false };
+    }
+    seen.add(trunk);
     const touched = journaled(trunk);
     if (touched === undefined && !header.autoVacuum) break;
     const page = touched ?? unchanged(trunk);

@@ -42,6 +42,10 @@ export interface Journal {
 }
 
 const READ_BYTES = 1 << 18;
+/** Records that are looked at before all are. */
+const NEAR_RECORDS = 64;
+/** Searches through all of them, before they are put in order: a hostile freelist leads to and fro. */
+const FAR_MAX = 8;
 
 /**
  * undefined when the file has no valid header: empty, zeroed, or begun and never synced.
@@ -112,6 +116,10 @@ class RecordScan {
   readonly #recordBytes: number;
   readonly #lockPage: number;
   #lastFound = 0;
+  /** How many were not near to the one before them. */
+  #far = 0;
+  /** Where each page is first; made when many are far. */
+  #index: Map<number, number> | undefined;
   #chunk: Uint8Array = new Uint8Array(0);
   #chunkStart = 0;
 
@@ -153,12 +161,26 @@ class RecordScan {
 
   /** The journal's copy of a page, undefined when there is none. */
   page(pgno: number): Uint8Array | undefined {
-    // Trunk pages are used up, and so journaled, in the order in which they are asked for.
-    let index = this.pageNumbers.indexOf(pgno, this.#lastFound);
-    if (index < 0) index = this.pageNumbers.indexOf(pgno);
-    if (index < 0) return undefined;
+    const index = this.#indexOf(pgno);
+    if (index === undefined) return undefined;
     this.#lastFound = index;
     return this.#file.read(this.#offsets[index] + 4, this.#first.pageSize);
+  }
+
+  /** Trunk pages are used up, and so journaled, in the order in which they are asked for: the next one is near, mostly. */
+  #indexOf(pgno: number): number | undefined {
+    const { pageNumbers } = this;
+    const near = Math.min(pageNumbers.length, this.#lastFound + NEAR_RECORDS);
+    for (let i = this.#lastFound; i < near; i++) if (pageNumbers[i] === pgno) return i;
+    if (this.#far++ < FAR_MAX) {
+      const first = pageNumbers.indexOf(pgno);
+      return first < 0 ? undefined : first;
+    }
+    if (!this.#index) {
+      this.#index = new Map();
+      for (let i = pageNumbers.length - 1; i >= 0; i--) this.#index.set(pageNumbers[i], i);
+    }
+    return this.#index.get(pgno);
   }
 
   /** Notes the valid records from `start` on, `limit` at most, and returns how many they are. */

@@ -82,7 +82,7 @@ export function readMarkOffset(i: number): number {
 }
 
 /**
- * `consistent`: initialised, both copies equal, checksum right. If not, `header` (copy 1) says nothing:
+ * `consistent`: initialised, both copies equal, checksum right, a page size that there is. If not, `header` (copy 1) says nothing:
  * a writer is at it, or the index was never built.
  */
 export function parseWalIndexHeader(bytes: Uint8Array): {
@@ -110,13 +110,19 @@ export function parseWalIndexHeader(bytes: Uint8Array): {
   for (let i = 0; i < WAL_READERS; i++) readMarks.push(view.getUint32(readMarkOffset(i), true));
   return {
     header,
-    consistent: header.isInit && copiesAgree(view),
+    // Whoever may write the file can make checksums, too.
+    consistent: header.isInit && isPossible(header.pageSize) && copiesAgree(view),
     checkpoint: {
       backfill: view.getUint32(BACKFILL_OFFSET, true),
       readMarks,
       backfillAttempted: view.getUint32(BACKFILL_ATTEMPTED_OFFSET, true),
     },
   };
+}
+
+/** 0 as long as there was no transaction. */
+function isPossible(pageSize: number): boolean {
+  return pageSize === 0 || isPageSize(pageSize);
 }
 
 function copiesAgree(view: DataView): boolean {
@@ -133,7 +139,7 @@ function copiesAgree(view: DataView): boolean {
 
 /** One copy of the header (48 bytes) with its checksum. */
 export function encodeWalIndexHeader(header: WalIndexHeader): Buffer {
-  assert(header.pageSize === 0 || isPageSize(header.pageSize));
+  assert(isPossible(header.pageSize));
   const bytes = Buffer.alloc(WAL_INDEX_COPY_BYTES);
   const view = new DataView(bytes.buffer, bytes.byteOffset, WAL_INDEX_COPY_BYTES);
   view.setUint32(0, header.version, true);

@@ -3,6 +3,7 @@
  * pages, bit 63 set. Eight bytes a page: 20 MB for a database of 10 GB.
  */
 import assert from 'node:assert';
+import { LiteFsError } from '../errors.ts';
 
 const CHECKSUM_FLAG = 1n << 63n;
 /** Pages to one dirty block: 4 KiB of the sidecar file. */
@@ -17,7 +18,7 @@ export class PageSums {
   #dirty = new Set<number>();
 
   constructor(pages = 0) {
-    this.#sums = new BigUint64Array(Math.max(64, pages));
+    this.#sums = tableOf(Math.max(64, pages));
   }
 
   /** A table read back from its file: u64 little-endian, page 1 first. */
@@ -58,7 +59,7 @@ export class PageSums {
   /** Grows with zeros (the lock page keeps one) or cuts. */
   resize(pageCount: number): void {
     if (pageCount > this.#sums.length) {
-      const grown = new BigUint64Array(Math.max(pageCount, Math.ceil(this.#sums.length * 1.5)));
+      const grown = tableOf(Math.max(pageCount, Math.ceil(this.#sums.length * 1.5)));
       grown.set(this.#sums.subarray(0, this.#pageCount));
       this.#sums = grown;
     }
@@ -91,6 +92,16 @@ export class PageSums {
   /** The file now holds the table as it is. */
   markSaved(): void {
     this.#dirty.clear();
+  }
+}
+
+/** Throws DATABASE_CORRUPT when there is not so much memory: a size is easily said, and one database must not end the node. */
+function tableOf(pages: number): BigUint64Array {
+  try {
+    return new BigUint64Array(pages);
+  } catch (cause) {
+    const text = `a database of ${pages} pages: the machine has not the memory for their checksums`;
+    throw new LiteFsError('DATABASE_CORRUPT', text, { cause });
   }
 }
 

@@ -8,6 +8,7 @@ import { frameOffset, WAL_FRAME_HEADER_BYTES } from '../../sqlite/wal.ts';
 import type { EngineContext } from '../core/context.ts';
 import type { Database } from '../core/database.ts';
 import { TransactionWriter } from '../core/transaction-writer.ts';
+import { unwrittenFault } from '../read/unwritten.ts';
 import type { Task } from '../tasks/scheduler.ts';
 import type { WalFileHeader, WalFollowed } from '../wal/wal-follow.ts';
 import {
@@ -94,7 +95,12 @@ export function* captureScanned(
 ): Task<WalCaptureResult | 'moved'> {
   const { pageSize } = generation;
   const frameBytes = pageSize + WAL_FRAME_HEADER_BYTES;
-  const { frames, last, commit, bytes } = scanned;
+  const { frames, last, commit } = scanned;
+  const fault = unwrittenFault(db, { pageSize, frames, commit });
+  if (fault !== undefined) return { kind: 'unsure', reason: fault };
+  // What was read at once is gone with the first yield.
+  const isLong = commit - db.pageCount > frames.size + PAGES_PER_STEP;
+  const bytes = isLong ? undefined : scanned.bytes;
   forgetOthers(db, generation);
   const writer = beginEntry(ctx, db, generation, scanned, commit);
   try {

@@ -18,6 +18,7 @@ import type { EngineContext } from '../core/context.ts';
 import type { Database } from '../core/database.ts';
 import { TransactionWriter } from '../core/transaction-writer.ts';
 import { readCurrentPage, readStoredPage } from '../read/current-page.ts';
+import { unwrittenFault } from '../read/unwritten.ts';
 import type { Task } from '../tasks/scheduler.ts';
 import { type Halt, HaltRefused } from './halt.ts';
 
@@ -84,6 +85,8 @@ export function* commitWal(
       db,
       firstFrame === undefined ? undefined : pageOf(1, firstFrame).data,
     );
+    const fault = unwrittenFault(db, { pageSize, frames, commit });
+    if (fault !== undefined) throw new HaltRefused(fault);
     const writer = new TransactionWriter(ctx, db, header);
     let count = 0;
     try {

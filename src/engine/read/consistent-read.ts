@@ -34,6 +34,7 @@ import {
 import { readWalIndex } from '../wal/wal-index-file.ts';
 import { readFrameHeader, readWalFileHeader, scanChain, scanFrames } from '../wal/wal-scan.ts';
 import { withJournal } from './journals.ts';
+import { unwrittenFault } from './unwritten.ts';
 
 export interface ConsistentRead {
   readonly pageSize: number;
@@ -281,6 +282,11 @@ function openView(db: Database, parts: ViewParts): ConsistentRead | ReadRefusal 
   const header = parseDbHeader(head);
   if (!header) return { cannot: 'not-a-database' };
   const { pageSize } = header;
+  const fault =
+    pageCount === undefined
+      ? undefined
+      : unwrittenFault(db, { pageSize, frames, commit: pageCount });
+  if (fault !== undefined) return wait(fault, true);
   const bytes = db.files.size('db');
   const count = pageCount ?? databasePageCount(header, bytes);
   return {

@@ -29,6 +29,7 @@ import type { EngineContext, Role } from '../core/context.ts';
 import type { Database } from '../core/database.ts';
 import { beginLogAnew } from '../core/saved-state.ts';
 import { eachPageSum } from '../read/page-scan.ts';
+import { refuseUnwritten } from '../read/unwritten.ts';
 import type { Task } from '../tasks/scheduler.ts';
 import { readWalFileHeader, scanChain } from '../wal/wal-scan.ts';
 import { redo } from './redo.ts';
@@ -63,6 +64,7 @@ export function* recoverDatabase(
     (yield* walEndsAsMarked(db, marker));
   // A replica's -wal has what its log has. It may have been written before the log was flushed.
   const isRedone = formerRole === 'replica' && !clean && !hasHotJournal(db);
+  yield* refuseUnwritten(db);
   if (!isRedone) finishSqliteRecovery(db);
   const known = restoreSums(ctx, db, formerRole);
   // As it is before it is read, and nobody writes to it yet.
@@ -166,6 +168,8 @@ function restoreSums(ctx: EngineContext, db: Database, formerRole: Role): boolea
   if (stored || db.log.first?.minTxid === 1) {
     db.sumsSavedTxid = db.position.txid;
     replayAll(ctx, db);
+    // What it was cut off by may have said that it leads further than it does.
+    setAsideShortLog(ctx, db, db.position.txid);
     const { last } = db.log;
     const target = last && last.maxTxid >= db.position.txid ? last.post : db.position;
     if (db.sums.checksum === target.checksum) {

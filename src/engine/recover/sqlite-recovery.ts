@@ -51,13 +51,14 @@ function finish(file: string): void {
 }
 
 /**
- * What SQLite's refusal means. Only two of its codes speak of what is in the files. A full disk, for one, says nothing
- * against the database, which must not be set aside for it.
+ * What SQLite's refusal means. Few of its codes speak of what is in the files; SQLITE_ERROR does, of a schema or a format that it
+ * does not understand, as nothing else is asked for. A full disk, for one, says nothing against the database, which must not be
+ * set aside for it.
  */
 export function recoveryFault(name: string, cause: unknown): unknown {
   if (!(cause instanceof Sqlite.SqliteError)) return cause;
   const text = `${errorText(cause)} (${cause.code})`;
-  if (!/^SQLITE_(?:CORRUPT|NOTADB)/.test(cause.code)) {
+  if (!/^SQLITE_(?:CORRUPT|NOTADB|ERROR|FORMAT|TOOBIG)/.test(cause.code)) {
     return new LiteFsError('DISK', `SQLite says: ${text}`, { cause });
   }
   const message = `SQLite cannot recover ${name} after an unclean stop: ${text}`;

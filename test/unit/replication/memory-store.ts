@@ -36,7 +36,7 @@ export async function nextRecord(cut: PageCut): Promise<Buffer | undefined> {
 }
 
 export class MemoryStore implements ReplicationStore {
-  readonly spoolDir = '/nowhere';
+  readonly spoolDir: string = '/nowhere';
   readonly databases = new Map<string, MemoryDatabase>();
   /** What was replaced and kept, because the primary never had it. */
   readonly kept: string[] = [];

@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { addToWalChecksum } from '../../../src/sqlite/wal-checksum.ts';
 import {
   appendToIndex,
   buildIndex,
@@ -45,6 +46,21 @@ test('a header is consistent only with two equal copies, the checksum and the in
     assert.equal(parseWalIndexHeader(torn).consistent, false, `both copies, byte ${at}`);
   }
   assert.equal(parseWalIndexHeader(HEADER).consistent, false);
+});
+
+test('a header whose page size is none is not consistent, though its checksum is right', () => {
+  const header = { ...parseWalIndexHeader(HEADER).header, version: 3007000, isInit: true };
+  const made = (stored: number) => {
+    const copy = encodeWalIndexHeader({ ...header, pageSize: 4096 });
+    copy.writeUInt16LE(stored, 14);
+    const sum = { checksum1: 0, checksum2: 0 };
+    addToWalChecksum(sum, new DataView(copy.buffer, copy.byteOffset, 48), 0, 40, false);
+    copy.writeUInt32LE(sum.checksum1, 40);
+    copy.writeUInt32LE(sum.checksum2, 44);
+    return parseWalIndexHeader(Buffer.concat([copy, copy, Buffer.alloc(40)]));
+  };
+  for (const stored of [0, 1, 512, 4096, 32768]) assert(made(stored).consistent, `${stored}`);
+  for (const stored of [2, 3, 256, 513, 4095, 65535]) assert(!made(stored).consistent, `${stored}`);
 });
 
 test('the checkpoint fields are where SQLite has them', (t) => {

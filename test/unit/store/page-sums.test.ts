@@ -29,6 +29,12 @@ const steps = fc.array(
   { maxLength: 30 },
 );
 
+it('says so with a code when there is not the memory for a table: a size is easily announced', () => {
+  for (const make of [() => new PageSums(2 ** 50), () => new PageSums().resize(2 ** 50)]) {
+    assert.throws(make, { name: 'LiteFsError', code: 'DATABASE_CORRUPT' });
+  }
+});
+
 describe('in memory', () => {
   it('the checksum is the XOR of what the pages have, whatever came before', () => {
     fc.assert(
