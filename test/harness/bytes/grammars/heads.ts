@@ -1,6 +1,6 @@
 /** What the proxy reads of a request before anything is decided: the cookie, the target, and headers in every spelling. */
 import assert from 'node:assert/strict';
-import { crowdOf, plainAddress, TrustedAddresses } from '../../../../src/proxy/addresses.ts';
+import { crowdOf, plainAddress, TrustedAddresses } from '../../../../src/os/addresses.ts';
 import { formatTxids, parseWanted, txidSetCookie } from '../../../../src/proxy/cookie.ts';
 import {
   FORWARDED_SEAL,
