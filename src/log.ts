@@ -58,9 +58,8 @@ function journal(): pino.DestinationStream {
   const out = destination();
   return {
     write(line) {
-      const { level, msg, err } = JSON.parse(line);
-      const text = [msg, err?.stack].filter((part) => typeof part === 'string').join('\n');
-      out.write(journalText(PRIORITY_OF[level] ?? PRIORITIES.info, text));
+      const { level, msg } = JSON.parse(line);
+      out.write(journalText(PRIORITY_OF[level] ?? PRIORITIES.info, msg ?? ''));
     },
   };
 }

@@ -21,13 +21,20 @@ export interface CrashWatch {
   dispose(): void;
 }
 
+/** Logs a bug, each line of its stack as one of the log: what a line tells ends with it (log.ts). */
+export function tellBug(log: Logger, error: unknown): void {
+  const text = error instanceof Error ? (error.stack ?? error.message) : errorText(error);
+  const [what, ...frames] = text.split('\n');
+  log.fatal({ err: error }, `internal error, please report it: ${what}`);
+  for (const frame of frames) log.fatal(frame);
+}
+
 /** Logs what nobody catches from now on. */
 export function watchForCrash(log: Logger): CrashWatch {
   const crashed = Promise.withResolvers<Crash>();
   let hasCrashed = false;
   const onUncaught = (error: unknown) => {
-    const text = error instanceof Error ? (error.stack ?? error.message) : errorText(error);
-    log.fatal({ err: error }, `internal error, please report it: ${text}`);
+    tellBug(log, error);
     if (!hasCrashed) setTimeout(() => exitNow(EXIT_SOFTWARE), STOP_MS_MAX).unref();
     hasCrashed = true;
     crashed.resolve(new Crash());

@@ -24,7 +24,7 @@ import type { Answered, RunningProxy } from '../proxy/server.ts';
 import { nameText } from '../store/layout.ts';
 import { Api } from './api.ts';
 import { type App, appsOf } from './apps.ts';
-import { Crash, type CrashWatch, EXIT_SOFTWARE, watchForCrash } from './crash.ts';
+import { Crash, type CrashWatch, EXIT_SOFTWARE, tellBug, watchForCrash } from './crash.ts';
 import { type DataDir, openDataDir } from './data-dir.ts';
 import { guardMountPoint, prepareMountPoint } from './mount-point.ts';
 import { waitForOldHandles } from './old-handles.ts';
@@ -369,7 +369,7 @@ function endStatus(end: unknown, log: Logger): number {
     return end.exitStatus;
   }
   if (end instanceof Error) {
-    log.fatal({ err: end }, `internal error, please report it: ${end.stack ?? end.message}`);
+    tellBug(log, end);
     return EXIT_SOFTWARE;
   }
   log.error('the file system was unmounted by somebody else');

@@ -31,7 +31,8 @@ test('a bug in the main thread ends all of the process, and the mount with it', 
     sqlite3(node.file('app.db'), 'CREATE TABLE t(x)');
     const over = new AbortController();
     process.kill(node.pid, 'SIGUSR2');
-    await node.logged(/^internal error, please report it: Error: a bug of the test\n/);
+    await node.logged(/^internal error, please report it: Error: a bug of the test$/);
+    await node.logged(/^ +at .*bug\.cjs/);
     const late = new Promise((resolve) => {
       const timer = setTimeout(resolve, END_MS_MAX, 'late');
       over.signal.addEventListener('abort', () => clearTimeout(timer));

@@ -68,15 +68,7 @@ it('has priorities in the journal, and the time of the journal', () => {
     };
     const { dev, ino } = fs.fstatSync(out);
     const lines = run(`${dev}:${ino}`);
-    assert.deepEqual(lines.slice(0, 5), [
-      '<7>one',
-      '<6>two',
-      '<4>three\\x0afour',
-      '<3>six',
-      '<3>TypeError: five',
-    ]);
-    assert.match(lines[5], /^<3> +at /);
-    assert.equal(lines.at(-2), '<2>seven');
+    assert.deepEqual(lines, ['<7>one', '<6>two', '<4>three\\x0afour', '<3>six', '<2>seven', '']);
     assert.equal(JSON.parse(run('1:1')[1]).msg, 'two', 'another stream is no journal');
   } finally {
     fs.closeSync(out);
