@@ -3,6 +3,8 @@
  * next round goes on with new nodes. Once a deadlock of the node was waited for for 110 minutes.
  */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import { test } from 'node:test';
 import { parseMountInfo } from '../../src/os/mounts.ts';
@@ -11,7 +13,7 @@ import { stateOf } from '../harness/processes.ts';
 import { SeededRandom } from '../harness/random.ts';
 import { checkStates } from '../harness/states/check.ts';
 import { debianDriver } from '../harness/states/scene.ts';
-import { withLimit } from '../harness/watchdog/watchdog.ts';
+import { RoundTimeout, withLimit } from '../harness/watchdog/watchdog.ts';
 
 const LIMIT_MS = 30_000;
 
@@ -64,4 +66,18 @@ test('a round that ends is not looked at, and what it rejects with is what is to
     }),
     /it has failed by itself/,
   );
+});
+
+test('a round that ends as its processes are killed has had no end', async () => {
+  const reports: string[] = [];
+  const limit = { title: 'it', limitMs: 500, told: (report: string) => reports.push(report) };
+  const child = spawn('sleep', ['infinity']);
+  await once(child, 'spawn');
+  // It is known before the thread can say a word.
+  const round = async () => {
+    while (!['', 'Z'].includes(stateOf(child.pid ?? 0)));
+    throw new Error('it was killed');
+  };
+  await assert.rejects(withLimit(limit, round), RoundTimeout);
+  assert.equal(reports.length, 1);
 });

@@ -17,6 +17,22 @@ export interface Limit {
   readonly told?: (report: string) => void;
 }
 
+/** Whether a round ended or was ended: what comes first, in either thread, is what holds. */
+export class Verdict {
+  readonly shared: Int32Array<SharedArrayBuffer>;
+
+  constructor(shared = new Int32Array(new SharedArrayBuffer(4))) {
+    this.shared = shared;
+  }
+
+  /** Whether it is so. */
+  decide(wanted: 'ended' | 'has no end'): boolean {
+    const value = wanted === 'ended' ? 1 : 2;
+    const before = Atomics.compareExchange(this.shared, 0, 0, value);
+    return before === 0 || before === value;
+  }
+}
+
 /** That a round had no end. */
 export class RoundTimeout extends Error {}
 
@@ -27,18 +43,22 @@ const GRACE_MS = 10_000;
 export async function withLimit<T>(limit: Limit, run: () => Promise<T>): Promise<T> {
   const { title, limitMs, dir, told } = limit;
   const fired = Promise.withResolvers<string>();
+  const verdict = new Verdict();
   const worker = new Worker(new URL('./watchdog-thread.ts', import.meta.url), {
-    workerData: { title, limitMs, dir, isSaid: told === undefined },
+    workerData: { title, limitMs, dir, isSaid: told === undefined, verdict: verdict.shared },
   });
   worker.on('message', (report: string) => fired.resolve(report));
   worker.on('error', (error) => fired.reject(error));
   const round = run();
-  round.catch(() => {});
+  const settled = round.then(
+    () => {},
+    () => {},
+  );
   try {
-    const report = await Promise.race([fired.promise, round.then(() => undefined)]).catch(
-      () => undefined,
-    );
-    if (report === undefined) return await round;
+    await Promise.race([fired.promise, settled]);
+    if (verdict.decide('ended')) return await round;
+    // What the round says of itself, now that its processes are being killed, is nothing.
+    const report = await fired.promise;
     told?.(report);
     await settledWithin(round, GRACE_MS);
     throw new RoundTimeout(`it has not ended within ${limitMs / 1000} s`);
