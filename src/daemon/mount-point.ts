@@ -5,6 +5,7 @@ import { errorText, LiteFsError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { isImmutable } from '../os/immutable.ts';
 import { fuseMountsAt, isDeadMount, type MountEntry, mountAt, unmount } from '../os/mounts.ts';
+import { makeOpenFolder } from '../os/open-folder.ts';
 import {
   type Guarding,
   guardBareFolder,
@@ -12,8 +13,6 @@ import {
   realFolder,
   unguardBareFolder,
 } from './bare-folder.ts';
-
-const FOR_ALL = 0o755;
 
 /**
  * Makes the directory when it is absent, and checks that nothing would be hidden. A dead mount of an earlier run stays;
@@ -46,15 +45,9 @@ function prepareFree(dir: string): string {
   return real;
 }
 
-/** It and those above it that are missing are the way of users to their databases, whatever the umask says of what is ours. */
 function makeFolder(dir: string): void {
   try {
-    const first = fs.mkdirSync(dir, { recursive: true });
-    if (first === undefined) return;
-    for (let made = path.resolve(dir); ; made = path.dirname(made)) {
-      fs.chmodSync(made, FOR_ALL);
-      if (made === first) return;
-    }
+    makeOpenFolder(dir);
   } catch (error) {
     throw new LiteFsError(
       'MOUNT_POINT',

@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { errorText, LiteFsError } from '../errors.ts';
+import { makeOpenFolder } from '../os/open-folder.ts';
 
 export interface LocalAddress {
   /** At most 107 bytes. */
@@ -14,7 +15,6 @@ export interface LocalAddress {
   readonly gid: number | undefined;
 }
 
-const FOLDER_MODE = 0o755;
 const MODE = 0o660;
 const MODE_ALONE = 0o600;
 
@@ -22,9 +22,8 @@ const MODE_ALONE = 0o600;
 export async function listenLocally(server: net.Server, address: LocalAddress): Promise<void> {
   const { file, gid } = address;
   try {
-    const folder = path.dirname(file);
-    // Whatever the umask is: the group has to come through.
-    if (fs.mkdirSync(folder, { recursive: true })) fs.chmodSync(folder, FOLDER_MODE);
+    // The group has to come through.
+    makeOpenFolder(path.dirname(file));
     await listen(server, file).catch(async (error: NodeJS.ErrnoException) => {
       if (error.code !== 'EADDRINUSE') throw error;
       await removeStale(file);

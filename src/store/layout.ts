@@ -23,6 +23,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { DATA_FOLDERS, type DataFolder, RUN_FOLDERS } from '../data-folders.ts';
+import { makeOpenFolder } from '../os/open-folder.ts';
 
 export interface Layout extends Readonly<Record<DataFolder, string>> {
   readonly root: string;
@@ -54,15 +55,12 @@ export function createLayout(layout: Layout): void {
   const mode = fs.statSync(layout.root).mode & 0o777;
   if ((mode & ~OWNER_ALONE) !== 0) fs.chmodSync(layout.root, OWNER_ALONE);
   for (const name of RUN_FOLDERS) fs.rmSync(layout[name], { recursive: true, force: true });
-  for (const name of DATA_FOLDERS) {
-    const made = fs.mkdirSync(layout[name], { recursive: true });
-    // It is the root of the mount, whatever the umask says of what is ours.
-    if (made !== undefined && name === 'tree') fs.chmodSync(made, FOR_ALL);
-  }
+  // It is the root of the mount.
+  makeOpenFolder(layout.tree);
+  for (const name of DATA_FOLDERS) fs.mkdirSync(layout[name], { recursive: true });
 }
 
 const OWNER_ALONE = 0o700;
-const FOR_ALL = 0o755;
 
 /** The longest file name that common file systems take, less room for our suffixes. */
 const ENCODED_NAME_BYTES_MAX = 240;
