@@ -20,6 +20,9 @@ import { nameText } from '../store/layout.ts';
 import { TreeDoor } from '../store/tree-door.ts';
 
 const RETRY_MS = 100;
+const BY_PROC_ALONE =
+  'whether files are open from before is told by the processes that can be seen alone: leases, which tell of all, need ' +
+  "CAP_LEASE for other users' files, and a file system that has them";
 
 interface HeldFile {
   readonly name: string;
@@ -54,9 +57,14 @@ async function waitUntilLetGo(
 ): Promise<void> {
   const startedMs = performance.now();
   let told = false;
+  let toldUnknown = false;
   for (;;) {
     const { held, unknown } = heldFiles(tree);
-    if (unknown.length > 0) held.push(...seenOpen(unknown, mountDir));
+    if (unknown.length > 0) {
+      if (!toldUnknown) log.info(BY_PROC_ALONE);
+      toldUnknown = true;
+      held.push(...seenOpen(unknown, mountDir));
+    }
     if (held.length === 0) return;
     const who = () => {
       const all = allHolders();

@@ -13,18 +13,19 @@ const MODULE = pathToFileURL(path.resolve('src/daemon/old-handles.ts')).href;
 const SCRIPT = `
   import { waitForOldHandles } from ${JSON.stringify(MODULE)};
   const [tree] = process.argv.slice(1);
-  await waitForOldHandles(tree, '/nowhere', 0, console).then(
+  const log = { warn: console.error, info: console.error };
+  await waitForOldHandles(tree, '/nowhere', 0, log).then(
     () => process.stdout.write('free'),
     ({ code, message }) => process.stdout.write(code + ': ' + message),
   );`;
 
 /** What a daemon's start comes to. `caps`: what setpriv does with the bounding set. */
-function startOn(tree: string, caps: string): string {
+function startOn(tree: string, caps: string): { end: string; log: string } {
   const node = [process.execPath, '--input-type=module', '-e', SCRIPT, tree];
   const { stdout, stderr } = spawnSync('setpriv', [`--bounding-set=${caps}`, ...node], {
     encoding: 'utf8',
   });
-  return stdout || stderr;
+  return { end: stdout, log: stderr };
 }
 
 describe('files that are open from before', () => {
@@ -37,18 +38,20 @@ describe('files that are open from before', () => {
         const file = path.join(dir, 'a.db');
         new Sqlite(file).exec('CREATE TABLE t(x)').close();
         fs.chownSync(file, 4301, 4301);
-        assert.equal(startOn(dir, caps), 'free');
+        const { end, log } = startOn(dir, caps);
+        assert.equal(end, 'free', log);
+        assert.equal(/told by the processes that can be seen/.test(log), caps === '-lease');
         const user = spawn('sh', ['-c', 'exec 9<> "$1"; echo ready; read go', 'sh', file]);
         try {
           await once(user.stdout, 'data');
-          const text = startOn(dir, caps);
+          const text = startOn(dir, caps).end;
           assert.match(text, new RegExp(`^OLD_HANDLES: still open.*sh \\(${user.pid}\\): a\\.db$`));
         } finally {
           const gone = once(user, 'close');
           user.kill();
           await gone;
         }
-        assert.equal(startOn(dir, caps), 'free');
+        assert.equal(startOn(dir, caps).end, 'free');
       }));
   }
 });
