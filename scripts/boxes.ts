@@ -1,6 +1,6 @@
 /**
- * `npm run test:boxes`: the package as its users have it, on machines of a small LAN with a systemd each (boxes/lab.ts). It
- * makes the package unless dist/ has one of this version, and the boxes' files once, below dist/boxes. Needs root, Linux with
+ * `npm run test:boxes`: the package as its users have it, on machines of a small LAN with a systemd each (boxes/lab.ts). The
+ * package is what dist/ has, the newest; npm makes it first. The boxes' files are made once, below dist/boxes. Needs root, Linux with
  * /dev/fuse, and the programs debootstrap, iproute2, util-linux and dpkg-dev. Arguments narrow it, as those of npm test.
  */
 import { spawnSync } from 'node:child_process';

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Starts a box: systemd as PID 1 of its own namespaces, in a tree of files of its own. `start-box.sh NAME TREE`; prints what
-# the box's console shows, and lasts as long as the box. Needs root, and cgroup v1 for systemd with cgroup v2 beside it, or v2.
+# the box's console shows, and lasts as long as the box. Needs root, and cgroup v1 for systemd with cgroup v2 beside it ("hybrid").
 set -euo pipefail
 name=$1 tree=$2 here=$(readlink -f -- "$0")
 

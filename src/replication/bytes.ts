@@ -106,7 +106,6 @@ export class PayloadReader {
   }
 
   /** The one way by which a name comes from a peer: a path in the mount that a database can have (mount/names.ts). */
-
   name(): string {
     const name = this.#limited().toString('latin1');
     const fault = nameFault(name);

@@ -199,6 +199,11 @@ async function isAnswering(port: number, path: string): Promise<void> {
   assert.match(answer, /^HTTP\/1\.1 200 /, 'others are not answered any more');
 }
 
+/** One after the other on one connection. */
+function requests(random: SeededRandom, paths: readonly string[]): Buffer {
+  return Buffer.concat(Array.from({ length: 1 + random.below(3) }, () => request(random, paths)));
+}
+
 const PER_LOOK = 20;
 const BOUNDS = { ms: MS_MAX + 1000, perByte: 4096, anyway: 64 << 20 };
 
@@ -253,9 +258,7 @@ export const api: Grammar = {
     let count = 0;
     return {
       make(random) {
-        const sent = Buffer.concat(
-          Array.from({ length: 1 + random.below(3) }, () => request(random, paths)),
-        );
+        const sent = requests(random, paths);
         const parts = pieces(random, sent);
         return {
           bytes: sent.length,
@@ -312,9 +315,7 @@ export const proxy: Grammar = {
     let count = 0;
     return {
       make(random) {
-        const sent = Buffer.concat(
-          Array.from({ length: 1 + random.below(3) }, () => request(random, paths)),
-        );
+        const sent = requests(random, paths);
         const parts = pieces(random, sent);
         return {
           bytes: sent.length,
