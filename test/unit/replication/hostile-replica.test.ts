@@ -12,6 +12,7 @@ import {
   FEATURE_ANSWERED,
 } from '../../../src/replication/messages.ts';
 import { FrameTransport } from '../../../src/replication/transport.ts';
+import { memoryKept } from '../../harness/garbage.ts';
 import { greeted } from './greeted.ts';
 import { MemoryStore } from './memory-store.ts';
 import { settle, until } from './stand.ts';
@@ -37,12 +38,6 @@ function storeOf(...names: readonly string[]): WatchedStore {
 
 const madeUp = (count: number, at = AT) =>
   new Map(Array.from({ length: count }, (_, i): [string, Position] => [`made-up-${i}.db`, at]));
-
-/** Memory in buffers, bytes. */
-function bufferBytes(): number {
-  (globalThis as { gc?: () => void }).gc?.();
-  return process.memoryUsage().arrayBuffers;
-}
 
 describe('a replica that makes names up', () => {
   // On 25311ce each name was kept for as long as it was connected, and told to Prometheus: hundreds of MB.
@@ -111,14 +106,14 @@ describe('a replica that sends more than it was asked for', () => {
       const none = { txid: 0, checksum: 0n };
       link.near.send('REQUEST', encodeRequest('a.db', none, true));
       await until(() => link.got.includes('CHECKSUMS_ASK'));
-      const before = bufferBytes();
+      const before = memoryKept().arrayBuffers;
       const part = { last: false, pageSize: 8, bytes: Buffer.alloc(1 << 20, 1) };
       const payload = encodeChecksums('a.db', part);
       for (let i = 0; i < 200; i++) {
         link.near.send('CHECKSUMS', Buffer.from(payload));
         await settle(2);
       }
-      const kept = bufferBytes() - before;
+      const kept = memoryKept().arrayBuffers - before;
       assert(kept < 64 << 20, `${kept} bytes`);
       link.near.send('CHECKSUMS', encodeChecksums('a.db', { ...part, last: true }));
       await until(() => link.got.includes('RESYNC_END'));
@@ -132,9 +127,9 @@ describe('a replica that sends more than it was asked for', () => {
     const parser = new FrameParser();
     parser.trust();
     parser.add(frameHeader(FRAME_TYPES.ENTRY, 1 << 20));
-    const before = process.memoryUsage();
+    const before = memoryKept();
     for (let i = 0; i < 1 << 20; i++) parser.add(Buffer.from([i & 0xff]));
-    const after = process.memoryUsage();
+    const after = memoryKept();
     assert.equal(parser.pieces < 1000, true, `${parser.pieces} pieces`);
     assert(
       after.heapUsed - before.heapUsed < 64 << 20,

@@ -29,5 +29,5 @@ export const broken: Grammar = {
 
 function fill(): void {
   const all: number[][] = [];
-  for (;;) all.push(Array.from({ length: 1000 }, (_, i) => i));
+  for (;;) all.push(new Array(1e6).fill(all.length));
 }
